@@ -1,0 +1,161 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"portico.dev/portico/cmd/porticod/child"
+)
+
+// patience bounds each step that waits for something. It is far above what a
+// slow machine needs; a step that gets here has failed.
+const patience = 2 * time.Minute
+
+// Streams are where the demo writes: what it has to say to Out, the log of a
+// child that failed to Err.
+type Streams struct{ Out, Err io.Writer }
+
+// Options are the demo's choices.
+type Options struct {
+	// Once ends the demo after it has shown everything, instead of leaving
+	// both clusters running until it is interrupted.
+	Once bool
+	// Dir takes the data, logs and kubeconfigs. If empty, a temporary
+	// directory is made, and removed at the end unless something failed.
+	Dir string
+	// Executable is the porticod to run; the running program if empty.
+	Executable string
+}
+
+// Error is a failure together with what a person can do about it.
+type Error struct {
+	Err  error
+	hint string
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what to do next.
+func (e *Error) Hint() string { return e.hint }
+
+// Run runs the demo. Without Once it returns when ctx ends, which is no error.
+func Run(ctx context.Context, s Streams, o Options) (err error) {
+	dir, remove, err := prepareDir(o.Dir)
+	if err != nil {
+		return err
+	}
+	var clusters *Clusters
+	defer func() {
+		if clusters != nil {
+			err = errors.Join(err, clusters.Stop())
+		}
+		err = conclude(ctx, s, err, o.Once, dir)
+		if err == nil {
+			err = remove()
+		}
+	}()
+
+	p := &progress{out: s.Out, now: time.Now}
+	clusters, err = Start(ctx, ClusterOptions{Dir: dir, Executable: o.Executable, Step: p.step})
+	if err != nil {
+		return err
+	}
+	if err := show(ctx, s.Out, p, clusters); err != nil {
+		return err
+	}
+	if o.Once {
+		return nil
+	}
+	fmt.Fprintf(s.Out, "\nBoth clusters keep running. Look around from another terminal:\n\n"+
+		"  as the tenant   export KUBECONFIG=%s\n"+
+		"  on the host     export KUBECONFIG=%s\n\n"+
+		"Data and logs are in %s. Ctrl-C ends both.\n", clusters.Virtual.Kubeconfig, clusters.Host.Kubeconfig, dir)
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(s.Out)
+		return nil
+	case <-clusters.Virtual.process.Ended():
+		return clusters.Virtual.process.Err()
+	case <-clusters.Host.process.Ended():
+		return clusters.Host.process.Err()
+	}
+}
+
+// show does what a user does and prints what both sides see of it.
+func show(ctx context.Context, out io.Writer, p *progress, c *Clusters) error {
+	virtual, err := c.Virtual.Client()
+	if err != nil {
+		return err
+	}
+	host, err := c.Host.Client()
+	if err != nil {
+		return err
+	}
+	if err := walk(ctx, p, virtual); err != nil {
+		return err
+	}
+	tenant, err := observe(ctx, virtual, walkNamespace)
+	if err != nil {
+		return fmt.Errorf("look at the virtual cluster: %w", err)
+	}
+	hosts, err := observe(ctx, host, c.Namespace)
+	if err != nil {
+		return fmt.Errorf("look at the host: %w", err)
+	}
+	fmt.Fprintln(out)
+	if err := writeViews(out, tenant, hosts, c.Namespace); err != nil {
+		return err
+	}
+	if err := verify(tenant, hosts, c.Name, c.Namespace); err != nil {
+		return fmt.Errorf("the two sides are not as they should be: %w", err)
+	}
+	fmt.Fprintf(out, "\nVerified: each pod is one object with one uid on both sides; the host has no Deployment\n"+
+		"and no namespace %q; the tenant does not see namespace %q.\n", walkNamespace, c.Namespace)
+	return nil
+}
+
+// prepareDir returns the directory to use, absolute, and how to remove it
+// again if it was made here.
+func prepareDir(dir string) (string, func() error, error) {
+	if dir == "" {
+		made, err := os.MkdirTemp("", "portico-demo-")
+		if err != nil {
+			return "", nil, fmt.Errorf("make a directory for the demo: %w", err)
+		}
+		return made, func() error { return os.RemoveAll(made) }, nil
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", nil, fmt.Errorf("find directory %q: %w", dir, err)
+	}
+	if err := os.MkdirAll(abs, 0o700); err != nil {
+		return "", nil, fmt.Errorf("make a directory for the demo: %w", err)
+	}
+	return abs, func() error { return nil }, nil
+}
+
+// conclude turns an error into what a person is to read. A demo that runs until
+// it is interrupted was told to end, so a step that did not get to its end is
+// no failure then.
+func conclude(ctx context.Context, s Streams, err error, once bool, dir string) error {
+	if err == nil || !once && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	var failed *child.Error
+	if !errors.As(err, &failed) {
+		return &Error{Err: err, hint: "the logs and data are kept in " + dir}
+	}
+	if failed.Tail != "" {
+		fmt.Fprintf(s.Err, "--- end of %s\n%s---\n", failed.Log, failed.Tail)
+	}
+	return &Error{Err: err, hint: "the whole log is " + failed.Log}
+}
