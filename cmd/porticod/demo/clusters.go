@@ -132,7 +132,7 @@ func (c *Clusters) createNamespace(ctx context.Context) error {
 // StartVirtual starts the virtual cluster, which must not be running. Its
 // address is another one after each start.
 func (c *Clusters) StartVirtual(ctx context.Context) error {
-	dir := filepath.Join(c.options.Dir, c.Name)
+	dir := c.virtualDir()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make data directory of %q: %w", c.Name, err)
 	}
@@ -179,6 +179,12 @@ func (c *Clusters) start(ctx context.Context, cluster *Cluster, spec child.Spec,
 
 // StopVirtual ends the virtual cluster if it runs.
 func (c *Clusters) StopVirtual() error { return c.Virtual.stop() }
+
+// ResetVirtual removes all data of the virtual cluster, which must not be
+// running. What it had on the host stays there.
+func (c *Clusters) ResetVirtual() error { return os.RemoveAll(c.virtualDir()) }
+
+func (c *Clusters) virtualDir() string { return filepath.Join(c.options.Dir, c.Name) }
 
 // Stop ends both clusters, the virtual one first: it still has things to tell
 // its host.

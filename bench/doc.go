@@ -1,0 +1,26 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench measures Portico next to what it stands in front of, in one
+// run on one machine, and prints ratios as a Markdown table.
+//
+// A ratio is between two sides whose requests alternate, so that whatever else
+// the machine does hits both. Absolute times are printed too, and mean little
+// on another machine.
+//
+// Without kubeconfigs it starts an embedded host cluster with simulated nodes
+// and a virtual cluster in it, as porticod demo does, and can then also measure
+// how fast the virtual cluster starts and what memory it takes. With
+// --host-kubeconfig and --virtual-kubeconfig it measures clusters that run
+// already. With --etcd-kubeconfig, writes are measured against that cluster's
+// API server as well; it must be on the same disk for the ratio to say anything.
+//
+// # Files
+//
+//   - main.go: flags, and which clusters to measure
+//   - setup.go: the namespaces and pods that the scenarios work on
+//   - compare.go: two sides in turn, and their percentiles
+//   - report.go: the table
+//   - get_pod.go, list_pods.go, create_pod.go, create_configmap.go,
+//     start.go, idle_memory.go: one scenario each, with its mark
+package main
