@@ -1,0 +1,98 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	"k8s.io/kubernetes/cmd/kube-controller-manager/names"
+)
+
+// A Kubernetes version that adds, removes or renames a controller must be decided on here before it is used.
+func TestTableCoversUpstream(t *testing.T) {
+	want := slices.Sorted(maps.Keys(app.NewControllerDescriptors()))
+	got := slices.Sorted(maps.Keys(table()))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the table and upstream's controllers differ (-upstream +table):\n%s", diff)
+	}
+}
+
+func TestSelected(t *testing.T) {
+	cases := map[string]struct {
+		reason   string
+		mode     Mode
+		must     []string
+		mustNot  []string
+		wantSize int
+	}{
+		"virtual": {
+			reason: "what touches nodes, volumes and foreign pods stays away from a virtual cluster",
+			mode:   Virtual,
+			must: []string{
+				names.NamespaceController, names.GarbageCollectorController, names.EndpointsController,
+				names.EndpointSliceController, names.EphemeralVolumeController, names.HorizontalPodAutoscalerController,
+			},
+			mustNot: []string{
+				names.NodeLifecycleController, names.TaintEvictionController, names.PodGarbageCollectorController,
+				names.PersistentVolumeBinderController, names.PersistentVolumeClaimProtectionController,
+				names.ServiceCIDRController, names.ServiceAccountTokenController,
+			},
+			wantSize: 26,
+		},
+		"host": {
+			reason: "the embedded host looks after nodes and binds claims, and has no devices",
+			mode:   Host,
+			must: []string{
+				names.NodeLifecycleController, names.TaintEvictionController, names.PodGarbageCollectorController,
+				names.PersistentVolumeBinderController, names.ServiceCIDRController,
+			},
+			mustNot: []string{
+				names.NodeIpamController, names.PersistentVolumeAttachDetachController, names.ResourceClaimController,
+				names.ServiceAccountTokenController,
+			},
+			wantSize: 34,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := selected(t.Context(), tc.mode)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range tc.must {
+				if got[name] == nil {
+					t.Errorf("%s: %q is missing", tc.reason, name)
+				}
+			}
+			for _, name := range tc.mustNot {
+				if got[name] != nil {
+					t.Errorf("%s: %q is there", tc.reason, name)
+				}
+			}
+			if len(got) != tc.wantSize {
+				t.Errorf("got %d controllers, want %d", len(got), tc.wantSize)
+			}
+		})
+	}
+}
+
+// A controller that upstream has off by default must not come on because "*" is asked for: the table decides.
+func TestDisabledByDefaultStaysOff(t *testing.T) {
+	off := app.ControllersDisabledByDefault()
+	for _, mode := range []Mode{Virtual, Host} {
+		got, err := selected(t.Context(), mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range off {
+			if got[name] != nil {
+				t.Errorf("mode %s runs %q, which upstream has off by default", mode, name)
+			}
+		}
+	}
+}
