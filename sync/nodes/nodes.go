@@ -1,0 +1,246 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package nodes
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"portico.dev/portico/sync/internal/queue"
+)
+
+const (
+	// byNode indexes pods by the node they are on.
+	byNode = "portico.dev/pods-by-node"
+	// workers suffices for thousands of nodes: each is written once per heartbeat.
+	workers = 2
+)
+
+// Config is what the controller needs. Everything is of the virtual side: the host's nodes are never asked for.
+type Config struct {
+	Virtual   kubernetes.Interface
+	Informers informers.SharedInformerFactory
+	Shape     Shape
+
+	// Heartbeat is how often a Node's status is renewed; 0 means five minutes.
+	Heartbeat time.Duration
+	// Linger is how long a Node outlives its last pod; 0 means half a minute.
+	Linger time.Duration
+	// Clock is the real one when nil.
+	Clock clock.WithTicker
+}
+
+// Controller keeps made-up Nodes in step with the pods that are on them.
+type Controller struct {
+	cfg    Config
+	nodes  corelisters.NodeLister
+	pods   cache.Indexer
+	synced []cache.InformerSynced
+	queue  *queue.Queue[string]
+	idle   sync.Map // node name -> time.Time since when no pod uses it
+}
+
+// New returns a controller. It registers with the informers, so it must be called before they are relied on.
+func New(cfg Config) (*Controller, error) {
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = 5 * time.Minute
+	}
+	if cfg.Linger == 0 {
+		cfg.Linger = 30 * time.Second
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.RealClock{}
+	}
+	pods, nodes := cfg.Informers.Core().V1().Pods().Informer(), cfg.Informers.Core().V1().Nodes()
+	c := &Controller{cfg: cfg, nodes: nodes.Lister(), pods: pods.GetIndexer()}
+	c.queue = queue.New("nodes", cfg.Clock, c.reconcile)
+
+	if err := pods.AddIndexers(cache.Indexers{byNode: indexByNode}); err != nil {
+		return nil, fmt.Errorf("index pods by node: %w", err)
+	}
+	podEvents, err := pods.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
+		AddFunc:    func(obj any, _ bool) { c.enqueueNodeOf(obj) },
+		UpdateFunc: func(old, obj any) { c.enqueueWhenMoved(old, obj) },
+		DeleteFunc: func(obj any) { c.enqueueNodeOf(obj) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen to pods: %w", err)
+	}
+	// Nodes that exist at the start are looked at too: their last pod may have gone while nobody watched.
+	nodeEvents, err := nodes.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    c.enqueueNode,
+		DeleteFunc: c.enqueueNode,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen to nodes: %w", err)
+	}
+	c.synced = []cache.InformerSynced{podEvents.HasSynced, nodeEvents.HasSynced}
+	return c, nil
+}
+
+// Run works until ctx ends.
+func (c *Controller) Run(ctx context.Context) error {
+	c.cfg.Informers.Start(ctx.Done())
+	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+		return nil // ctx ended first
+	}
+	c.queue.Run(ctx, workers)
+	return nil
+}
+
+func indexByNode(obj any) ([]string, error) {
+	pod, ok := obj.(*corev1.Pod)
+	if !ok || pod.Spec.NodeName == "" {
+		return nil, nil
+	}
+	return []string{pod.Spec.NodeName}, nil
+}
+
+func (c *Controller) enqueueNodeOf(obj any) {
+	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = gone.Obj
+	}
+	if pod, ok := obj.(*corev1.Pod); ok && pod.Spec.NodeName != "" {
+		c.queue.Add(pod.Spec.NodeName)
+	}
+}
+
+// enqueueWhenMoved drops the updates that do not concern nodes, which is nearly all of them.
+func (c *Controller) enqueueWhenMoved(old, obj any) {
+	before, ok := old.(*corev1.Pod)
+	after, ok2 := obj.(*corev1.Pod)
+	if ok && ok2 && (before.Spec.NodeName != after.Spec.NodeName || before.Status.HostIP != after.Status.HostIP) {
+		c.enqueueNodeOf(after)
+	}
+}
+
+func (c *Controller) enqueueNode(obj any) {
+	if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj); err == nil {
+		c.queue.Add(key)
+	}
+}
+
+// reconcile makes, refreshes or removes one Node.
+func (c *Controller) reconcile(ctx context.Context, name string) (time.Duration, error) {
+	pods, err := c.pods.ByIndex(byNode, name)
+	if err != nil {
+		return 0, err
+	}
+	node, err := c.nodes.Get(name)
+	exists := err == nil
+	switch {
+	case err != nil && !apierrors.IsNotFound(err):
+		return 0, err
+	case exists && node.Labels[LabelFake] == "":
+		return 0, nil // the tenant's own
+	case len(pods) > 0:
+		c.idle.Delete(name)
+		return c.keep(ctx, name, node, hostIP(pods))
+	case exists:
+		return c.remove(ctx, node)
+	default:
+		return 0, nil
+	}
+}
+
+// keep makes sure that the Node is there and that its last heartbeat is recent.
+func (c *Controller) keep(ctx context.Context, name string, node *corev1.Node, ip string) (time.Duration, error) {
+	if node == nil {
+		created, err := c.cfg.Virtual.CoreV1().Nodes().Create(ctx, c.cfg.Shape.node(name), metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			// The informer is behind: its event brings this key back.
+			return 0, nil
+		}
+		if err != nil {
+			return 0, fmt.Errorf("create node %q: %w", name, err)
+		}
+		klog.FromContext(ctx).V(2).Info("Created node", "node", name)
+		node = created
+	}
+
+	now := c.cfg.Clock.Now()
+	if due := lastHeartbeat(node).Add(c.cfg.Heartbeat); now.Before(due) && hasAddress(node, ip) {
+		return due.Sub(now), nil
+	}
+	// The informer may not have seen our last write yet, and the transition times come from there.
+	node, err := c.cfg.Virtual.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return 0, fmt.Errorf("get node %q: %w", name, err)
+	}
+	if due := lastHeartbeat(node).Add(c.cfg.Heartbeat); now.Before(due) && hasAddress(node, ip) {
+		return due.Sub(now), nil
+	}
+	status := c.cfg.Shape.status(name, ip, node.Status.Conditions, metav1.NewTime(now))
+	body, err := json.Marshal(map[string]any{"status": status})
+	if err != nil {
+		return 0, fmt.Errorf("encode the status of node %q: %w", name, err)
+	}
+	// A merge patch sets exactly these fields and loses none that somebody else keeps in the status.
+	if _, err := c.cfg.Virtual.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, body, metav1.PatchOptions{}, "status"); err != nil {
+		return 0, fmt.Errorf("patch the status of node %q: %w", name, err)
+	}
+	return c.cfg.Heartbeat, nil
+}
+
+// remove deletes a Node that no pod has used for Linger. When the last pod left is remembered in memory only: after a
+// restart the wait begins anew, which harms nobody.
+func (c *Controller) remove(ctx context.Context, node *corev1.Node) (time.Duration, error) {
+	now := c.cfg.Clock.Now()
+	since, _ := c.idle.LoadOrStore(node.Name, now)
+	if wait := since.(time.Time).Add(c.cfg.Linger).Sub(now); wait > 0 {
+		return wait, nil
+	}
+	// The precondition protects a Node that was made anew under this name since the informer saw it.
+	err := c.cfg.Virtual.CoreV1().Nodes().Delete(ctx, node.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(node.UID))})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return 0, fmt.Errorf("delete node %q: %w", node.Name, err)
+	}
+	c.idle.Delete(node.Name)
+	klog.FromContext(ctx).V(2).Info("Deleted node that no pod uses", "node", node.Name)
+	return 0, nil
+}
+
+func hostIP(pods []any) string {
+	for _, obj := range pods {
+		if pod, ok := obj.(*corev1.Pod); ok && pod.Status.HostIP != "" {
+			return pod.Status.HostIP
+		}
+	}
+	return ""
+}
+
+func hasAddress(node *corev1.Node, ip string) bool {
+	if ip == "" {
+		return true
+	}
+	for _, a := range node.Status.Addresses {
+		if a.Type == corev1.NodeInternalIP && a.Address == ip {
+			return true
+		}
+	}
+	return false
+}
+
+func lastHeartbeat(node *corev1.Node) time.Time {
+	for _, c := range node.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return c.LastHeartbeatTime.Time
+		}
+	}
+	return time.Time{}
+}

@@ -1,0 +1,250 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package nodes_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
+	testingclock "k8s.io/utils/clock/testing"
+
+	"portico.dev/portico/sync/nodes"
+)
+
+// harness is a running controller over a fake virtual cluster.
+type harness struct {
+	t      *testing.T
+	client *fake.Clientset
+	clock  *testingclock.FakeClock
+}
+
+func start(t *testing.T, objects ...runtime.Object) *harness {
+	t.Helper()
+	h := &harness{t: t, client: fake.NewClientset(objects...), clock: testingclock.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))}
+	factory := informers.NewSharedInformerFactory(h.client, 0)
+	c, err := nodes.New(nodes.Config{
+		Virtual: h.client, Informers: factory, Clock: h.clock,
+		Shape: nodes.DefaultShape("v1.37.2", "amd64"), Heartbeat: 5 * time.Minute, Linger: 30 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		factory.Shutdown()
+	})
+	return h
+}
+
+func pod(name, node string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name},
+		Spec:       corev1.PodSpec{NodeName: node},
+		Status:     corev1.PodStatus{HostIP: "10.0.0.7"},
+	}
+}
+
+func (h *harness) createPod(p *corev1.Pod) {
+	h.t.Helper()
+	if _, err := h.client.CoreV1().Pods(p.Namespace).Create(h.t.Context(), p, metav1.CreateOptions{}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *harness) deletePod(name string) {
+	h.t.Helper()
+	if err := h.client.CoreV1().Pods("default").Delete(h.t.Context(), name, metav1.DeleteOptions{}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// node waits until the Node satisfies want; a nil Node is one that does not exist.
+func (h *harness) node(name, what string, want func(*corev1.Node) bool) *corev1.Node {
+	h.t.Helper()
+	var last *corev1.Node
+	err := wait.PollUntilContextTimeout(h.t.Context(), 5*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+		node, err := h.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			node = nil
+		} else if err != nil {
+			return false, err
+		}
+		last = node
+		return want(node), nil
+	})
+	if err != nil {
+		h.t.Fatalf("node %q: waiting for %s: %v; last seen: %+v", name, what, err, last)
+	}
+	return last
+}
+
+func ready(n *corev1.Node) bool {
+	for _, c := range condition(n) {
+		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue {
+			return true
+		}
+	}
+	return false
+}
+
+func condition(n *corev1.Node) []corev1.NodeCondition {
+	if n == nil {
+		return nil
+	}
+	return n.Status.Conditions
+}
+
+func TestNodeAppearsWithItsFirstPod(t *testing.T) {
+	h := start(t)
+	h.createPod(pod("a", "worker-1"))
+	n := h.node("worker-1", "a ready node", ready)
+
+	if got := n.Labels[corev1.LabelHostname]; got != "worker-1" {
+		t.Errorf("hostname label is %q", got)
+	}
+	if n.Spec.ProviderID != "" || len(n.Spec.Taints) != 0 {
+		t.Errorf("a made-up node has a provider or taints: %+v", n.Spec)
+	}
+	want := []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "10.0.0.7"}, {Type: corev1.NodeHostName, Address: "worker-1"}}
+	if diff := cmp.Diff(want, n.Status.Addresses); diff != "" {
+		t.Errorf("addresses (-want +got):\n%s", diff)
+	}
+	for _, r := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourcePods} {
+		if q := n.Status.Allocatable[r]; q.IsZero() {
+			t.Errorf("allocatable %s is zero", r)
+		}
+	}
+}
+
+func TestUnscheduledPodMakesNoNode(t *testing.T) {
+	h := start(t, pod("pending", ""))
+	h.createPod(pod("a", "worker-1"))
+	h.node("worker-1", "a ready node", ready)
+	list, err := h.client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) != 1 {
+		t.Errorf("got %d nodes, want 1 (%v)", len(list.Items), err)
+	}
+}
+
+func TestNodeOutlivesItsLastPodByLinger(t *testing.T) {
+	h := start(t, pod("a", "worker-1"))
+	h.node("worker-1", "a ready node", ready)
+	h.deletePod("a")
+
+	// Time stands still, so the node must be there however long it takes to handle what follows.
+	h.createPod(pod("marker", "worker-2"))
+	h.node("worker-2", "a ready node", ready)
+	h.node("worker-1", "the node without pods", ready)
+	h.node("worker-1", "no node", func(n *corev1.Node) bool {
+		h.clock.Step(31 * time.Second)
+		return n == nil
+	})
+}
+
+func TestNodeStaysWhenAPodReturns(t *testing.T) {
+	h := start(t, pod("a", "worker-1"))
+	first := h.node("worker-1", "a ready node", ready)
+	h.deletePod("a")
+	h.createPod(pod("b", "worker-1"))
+	h.node("worker-1", "a renewed heartbeat", func(n *corev1.Node) bool {
+		h.clock.Step(time.Minute) // past the lingering, then past the heartbeat
+		return n != nil && heartbeat(n).After(heartbeat(first))
+	})
+}
+
+func TestHeartbeatIsRenewedWithoutPodEvents(t *testing.T) {
+	h := start(t, pod("a", "worker-1"))
+	first := h.node("worker-1", "a ready node", ready)
+	second := h.node("worker-1", "a renewed heartbeat", func(n *corev1.Node) bool {
+		h.clock.Step(time.Minute)
+		return n != nil && heartbeat(n).After(heartbeat(first))
+	})
+	if !second.Status.Conditions[0].LastTransitionTime.Equal(&first.Status.Conditions[0].LastTransitionTime) {
+		t.Error("a heartbeat moved the transition time")
+	}
+}
+
+// Pods that come and go must not turn into writes of the Node.
+func TestPodsDoNotCauseWrites(t *testing.T) {
+	h := start(t, pod("a", "worker-1"))
+	h.node("worker-1", "a ready node", ready)
+	for _, name := range []string{"b", "c", "d"} {
+		h.createPod(pod(name, "worker-1"))
+	}
+	h.createPod(pod("marker", "worker-2")) // handled after the others were put into the queue
+	h.node("worker-2", "a ready node", ready)
+
+	patches := 0
+	for _, a := range h.client.Actions() {
+		if a.Matches("patch", "nodes/status") {
+			patches++
+		}
+	}
+	if patches != 2 {
+		t.Errorf("%d status writes for two nodes", patches)
+	}
+}
+
+func TestTenantsOwnNodeIsLeftAlone(t *testing.T) {
+	own := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker-1"}}
+	h := start(t, own, pod("a", "worker-1"), pod("b", "worker-2"))
+	h.node("worker-2", "a ready node", ready)
+	h.deletePod("a")
+	h.clock.Step(time.Hour)
+	n := h.node("worker-1", "the tenant's node", func(n *corev1.Node) bool { return n != nil })
+	if len(n.Status.Conditions) != 0 || len(n.Labels) != 0 {
+		t.Errorf("the tenant's node was changed: %+v", n)
+	}
+}
+
+func TestTenantsTaintsSurvive(t *testing.T) {
+	h := start(t, pod("a", "worker-1"))
+	n := h.node("worker-1", "a ready node", ready)
+	n = n.DeepCopy()
+	n.Spec.Taints = []corev1.Taint{{Key: "mine", Effect: corev1.TaintEffectNoSchedule}}
+	n.Labels["mine"] = "yes"
+	if _, err := h.client.CoreV1().Nodes().Update(t.Context(), n, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	got := h.node("worker-1", "a renewed heartbeat", func(m *corev1.Node) bool {
+		h.clock.Step(time.Minute)
+		return m != nil && heartbeat(m).After(heartbeat(n))
+	})
+	if len(got.Spec.Taints) != 1 || got.Labels["mine"] != "yes" {
+		t.Errorf("the tenant's taint or label is gone: %+v", got)
+	}
+}
+
+func TestDeletedNodeComesBackWhileInUse(t *testing.T) {
+	h := start(t, pod("a", "worker-1"))
+	h.node("worker-1", "a ready node", ready)
+	if err := h.client.CoreV1().Nodes().Delete(t.Context(), "worker-1", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.node("worker-1", "a ready node again", ready)
+}
+
+func heartbeat(n *corev1.Node) time.Time {
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			return c.LastHeartbeatTime.Time
+		}
+	}
+	return time.Time{}
+}
