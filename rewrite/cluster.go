@@ -1,0 +1,203 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"portico.dev/portico/rewrite/rules"
+)
+
+// Cluster is everything about one virtual cluster that a translation depends
+// on.
+type Cluster struct {
+	// Name is the virtual cluster's name, a DNS label.
+	Name string
+	// HostNamespace is the host namespace that holds the whole cluster.
+	HostNamespace string
+	// Service is the cluster's own host Service, which leads to the door. The
+	// virtual default/kubernetes Service is a view of it. Defaults to Name.
+	Service string
+	// Owner points at that Service and stands on every host object, so that
+	// deleting the cluster cleans everything. Without a name, objects are
+	// written without an owner.
+	Owner metav1.OwnerReference
+	// WorkloadServiceAccount is the host ServiceAccount that pods run as. It
+	// must have no rights. Defaults to "default".
+	WorkloadServiceAccount string
+
+	// APIServerIP is the door as pods reach it. While it is empty, pods get
+	// neither host aliases nor KUBERNETES_SERVICE_* variables for it.
+	APIServerIP string
+	// APIServerPort defaults to 443.
+	APIServerPort int32
+	// DNSIP is the address of the virtual kube-dns Service. While it is empty,
+	// the DNS settings of pods are left alone.
+	DNSIP string
+	// ClusterDomain defaults to "cluster.local".
+	ClusterDomain string
+
+	// NodeSelector and Tolerations are enforced on every pod and hidden from
+	// the tenant.
+	NodeSelector map[string]string
+	Tolerations  []corev1.Toleration
+	// Images maps an image as the tenant wrote it to the image that is run.
+	// Only exact matches count.
+	Images map[string]string
+
+	// MovedLabels and HiddenAnnotations are added to the built-in lists of keys
+	// that host tooling acts on (rules.MovedLabels, rules.HiddenAnnotations).
+	// An entry is a key, or a prefix that ends in "/" or "*".
+	MovedLabels       []string
+	HiddenAnnotations []string
+}
+
+// Inputs are the facts outside an object that its translation depends on.
+type Inputs struct {
+	// NamespaceLabels are the labels of the object's virtual namespace.
+	NamespaceLabels map[string]string
+	// Services are the Services of that namespace, with virtual names, for the
+	// service environment variables of a pod.
+	Services []*corev1.Service
+	// Namespaces holds the labels of every virtual namespace by name. It is
+	// read only for a required pod affinity term that has both namespaces and
+	// a namespaceSelector, the one union that a selector cannot express.
+	Namespaces map[string]map[string]string
+	// Host is the host object that is about to be changed, as it was read, or
+	// nil when the object is about to be created. Fields in which the virtual
+	// object equals ToVirtual(Host) keep the value that Host has.
+	Host runtime.Object
+}
+
+// Translator translates the objects of one virtual cluster. It is safe for
+// concurrent use.
+type Translator struct {
+	cluster Cluster
+
+	movedLabels       []string
+	hiddenAnnotations map[string][]string // by kind; "" holds for every kind
+	hostAnnotations   map[string][]string
+
+	walkers map[reflect.Type]*walker
+	codec   overlayCodec
+}
+
+// New returns the Translator of a cluster, or all that is wrong with c.
+func New(c Cluster) (*Translator, error) {
+	c.Service = orDefault(c.Service, c.Name)
+	c.WorkloadServiceAccount = orDefault(c.WorkloadServiceAccount, "default")
+	c.ClusterDomain = orDefault(c.ClusterDomain, "cluster.local")
+	if c.APIServerPort == 0 {
+		c.APIServerPort = 443
+	}
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	t := &Translator{
+		cluster:           c.clone(),
+		movedLabels:       slices.Concat(rules.MovedLabels, c.MovedLabels),
+		hiddenAnnotations: map[string][]string{"": slices.Concat(rules.HiddenAnnotations, c.HiddenAnnotations)},
+		hostAnnotations:   rules.HostAnnotations,
+		walkers:           map[reflect.Type]*walker{},
+	}
+	for typ, table := range tables() {
+		w, err := compile(typ, table)
+		if err != nil {
+			return nil, fmt.Errorf("compile the rules of %s: %w", table.Kind, err)
+		}
+		t.walkers[typ] = w
+	}
+	return t, nil
+}
+
+// tables pairs the rule tables with the Go types that they describe.
+func tables() map[reflect.Type]rules.Table {
+	return map[reflect.Type]rules.Table{
+		reflect.TypeFor[corev1.Pod]():                   rules.Pod,
+		reflect.TypeFor[corev1.Service]():               rules.Service,
+		reflect.TypeFor[corev1.PersistentVolumeClaim](): rules.PersistentVolumeClaim,
+	}
+}
+
+func (c *Cluster) validate() error {
+	var errs []error
+	label := func(field, value string) {
+		for _, msg := range validation.IsDNS1123Label(value) {
+			errs = append(errs, fmt.Errorf("%s: invalid value %q: %s", field, value, msg))
+		}
+	}
+	label("name", c.Name)
+	label("hostNamespace", c.HostNamespace)
+	label("service", c.Service)
+	if c.Owner.Name != "" && c.Owner.UID == "" {
+		errs = append(errs, fmt.Errorf("owner: %q has no uid", c.Owner.Name))
+	}
+	for k, v := range c.NodeSelector {
+		for _, msg := range slices.Concat(validation.IsQualifiedName(k), validation.IsValidLabelValue(v)) {
+			errs = append(errs, fmt.Errorf("nodeSelector[%s]: %s", k, msg))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// clone makes c independent of the caller's maps and slices.
+func (c Cluster) clone() Cluster {
+	c.NodeSelector = maps.Clone(c.NodeSelector)
+	c.Images = maps.Clone(c.Images)
+	c.Owner = *c.Owner.DeepCopy()
+	tolerations := make([]corev1.Toleration, len(c.Tolerations))
+	for i := range c.Tolerations {
+		c.Tolerations[i].DeepCopyInto(&tolerations[i])
+	}
+	c.Tolerations = tolerations
+	return c
+}
+
+// Cluster returns what the Translator was made from, with defaults filled in.
+func (t *Translator) Cluster() Cluster { return t.cluster.clone() }
+
+// ScopeLabels stand on every host object of this cluster, and on nothing else.
+func (t *Translator) ScopeLabels() labels.Set {
+	return labels.Set{LabelCluster: t.cluster.Name}
+}
+
+// ScopeSelector selects every host object of this cluster.
+func (t *Translator) ScopeSelector() labels.Selector {
+	return labels.SelectorFromValidatedSet(t.ScopeLabels())
+}
+
+// NamespaceSelector holds the labels that the host objects of one virtual
+// namespace carry.
+func (t *Translator) NamespaceSelector(namespace string) labels.Set {
+	return labels.Set{LabelCluster: t.cluster.Name, LabelNamespace: namespace}
+}
+
+// NamespaceLabels returns the labels that the objects of a virtual namespace
+// carry on the host for the sake of namespace selectors: the namespace's own,
+// under hashed keys.
+func (t *Translator) NamespaceLabels(virtual map[string]string) labels.Set {
+	out := make(labels.Set, len(virtual))
+	for k, v := range virtual {
+		out[namespaceLabelKey(k)] = v
+	}
+	return out
+}
+
+func orDefault(s, def string) string {
+	if strings.TrimSpace(s) == "" {
+		return def
+	}
+	return s
+}

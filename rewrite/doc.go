@@ -1,0 +1,68 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rewrite turns the objects of a virtual cluster into the objects of
+// the host namespace that carries it, and back.
+//
+// It is pure: no I/O, no clock, no context, no log, no global state. A
+// [Translator] is a value computed from a [Cluster]; what a translation needs
+// to know beside the object itself comes in as [Inputs]. The same arguments
+// always give the same bytes.
+//
+// It is not a client and not a policy: it does not know what exists on the
+// host, and whether a tenant may create a privileged pod is decided at the
+// door, before anything is translated.
+//
+// # How an object is translated
+//
+// ToHost works on a deep copy, in three steps:
+//
+//  1. Translate. Metadata gets its host form (metadata.go). Fields that name
+//     other objects are rewritten by one walker (walk.go) that is driven by
+//     the tables of package rules. What is more than a name (DNS, tokens,
+//     environment, affinity) is rewritten by a pass, a small pair of
+//     functions, one forth and one back.
+//  2. Keep. When the object is on the host already, every field that the
+//     tenant sees unchanged keeps the value it has on the host (keep.go). This
+//     is what makes updates small: a translation is decided once, and a later
+//     change of the configuration, of a Service or of a webhook on the host
+//     cannot make an unrelated update touch an immutable field.
+//  3. Seal. Whatever cannot be computed back from the host object goes into
+//     one compressed annotation, the overlay (overlay.go).
+//
+// ToVirtual runs the same passes backwards. A field is turned back only while
+// the host still has the value that was written; any other value is the host's
+// own change and is shown as it is.
+//
+// # Invariants
+//
+// The laws of DESIGN.md D7, each held by a test in laws_test.go:
+//
+//  1. ToVirtual(ToHost(v)) == v.
+//  2. After the host changed its copy, ToVirtual shows v plus those changes
+//     and nothing that ToHost added.
+//  3. Names are injective; a host name is never split, only looked up.
+//  4. Every field that can name an object or select pods has a row in package
+//     rules, or a reason there why it needs none.
+//  5. No selector and no reference leaves the virtual namespace and cluster.
+//  6. No host name reaches the tenant in the text of a status.
+//
+// And one that the storage above relies on: with Inputs.Host set to h,
+// ToHost(ToVirtual(h)) equals h in everything but the overlay's bytes.
+//
+// # Map
+//
+//	cluster.go      Cluster, Inputs, Translator
+//	translate.go    ToHost and ToVirtual for any kind
+//	pod.go          a pod, forth and back; the list of its passes
+//	service.go claim.go pushed.go   the other kinds
+//	names.go        host names; keys.go  reserved and moved keys
+//	metadata.go     labels, annotations, owners, finalizers
+//	walk.go         the walker; references.go fieldpath.go  what it does
+//	affinity.go containers.go env.go identity.go network.go placement.go volumes.go   passes
+//	keep.go         what did not change stays
+//	overlay.go      the annotation; record.go  entries of passes in it
+//	text.go status.go   host text to virtual text
+//	validate.go     what a tenant may not write
+//	errors.go       ErrForeign, CorruptOverlayError
+package rewrite

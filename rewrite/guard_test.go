@@ -1,0 +1,180 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite_test
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"portico.dev/portico/rewrite/rules"
+)
+
+// TestEveryFieldHasARule is law 4: a field that could name an object or select
+// some is either rewritten or excused with a reason. It fails for a field that
+// a new Kubernetes version brings, and for a row whose field is gone.
+func TestEveryFieldHasARule(t *testing.T) {
+	for typ, table := range map[reflect.Type]rules.Table{
+		reflect.TypeFor[corev1.Pod]():                   rules.Pod,
+		reflect.TypeFor[corev1.Service]():               rules.Service,
+		reflect.TypeFor[corev1.PersistentVolumeClaim](): rules.PersistentVolumeClaim,
+	} {
+		t.Run(table.Kind, func(t *testing.T) {
+			unused := map[string]bool{}
+			for _, r := range table.Rules {
+				for _, p := range alternatives(r.Path) {
+					if _, twice := unused[p]; twice {
+						t.Errorf("%s has two rows", p)
+					}
+					unused[p] = true
+				}
+			}
+			for _, e := range table.Kept {
+				if e.Reason == "" {
+					t.Errorf("%v are excused without a reason", e.Paths)
+				}
+				for _, p := range e.Paths {
+					for _, p := range alternatives(p) {
+						if _, twice := unused[p]; twice {
+							t.Errorf("%s has two rows", p)
+						}
+						unused[p] = true
+					}
+				}
+			}
+			covered := map[string]bool{}
+			for p := range unused {
+				covered[p] = true
+			}
+			visitFields(typ, func(path string, leaf bool, typ reflect.Type) bool {
+				if covered[path] {
+					delete(unused, path)
+					return false
+				}
+				if leaf {
+					t.Errorf("%s (%s) has no rule and no excuse", path, typ)
+				}
+				return true
+			})
+			for p := range unused {
+				// A key of a map is no field of the type; the map itself has a row.
+				if !strings.Contains(p, "['") {
+					t.Errorf("%s has a row, but there is no such field, or one above it has a row", p)
+				}
+			}
+		})
+	}
+}
+
+// visitFields calls do for the fields of spec and status that can hold a name,
+// and for the structs and lists that lead to them, which need no row but may
+// have one. do returns whether to go deeper.
+func visitFields(typ reflect.Type, do func(path string, leaf bool, typ reflect.Type) bool) {
+	for _, part := range []string{"Spec", "Status"} {
+		if f, ok := typ.FieldByName(part); ok {
+			visitType(strings.ToLower(part), f.Type, do)
+		}
+	}
+}
+
+func visitType(path string, typ reflect.Type, do func(string, bool, reflect.Type) bool) {
+	for typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	switch {
+	case typ.PkgPath() == "k8s.io/apimachinery/pkg/api/resource", typ == reflect.TypeFor[metav1.Time]():
+		return // an amount, a time
+	case typ == reflect.TypeFor[intstr.IntOrString]():
+		do(path, false, typ) // a port, by number or by its name in the pod
+		return
+	case typ == reflect.TypeFor[metav1.LabelSelector]():
+		do(path, true, typ)
+		return
+	}
+	switch typ.Kind() {
+	case reflect.String:
+		_, word := rules.Words[typ.String()]
+		do(path, !word, typ)
+	case reflect.Map:
+		_, word := rules.Words[typ.Key().String()]
+		_, values := rules.Words[typ.Elem().String()]
+		amounts := typ.Elem().PkgPath() == "k8s.io/apimachinery/pkg/api/resource"
+		do(path, !word || !(values || amounts), typ)
+	case reflect.Slice:
+		if do(path, false, typ) {
+			visitType(path+"[]", typ.Elem(), do)
+		}
+	case reflect.Struct:
+		if path == "spec" || path == "status" || do(path, false, typ) {
+			for i := range typ.NumField() {
+				f := typ.Field(i)
+				name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+				if name == "" && f.Anonymous {
+					visitInline(path, f.Type, do)
+					continue
+				}
+				visitType(path+"."+name, f.Type, do)
+			}
+		}
+	case reflect.Bool, reflect.Int32, reflect.Int64, reflect.Uint8:
+		do(path, false, typ)
+	default:
+		do(path, true, typ) // nothing that the API has today
+	}
+}
+
+func visitInline(path string, typ reflect.Type, do func(string, bool, reflect.Type) bool) {
+	for i := range typ.NumField() {
+		f := typ.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" && f.Anonymous {
+			visitInline(path, f.Type, do)
+			continue
+		}
+		visitType(path+"."+name, f.Type, do)
+	}
+}
+
+// alternatives resolves the braces of a path, as the engine does.
+func alternatives(path string) []string {
+	open := strings.IndexByte(path, '{')
+	if open < 0 {
+		return []string{path}
+	}
+	end := open + strings.IndexByte(path[open:], '}')
+	var out []string
+	for _, name := range strings.Split(path[open+1:end], ",") {
+		out = append(out, alternatives(path[:open]+name+path[end+1:])...)
+	}
+	return out
+}
+
+// TestEveryWordIsAType catches a typo in the list of types that need no row.
+func TestEveryWordIsAType(t *testing.T) {
+	used := map[string]bool{}
+	for _, typ := range []reflect.Type{reflect.TypeFor[corev1.Pod](), reflect.TypeFor[corev1.Service](), reflect.TypeFor[corev1.PersistentVolumeClaim]()} {
+		visitFields(typ, func(_ string, _ bool, typ reflect.Type) bool {
+			used[typ.String()] = true
+			if typ.Kind() == reflect.Map {
+				used[typ.Key().String()], used[typ.Elem().String()] = true, true
+			}
+			return true
+		})
+	}
+	var unused []string
+	for name := range rules.Words {
+		if !used[name] {
+			unused = append(unused, name)
+		}
+	}
+	slices.Sort(unused)
+	if len(unused) > 0 {
+		t.Errorf("no field has the types %v", unused)
+	}
+}

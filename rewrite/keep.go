@@ -1,0 +1,82 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"reflect"
+	"strings"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+)
+
+// keep puts into out what the host has already, wherever the tenant changed
+// nothing: where after, the tenant's object, equals seen, what the tenant saw
+// of host. All four are pointers to the same struct type. Lists whose elements
+// have names are compared by element, and elements by field. The records of a
+// field go with it; prefix is the key under which they are.
+//
+// It is applied by field and by element, never by value: a name that happens
+// to stand on the host at one place gives no right to it at another.
+func (c *toHost) keep(prefix string, after, seen, host, out any) {
+	c.keepStruct(prefix, reflect.ValueOf(after).Elem(), reflect.ValueOf(seen).Elem(),
+		reflect.ValueOf(host).Elem(), reflect.ValueOf(out).Elem())
+}
+
+func (c *toHost) keepStruct(prefix string, after, seen, host, out reflect.Value) {
+	for i := range after.NumField() {
+		f := after.Type().Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.Anonymous && name == "" {
+			// An inlined struct's fields are the object's own.
+			c.keepStruct(prefix, after.Field(i), seen.Field(i), host.Field(i), out.Field(i))
+			continue
+		}
+		key := name
+		if prefix != "" {
+			key = prefix + "." + name
+		}
+		a, s, h, o := after.Field(i), seen.Field(i), host.Field(i), out.Field(i)
+		switch {
+		case apiequality.Semantic.DeepEqual(a.Interface(), s.Interface()):
+			o.Set(h)
+			c.overlay.adopt(c.prior, key)
+		case named(f.Type):
+			c.keepElements(key, a, s, h, o)
+		}
+	}
+}
+
+// keepElements is keep for a list whose elements have names. Element i of out
+// was made from element i of after.
+func (c *toHost) keepElements(key string, after, seen, host, out reflect.Value) {
+	if after.Len() != out.Len() || seen.Len() != host.Len() {
+		return
+	}
+	for i := range after.Len() {
+		a := after.Index(i)
+		name := a.FieldByName("Name").String()
+		for j := range seen.Len() {
+			s := seen.Index(j)
+			if s.FieldByName("Name").String() != name {
+				continue
+			}
+			if apiequality.Semantic.DeepEqual(a.Interface(), s.Interface()) {
+				out.Index(i).Set(host.Index(j))
+				c.overlay.adopt(c.prior, element(key, name))
+			} else {
+				c.keepStruct(element(key, name), a, s, host.Index(j), out.Index(i))
+			}
+			break
+		}
+	}
+}
+
+// named reports whether typ is a list of structs with a name.
+func named(typ reflect.Type) bool {
+	if typ.Kind() != reflect.Slice || typ.Elem().Kind() != reflect.Struct {
+		return false
+	}
+	f, ok := typ.Elem().FieldByName("Name")
+	return ok && f.Type.Kind() == reflect.String
+}

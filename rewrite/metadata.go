@@ -1,0 +1,231 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"maps"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"portico.dev/portico/rewrite/rules"
+)
+
+// hostMeta is the metadata of the host object that is being changed, and how
+// the tenant sees it.
+type hostMeta struct {
+	host, seen *metav1.ObjectMeta
+}
+
+// metadata gives m its host form. host is nil on create. The uid, the
+// resourceVersion, the generation and the timestamps are the host's already,
+// or the random ones of a new object that the host does not read.
+func (c *toHost) metadata(m *metav1.ObjectMeta, host *hostMeta) {
+	if host == nil {
+		host = &hostMeta{host: &metav1.ObjectMeta{}, seen: &metav1.ObjectMeta{}}
+	}
+	m.Name, m.Namespace = c.t.Name(c.namespace, c.name), c.t.cluster.HostNamespace
+	// The door has generated the name; asked to, the host would explain a
+	// conflict as bad luck of its own generator.
+	m.GenerateName, c.overlay.GenerateName = "", m.GenerateName
+	m.Labels = c.hostLabels(m.Labels, host)
+	m.Annotations = c.hostAnnotations(m.Annotations, host)
+
+	// Never the tenant's: the host's garbage collector deletes an object whose
+	// owner it does not know.
+	c.overlay.OwnerReferences = m.OwnerReferences
+	m.OwnerReferences = c.t.owners(host.host.OwnerReferences)
+
+	c.overlay.ManagedFields = m.ManagedFields
+	m.ManagedFields = nil
+	c.finalizers(m, host.host)
+}
+
+func (c *toHost) hostLabels(virtual map[string]string, host *hostMeta) map[string]string {
+	out := make(map[string]string, len(virtual)+len(c.in.NamespaceLabels)+2)
+	for k, v := range virtual {
+		if was, ok := host.host.Labels[k]; ok && !Reserved(k) && was == v {
+			out[k] = v // also a moved key, if a tool of the host has set it
+			continue
+		}
+		out[c.labelKey(k)] = v
+	}
+	maps.Copy(out, c.t.NamespaceLabels(c.in.NamespaceLabels))
+	maps.Copy(out, c.t.NamespaceSelector(c.namespace))
+	return out
+}
+
+// labelKey returns the key under which a label stands on the host, wherever
+// the object mentions it.
+func (c *toHost) labelKey(key string) string {
+	if !c.t.movesLabel(key) {
+		return key
+	}
+	c.labels.add(key)
+	return movedLabelKey(key)
+}
+
+func (c *toHost) hostAnnotations(virtual map[string]string, host *hostMeta) map[string]string {
+	out := make(map[string]string, len(virtual)+4)
+	hide := func(k, v string) {
+		if c.overlay.Annotations == nil {
+			c.overlay.Annotations = map[string]string{}
+		}
+		c.overlay.Annotations[k] = v
+	}
+	for k, v := range virtual {
+		if !c.t.hidesAnnotation(c.kind, k) {
+			out[k] = v
+			continue
+		}
+		was, onHost := host.host.Annotations[k]
+		if onHost && !Reserved(k) {
+			out[k] = was // not ours to write, and not ours to remove
+		}
+		if seen, ok := host.seen.Annotations[k]; ok && seen == v {
+			if hidden, ok := c.prior.Annotations[k]; ok {
+				hide(k, hidden)
+			} else if !onHost {
+				hide(k, v)
+			}
+			continue
+		}
+		hide(k, v)
+	}
+	out[AnnotationName] = c.name
+	out[AnnotationNamespace] = c.namespace
+	out[AnnotationKind] = c.kind
+	return out
+}
+
+// owners returns the owner references of a host object: those it has, and one
+// to the cluster's own Service.
+func (t *Translator) owners(host []metav1.OwnerReference) []metav1.OwnerReference {
+	own := t.cluster.Owner
+	if own.Name == "" || slices.ContainsFunc(host, func(r metav1.OwnerReference) bool { return r.UID == own.UID }) {
+		return slices.Clone(host)
+	}
+	own.Controller, own.BlockOwnerDeletion = nil, nil
+	return append(slices.Clone(host), own)
+}
+
+// finalizers leaves on the host what the host put there, and one finalizer of
+// ours in place of all the tenant's.
+func (c *toHost) finalizers(m *metav1.ObjectMeta, host *metav1.ObjectMeta) {
+	var virtual, shared []string
+	held := false
+	for _, f := range m.Finalizers {
+		known := slices.Contains(c.prior.Finalizers, f)
+		switch {
+		case slices.Contains(rules.HostFinalizers[c.kind], f):
+			if host.Name == "" {
+				shared = append(shared, f)
+			} else if !known {
+				continue // from now on only the host decides about it
+			}
+		case !known && !cascades(f) && slices.Contains(host.Finalizers, f):
+			continue // the host's, and only shown
+		default:
+			held = true
+		}
+		virtual = append(virtual, f)
+	}
+	// A finalizer of the host's outlives an update that does not mention it:
+	// only the host knows when its work is done.
+	out := slices.DeleteFunc(slices.Clone(host.Finalizers), func(f string) bool { return f == FinalizerVirtual && !held })
+	if held && !slices.Contains(out, FinalizerVirtual) {
+		out = append(out, FinalizerVirtual)
+	}
+	c.overlay.Finalizers, m.Finalizers = virtual, append(out, shared...)
+}
+
+// cascades reports whether a finalizer is one by which a garbage collector
+// marks a cascading deletion. Each side has its own: the other's would wait for
+// dependents that it does not know.
+func cascades(finalizer string) bool {
+	return finalizer == metav1.FinalizerDeleteDependents || finalizer == metav1.FinalizerOrphanDependents
+}
+
+// metadata gives m its virtual form. The uid, the resourceVersion, the
+// generation and the timestamps are shown as the host has them.
+func (c *toVirtual) metadata(m *metav1.ObjectMeta) {
+	m.Name, m.Namespace, m.GenerateName = c.name, c.namespace, c.overlay.GenerateName
+	m.Labels = c.virtualLabels(m.Labels)
+	m.Annotations = c.virtualAnnotations(m.Annotations)
+	m.OwnerReferences = c.overlay.OwnerReferences
+	m.ManagedFields = c.overlay.ManagedFields
+	m.Finalizers = c.virtualFinalizers(m.Finalizers)
+}
+
+func (c *toVirtual) virtualLabels(host map[string]string) map[string]string {
+	out := make(map[string]string, len(host))
+	for k, v := range host {
+		if !Reserved(k) {
+			out[k] = v
+		}
+	}
+	for hostKey, k := range c.labels {
+		if v, ok := host[hostKey]; ok {
+			out[k] = v
+		}
+	}
+	return orNilMap(out)
+}
+
+// labelKey returns the virtual form of a label key of the host. ok is false
+// for a key of ours, which the tenant must not see.
+func (c *toVirtual) labelKey(key string) (virtual string, ok bool) {
+	if k, moved := c.labels[key]; moved {
+		return k, true
+	}
+	return key, !Reserved(key)
+}
+
+func (c *toVirtual) virtualAnnotations(host map[string]string) map[string]string {
+	out := make(map[string]string, len(host))
+	for k, v := range host {
+		if !Reserved(k) {
+			out[k] = v
+		}
+	}
+	for k, v := range c.overlay.Annotations {
+		if _, onHost := out[k]; onHost && c.t.hostsAnnotation(c.kind, k) {
+			continue
+		}
+		out[k] = v
+	}
+	return orNilMap(out)
+}
+
+// virtualFinalizers shows the tenant's finalizers in their order, then those
+// that the host added.
+func (c *toVirtual) virtualFinalizers(host []string) []string {
+	onHost := set{}
+	for _, f := range host {
+		onHost.add(f)
+	}
+	var out []string
+	shown := set{}
+	for _, f := range c.overlay.Finalizers {
+		if slices.Contains(rules.HostFinalizers[c.kind], f) && !onHost.has(f) {
+			continue // done by the host
+		}
+		shown.add(f)
+		out = append(out, f)
+	}
+	for _, f := range host {
+		if f == FinalizerVirtual || cascades(f) || shown.has(f) {
+			continue
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+func orNilMap(m map[string]string) map[string]string {
+	if len(m) == 0 {
+		return nil
+	}
+	return m
+}

@@ -1,0 +1,111 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"strings"
+)
+
+const (
+	// separator joins name, namespace and cluster in a host name.
+	separator = "-x-"
+	// maxName is the longest host name: that of a Service, and of a label
+	// value. Pods and Secrets could be longer, but one limit for all kinds
+	// keeps a name valid wherever it is used.
+	maxName = 63
+	// keptName and hashLength make up a shortened name: 52 + "-" + 10.
+	keptName   = 52
+	hashLength = 10
+)
+
+// hashEncoding gives lowercase letters and digits only, all of them valid at
+// any place of a DNS label.
+var hashEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// Name returns the host name of a namespaced virtual object:
+//
+//	<name>-x-<namespace>-x-<cluster>
+//
+// When that is too long, or when it could also be read as the name of another
+// object, the first 52 characters and a hash of the three parts take its place.
+// A host name is never split to find out what it stands for; the annotations
+// of the host object say so, and are believed only if they lead back to it.
+func (t *Translator) Name(namespace, name string) string {
+	joined := name + separator + namespace + separator + t.cluster.Name
+	if len(joined) <= maxName && joinsUniquely(joined, len(name), len(name)+len(separator)+len(namespace)) {
+		return joined
+	}
+	return shorten(joined, name, namespace, t.cluster.Name)
+}
+
+// ServiceName returns the host name of a virtual Service. It is Name but for
+// default/kubernetes, which is the cluster's own host Service.
+func (t *Translator) ServiceName(namespace, name string) string {
+	if isKubernetesService(namespace, name) {
+		return t.cluster.Service
+	}
+	return t.Name(namespace, name)
+}
+
+// ClusterName returns the host name of a cluster-scoped virtual object.
+func (t *Translator) ClusterName(name string) string {
+	prefixed := "portico-" + name
+	joined := prefixed + separator + t.cluster.HostNamespace + separator + t.cluster.Name
+	if len(joined) <= maxName && joinsUniquely(joined, len(prefixed), len(prefixed)+len(separator)+len(t.cluster.HostNamespace)) {
+		return joined
+	}
+	return shorten(joined, prefixed, t.cluster.HostNamespace, t.cluster.Name)
+}
+
+// TokenSecretName returns the host name of the Secret that holds the tokens of
+// a virtual pod. It always has a hash, and over one part more than any virtual
+// object's, so that no Secret of a tenant can have the same name.
+func (t *Translator) TokenSecretName(namespace, pod string) string {
+	joined := pod + "-token" + separator + namespace + separator + t.cluster.Name
+	return shorten(joined, "serviceaccount-token", pod, namespace, t.cluster.Name)
+}
+
+// joinsUniquely reports whether the separator stands in joined at first and at
+// second and nowhere else. Only then can no other triple give the same string:
+// beside a name or namespace that contains "-x-", also "a-x" in "b" and "a" in
+// "x-b" would both read "a-x-x-b".
+func joinsUniquely(joined string, first, second int) bool {
+	for i := 0; ; i++ {
+		j := strings.Index(joined[i:], separator)
+		if j < 0 {
+			return true
+		}
+		if i += j; i != first && i != second {
+			return false
+		}
+	}
+}
+
+// shorten keeps the head of joined for the eye and adds a hash of the parts.
+func shorten(joined string, parts ...string) string {
+	head := joined[:min(keptName, len(joined))]
+	// A label must not end in "-", nor must one begin with it, as it would if
+	// the cut left a dot at the end.
+	return strings.TrimRight(head, "-.") + "-" + hash(parts...)
+}
+
+// hash digests parts, each led by its length, so that moving a character from
+// one part to the next gives another hash.
+func hash(parts ...string) string {
+	h := sha256.New()
+	var length [8]byte
+	for _, p := range parts {
+		binary.BigEndian.PutUint64(length[:], uint64(len(p)))
+		h.Write(length[:])
+		h.Write([]byte(p))
+	}
+	return hashEncoding.EncodeToString(h.Sum(nil))[:hashLength]
+}
+
+func isKubernetesService(namespace, name string) bool {
+	return namespace == "default" && name == "kubernetes"
+}

@@ -1,0 +1,156 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+const (
+	// What the API accepts in dnsConfig; the kubelet cuts to the same figures.
+	maxNameservers = 3
+	maxSearches    = 32
+	// maxHostname is what the kernel takes.
+	maxHostname = 64
+)
+
+// network gives the pod its virtual hostname, the door under the API server's
+// names, and the virtual DNS.
+func (c *toHost) network(spec *corev1.PodSpec) {
+	c.hostname(spec)
+	c.hostAliases(spec)
+	c.dns(spec)
+}
+
+func (c *toVirtual) network(spec *corev1.PodSpec) {
+	unreplace(c.overlay, "dnsConfig", &spec.DNSConfig)
+	unreplace(c.overlay, "dnsPolicy", &spec.DNSPolicy)
+	c.hostAliases(spec)
+	unreplace(c.overlay, "hostnameOverride", &spec.HostnameOverride)
+	unreplace(c.overlay, "setHostnameAsFQDN", &spec.SetHostnameAsFQDN)
+	undrop(c.overlay, "subdomain", &spec.Subdomain)
+	unreplace(c.overlay, "hostname", &spec.Hostname)
+}
+
+// hostname sets the name that the kubelet would have taken from the pod's. The
+// subdomain stays off the host: with it the kubelet would write a name of the
+// host namespace into /etc/hosts. A pod that wants its full name as hostname
+// gets the virtual one in so many words.
+func (c *toHost) hostname(spec *corev1.PodSpec) {
+	if spec.HostNetwork || spec.HostnameOverride != nil {
+		drop(c.overlay, "subdomain", &spec.Subdomain)
+		return
+	}
+	if spec.Hostname == "" {
+		replace(c.overlay, "hostname", &spec.Hostname, podHostname(c.name))
+	}
+	fqdn := spec.Hostname + "." + spec.Subdomain + "." + c.namespace + ".svc." + c.t.cluster.ClusterDomain
+	if spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN && spec.Subdomain != "" && len(fqdn) <= maxHostname {
+		replace(c.overlay, "setHostnameAsFQDN", &spec.SetHostnameAsFQDN, nil)
+		replace(c.overlay, "hostnameOverride", &spec.HostnameOverride, &fqdn)
+	}
+	drop(c.overlay, "subdomain", &spec.Subdomain)
+}
+
+// podHostname makes a DNS label of a pod's name.
+func podHostname(pod string) string {
+	name := strings.ReplaceAll(pod, ".", "-")
+	return strings.TrimRight(name[:min(len(name), validation.DNS1123LabelMaxLength)], "-")
+}
+
+// hostAliases lets the API server's names lead to the door even where the
+// virtual DNS is not in use.
+func (c *toHost) hostAliases(spec *corev1.PodSpec) {
+	if c.t.cluster.APIServerIP == "" {
+		return
+	}
+	alias := corev1.HostAlias{
+		IP: c.t.cluster.APIServerIP,
+		Hostnames: []string{
+			"kubernetes", "kubernetes.default", "kubernetes.default.svc",
+			"kubernetes.default.svc." + c.t.cluster.ClusterDomain,
+		},
+	}
+	c.overlay.put("hostAliases", alias)
+	spec.HostAliases = append(spec.HostAliases, alias)
+}
+
+// hostAliases removes the last alias that equals the one added. The list is
+// keyed by address: a tenant's own alias for the door's comes before it.
+func (c *toVirtual) hostAliases(spec *corev1.PodSpec) {
+	var added corev1.HostAlias
+	if !c.overlay.get("hostAliases", &added) {
+		return
+	}
+	for i := len(spec.HostAliases) - 1; i >= 0; i-- {
+		if a := spec.HostAliases[i]; a.IP == added.IP && slices.Equal(a.Hostnames, added.Hostnames) {
+			spec.HostAliases = slices.Delete(spec.HostAliases, i, i+1)
+			break
+		}
+	}
+	if len(spec.HostAliases) == 0 {
+		spec.HostAliases = nil
+	}
+}
+
+// dns points a pod that uses the cluster's DNS to the virtual one, with the
+// search path of its virtual namespace, and merges the tenant's own settings as
+// the kubelet does (k8s.io/kubernetes/pkg/kubelet/network/dns).
+func (c *toHost) dns(spec *corev1.PodSpec) {
+	if c.t.cluster.DNSIP == "" {
+		return
+	}
+	switch spec.DNSPolicy {
+	case corev1.DNSClusterFirst, "":
+		if spec.HostNetwork {
+			return // the kubelet treats it as Default
+		}
+	case corev1.DNSClusterFirstWithHostNet:
+	case corev1.DNSDefault, corev1.DNSNone:
+		return
+	default:
+		return
+	}
+	domain, five := c.t.cluster.ClusterDomain, "5"
+	config := &corev1.PodDNSConfig{
+		Nameservers: []string{c.t.cluster.DNSIP},
+		Searches:    []string{c.namespace + ".svc." + domain, "svc." + domain, domain},
+		Options:     []corev1.PodDNSConfigOption{{Name: "ndots", Value: &five}},
+	}
+	if own := spec.DNSConfig; own != nil {
+		config.Nameservers = merged(config.Nameservers, own.Nameservers, maxNameservers)
+		config.Searches = merged(config.Searches, own.Searches, maxSearches)
+		config.Options = mergedOptions(config.Options, own.Options)
+	}
+	replace(c.overlay, "dnsPolicy", &spec.DNSPolicy, corev1.DNSNone)
+	replace(c.overlay, "dnsConfig", &spec.DNSConfig, config)
+}
+
+// merged appends what list does not have yet, up to limit entries.
+func merged(list, more []string, limit int) []string {
+	for _, s := range more {
+		if len(list) < limit && !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// mergedOptions lets the tenant's options win over ours.
+func mergedOptions(ours, own []corev1.PodDNSConfigOption) []corev1.PodDNSConfigOption {
+	var out []corev1.PodDNSConfigOption
+	for _, o := range ours {
+		if !slices.ContainsFunc(own, func(p corev1.PodDNSConfigOption) bool { return p.Name == o.Name }) {
+			out = append(out, o)
+		}
+	}
+	for i := range own {
+		out = append(out, *own[i].DeepCopy())
+	}
+	return out
+}

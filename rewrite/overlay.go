@@ -1,0 +1,144 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	overlayVersion = 1
+	// maxOverlay bounds the annotation. The host refuses an object whose
+	// annotations exceed 256 KiB together; managedFields, the largest part and
+	// the only one that can be computed anew, go before it comes to that.
+	maxOverlay = 200 << 10
+	// maxOverlayJSON bounds what is unpacked from an annotation.
+	maxOverlayJSON = 16 << 20
+)
+
+// overlay is what a virtual object has and its host object cannot show: what is
+// virtual only, and what is needed to undo a translation.
+type overlay struct {
+	Version int `json:"v"`
+
+	GenerateName    string                      `json:"generateName,omitempty"`
+	OwnerReferences []metav1.OwnerReference     `json:"ownerReferences,omitempty"`
+	Finalizers      []string                    `json:"finalizers,omitempty"`
+	Annotations     map[string]string           `json:"annotations,omitempty"`
+	ManagedFields   []metav1.ManagedFieldsEntry `json:"managedFields,omitempty"`
+
+	// Names are the virtual names that the object refers to. The host name of
+	// each is computed, and wherever the host object has it, it is turned back.
+	Names []string `json:"names,omitempty"`
+	// Labels are the label keys, anywhere in the object, that have another
+	// name on the host.
+	Labels []string `json:"labels,omitempty"`
+	// Keys are annotation keys of the downward API that have another name on
+	// the host.
+	Keys []string `json:"keys,omitempty"`
+
+	// Records are what the passes remember, by the field that they changed.
+	Records map[string]json.RawMessage `json:"records,omitempty"`
+
+	// err is the first record that could not be written or read.
+	err error
+}
+
+// overlayCodec packs overlays. The pool saves the compressor's 800 KB of
+// tables per write; it holds no state between uses.
+type overlayCodec struct {
+	writers sync.Pool
+}
+
+// encode packs o as base64(gzip(JSON)). The bytes depend on o alone.
+func (c *overlayCodec) encode(o *overlay) (string, error) {
+	if o.err != nil {
+		return "", o.err
+	}
+	o.Version = overlayVersion
+	s, err := c.pack(o)
+	if err != nil || len(s) <= maxOverlay {
+		return s, err
+	}
+	slim := *o
+	slim.ManagedFields = nil
+	if s, err = c.pack(&slim); err != nil {
+		return "", err
+	}
+	if len(s) > maxOverlay {
+		return "", fmt.Errorf("what is virtual only takes %d bytes in one annotation, more than the %d there is room for", len(s), maxOverlay)
+	}
+	return s, nil
+}
+
+func (c *overlayCodec) pack(o *overlay) (string, error) {
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return "", fmt.Errorf("encode overlay: %w", err)
+	}
+	var buf bytes.Buffer
+	w, _ := c.writers.Get().(*gzip.Writer)
+	if w == nil {
+		w = gzip.NewWriter(&buf)
+	} else {
+		w.Reset(&buf)
+	}
+	defer c.writers.Put(w)
+	if _, err := w.Write(raw); err != nil {
+		return "", fmt.Errorf("compress overlay: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return "", fmt.Errorf("compress overlay: %w", err)
+	}
+	return base64.StdEncoding.EncodeToString(buf.Bytes()), nil
+}
+
+// decode unpacks the overlay among the annotations of a host object. The
+// overlay that it returns can be used in any case; beside an error it is empty.
+func (c *overlayCodec) decode(annotations map[string]string) (*overlay, error) {
+	s, ok := annotations[AnnotationOverlay]
+	if !ok {
+		return &overlay{}, errNoOverlay
+	}
+	o, err := unpack(s)
+	if err != nil {
+		return &overlay{}, err
+	}
+	return o, nil
+}
+
+func unpack(s string) (*overlay, error) {
+	packed, err := base64.StdEncoding.DecodeString(s)
+	if err != nil {
+		return nil, err
+	}
+	r, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		return nil, err
+	}
+	raw, err := io.ReadAll(io.LimitReader(r, maxOverlayJSON+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) > maxOverlayJSON {
+		return nil, errors.New("overlay is too large")
+	}
+	o := &overlay{}
+	if err := json.Unmarshal(raw, o); err != nil {
+		return nil, err
+	}
+	if o.Version != overlayVersion {
+		return nil, fmt.Errorf("overlay has version %d, and this porticod reads version %d", o.Version, overlayVersion)
+	}
+	return o, nil
+}

@@ -1,0 +1,117 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Pushed kinds live in the virtual cluster's own store. The host gets a copy,
+// which is never read back, so it has no overlay: only what the host needs, and
+// the annotations by which it can be found again (Translator.Identify).
+
+// SecretToHost returns the host copy of a Secret. A token Secret becomes
+// Opaque: the host's token controller would delete it, or fill it with a token
+// of the host.
+func (t *Translator) SecretToHost(v *corev1.Secret) (*corev1.Secret, error) {
+	h := v.DeepCopy()
+	if err := t.pushed("Secret", t.Name(v.Namespace, v.Name), &h.ObjectMeta); err != nil {
+		return nil, err
+	}
+	if h.Type == corev1.SecretTypeServiceAccountToken {
+		h.Type = corev1.SecretTypeOpaque
+	}
+	return h, nil
+}
+
+// ConfigMapToHost returns the host copy of a ConfigMap.
+func (t *Translator) ConfigMapToHost(v *corev1.ConfigMap) (*corev1.ConfigMap, error) {
+	h := v.DeepCopy()
+	if err := t.pushed("ConfigMap", t.Name(v.Namespace, v.Name), &h.ObjectMeta); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// EndpointSliceToHost returns the host copy of a slice of a Service without
+// selector. It is managed by nobody on the host but us.
+func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice) (*discoveryv1.EndpointSlice, error) {
+	h := v.DeepCopy()
+	if err := t.pushed("EndpointSlice", t.Name(v.Namespace, v.Name), &h.ObjectMeta); err != nil {
+		return nil, err
+	}
+	if service, ok := v.Labels[discoveryv1.LabelServiceName]; ok {
+		h.Labels[discoveryv1.LabelServiceName] = t.ServiceName(v.Namespace, service)
+	}
+	h.Labels[discoveryv1.LabelManagedBy] = ManagedBy
+	for i := range h.Endpoints {
+		h.Endpoints[i].TargetRef = t.targetRef(v.Namespace, h.Endpoints[i].TargetRef)
+	}
+	return h, nil
+}
+
+// EndpointsToHost returns the host copy of the Endpoints of a Service without
+// selector. They are not mirrored on the host, because their slices, which the
+// virtual cluster's mirroring controller makes, are pushed as well.
+//
+//nolint:staticcheck // deprecated, but tenants still write them by hand
+func (t *Translator) EndpointsToHost(v *corev1.Endpoints) (*corev1.Endpoints, error) {
+	h := v.DeepCopy()
+	if err := t.pushed("Endpoints", t.ServiceName(v.Namespace, v.Name), &h.ObjectMeta); err != nil {
+		return nil, err
+	}
+	h.Labels[discoveryv1.LabelSkipMirror] = "true"
+	for i := range h.Subsets {
+		s := &h.Subsets[i]
+		for j := range s.Addresses {
+			s.Addresses[j].TargetRef = t.targetRef(v.Namespace, s.Addresses[j].TargetRef)
+		}
+		for j := range s.NotReadyAddresses {
+			s.NotReadyAddresses[j].TargetRef = t.targetRef(v.Namespace, s.NotReadyAddresses[j].TargetRef)
+		}
+	}
+	return h, nil
+}
+
+// targetRef points to the host pod of a virtual pod. Anything else that an
+// endpoint may stand for is not on the host.
+func (t *Translator) targetRef(namespace string, ref *corev1.ObjectReference) *corev1.ObjectReference {
+	if ref == nil || ref.Kind != "Pod" || (ref.Namespace != "" && ref.Namespace != namespace) {
+		return nil
+	}
+	return &corev1.ObjectReference{
+		Kind: "Pod", Namespace: t.cluster.HostNamespace, Name: t.Name(namespace, ref.Name), UID: ref.UID,
+	}
+}
+
+// pushed gives a copy its host metadata.
+func (t *Translator) pushed(kind, hostName string, m *metav1.ObjectMeta) error {
+	if err := invalid(kind, m.Name, ValidateVirtual(m)); err != nil {
+		return err
+	}
+	c := t.toHost(kind, m, Inputs{})
+	labels, annotations := map[string]string{}, map[string]string{}
+	for k, v := range m.Labels {
+		labels[c.labelKey(k)] = v
+	}
+	for k, v := range m.Annotations {
+		if !t.hidesAnnotation(kind, k) {
+			annotations[k] = v
+		}
+	}
+	maps.Copy(labels, t.NamespaceSelector(m.Namespace))
+	annotations[AnnotationName] = m.Name
+	annotations[AnnotationNamespace] = m.Namespace
+	annotations[AnnotationKind] = kind
+	*m = metav1.ObjectMeta{
+		Namespace: t.cluster.HostNamespace, Name: hostName,
+		Labels: labels, Annotations: annotations,
+		OwnerReferences: t.owners(nil),
+	}
+	return nil
+}

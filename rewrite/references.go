@@ -1,0 +1,104 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"reflect"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"portico.dev/portico/rewrite/rules"
+)
+
+// references gives every field with a rule its host form. obj is a pointer to
+// the copy that becomes the host object.
+func (c *toHost) references(obj any) {
+	c.t.walkers[reflect.TypeOf(obj).Elem()].visit(obj, func(l leaf) {
+		switch l.rule.Action {
+		case rules.Reference:
+			if name := l.text(); name != "" {
+				c.names.add(name)
+				l.setText(c.t.Name(c.namespace, name))
+			}
+		case rules.ClusterReference:
+			if name := l.text(); name != "" {
+				c.names.add(name)
+				l.setText(c.t.ClusterName(name))
+			}
+		case rules.ClusterSelector:
+			c.clusterSelector(l.value.Addr().Interface().(*metav1.LabelSelector))
+		case rules.FieldPath:
+			l.setText(c.fieldPath(l.text()))
+		case rules.Text, rules.Pass:
+		}
+	})
+}
+
+// references turns every field with a rule back. A name that is none of ours
+// is the host's own change and stays.
+func (c *toVirtual) references(obj any) {
+	known := c.known()
+	c.t.walkers[reflect.TypeOf(obj).Elem()].visit(obj, func(l leaf) {
+		switch l.rule.Action {
+		case rules.Reference:
+			if name, ok := c.names[l.text()]; ok {
+				l.setText(name)
+			}
+		case rules.ClusterReference:
+			for _, name := range c.overlay.Names {
+				if l.text() == c.t.ClusterName(name) {
+					l.setText(name)
+					break
+				}
+			}
+		case rules.ClusterSelector:
+			c.selector(l.value.Addr().Interface().(*metav1.LabelSelector))
+		case rules.FieldPath:
+			l.setText(c.fieldPath(l.text()))
+		case rules.Text:
+			l.setText(c.t.TextToVirtual(l.text(), known))
+		case rules.Pass:
+		}
+	})
+}
+
+// Reference is an object that another one names.
+type Reference struct {
+	Kind string
+	Name string // virtual, in the namespace of the object that names it
+	// Optional is set if the object may be missing everywhere it is named.
+	Optional bool
+}
+
+// PodReferences lists the Secrets, ConfigMaps and PersistentVolumeClaims that
+// a virtual pod names, each once, in the order of the table.
+func (t *Translator) PodReferences(v *corev1.Pod) []Reference {
+	var out []Reference
+	at := map[Reference]int{}
+	add := func(kind, name string, optional bool) {
+		key := Reference{Kind: kind, Name: name}
+		if i, ok := at[key]; ok {
+			out[i].Optional = out[i].Optional && optional
+			return
+		}
+		at[key] = len(out)
+		out = append(out, Reference{Kind: kind, Name: name, Optional: optional})
+	}
+	t.walkers[reflect.TypeFor[corev1.Pod]()].visit(v, func(l leaf) {
+		if l.rule.Action != rules.Reference || l.text() == "" {
+			return
+		}
+		switch l.rule.Kind {
+		case "Secret", "ConfigMap", "PersistentVolumeClaim":
+			add(l.rule.Kind, l.text(), l.optional)
+		}
+	})
+	for i := range v.Spec.Volumes {
+		if v.Spec.Volumes[i].Ephemeral != nil {
+			add("PersistentVolumeClaim", ephemeralClaim(v.Name, v.Spec.Volumes[i].Name), false)
+		}
+	}
+	return out
+}

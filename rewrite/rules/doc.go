@@ -1,0 +1,18 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package rules holds the tables that drive the rewrite engine: which field of
+// which kind names what, and why every other field needs no rule. It is data;
+// it imports nothing and does nothing.
+//
+// A new reference is one row. A field that is in no table makes the engine's
+// guard test fail (rewrite/guard_test.go), so a new Kubernetes version cannot
+// bring a way out of the virtual cluster unnoticed.
+//
+// # Map
+//
+//	rule.go     Rule, Table, and the syntax of paths
+//	keys.go     labels and annotations that host tooling acts on
+//	pod.go service.go claim.go   what is rewritten
+//	kept.go     what is not, and why
+package rules

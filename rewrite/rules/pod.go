@@ -1,0 +1,104 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rules
+
+// Pod is the table of pods.
+var Pod = Table{
+	Kind:  "Pod",
+	Kept:  podKept,
+	Rules: podRules,
+}
+
+var podRules = []Rule{
+	// Environment.
+	{Path: containers + ".env[].valueFrom.configMapKeyRef.name", Action: Reference, Kind: "ConfigMap"},
+	{Path: containers + ".env[].valueFrom.secretKeyRef.name", Action: Reference, Kind: "Secret"},
+	{Path: containers + ".env[].valueFrom.fieldRef.fieldPath", Action: FieldPath},
+	{Path: containers + ".envFrom[].configMapRef.name", Action: Reference, Kind: "ConfigMap"},
+	{Path: containers + ".envFrom[].secretRef.name", Action: Reference, Kind: "Secret"},
+	{Path: containers + ".env[].name", Action: Pass, Kind: "env"},
+	{Path: containers + ".env[].value", Action: Pass, Kind: "env"},
+	{Path: containers + ".image", Action: Pass, Kind: "images"},
+	{Path: containers + ".resources.claims[].name", Action: Pass, Kind: "placement"},
+	{Path: containers + ".resources.claims[].request", Action: Pass, Kind: "placement"},
+	{Path: "spec.enableServiceLinks", Action: Pass, Kind: "env"},
+
+	// Volumes.
+	{Path: volumes + ".secret.secretName", Action: Reference, Kind: "Secret"},
+	{Path: volumes + ".configMap.name", Action: Reference, Kind: "ConfigMap"},
+	{Path: volumes + ".persistentVolumeClaim.claimName", Action: Reference, Kind: "PersistentVolumeClaim"},
+	{Path: volumes + ".projected.sources[].secret.name", Action: Reference, Kind: "Secret"},
+	{Path: volumes + ".projected.sources[].configMap.name", Action: Reference, Kind: "ConfigMap"},
+	{Path: volumes + ".projected.sources[].downwardAPI.items[].fieldRef.fieldPath", Action: FieldPath},
+	{Path: volumes + ".projected.sources[].clusterTrustBundle.name", Action: ClusterReference, Kind: "ClusterTrustBundle"},
+	{Path: volumes + ".projected.sources[].clusterTrustBundle.labelSelector", Action: ClusterSelector, Kind: "ClusterTrustBundle"},
+	{Path: volumes + ".downwardAPI.items[].fieldRef.fieldPath", Action: FieldPath},
+	{Path: volumes + ".csi.nodePublishSecretRef.name", Action: Reference, Kind: "Secret"},
+	// The secrets-store driver reads an object of the pod's namespace.
+	{Path: volumes + ".csi.volumeAttributes['secretProviderClass']", Action: Reference, Kind: "SecretProviderClass"},
+	{Path: volumes + ".azureFile.secretName", Action: Reference, Kind: "Secret"},
+	{Path: volumes + ".cephfs.secretRef.name", Action: Reference, Kind: "Secret"},
+	{Path: volumes + ".cinder.secretRef.name", Action: Reference, Kind: "Secret"},
+	{Path: volumes + ".flexVolume.secretRef.name", Action: Reference, Kind: "Secret"},
+	{Path: volumes + ".glusterfs.endpoints", Action: Reference, Kind: "Endpoints"},
+	{Path: volumes + ".iscsi.secretRef.name", Action: Reference, Kind: "Secret"},
+	{Path: volumes + ".rbd.secretRef.name", Action: Reference, Kind: "Secret"},
+	{Path: volumes + ".scaleIO.secretRef.name", Action: Reference, Kind: "Secret"},
+	{Path: volumes + ".storageos.secretRef.name", Action: Reference, Kind: "Secret"},
+	{Path: volumes + ".image.reference", Action: Pass, Kind: "images"},
+	{Path: volumes + ".ephemeral", Action: Pass, Kind: "volumes"},
+	{Path: volumes + ".projected.sources[].serviceAccountToken", Action: Pass, Kind: "identity"},
+	{Path: volumes + ".projected.sources[].podCertificate", Action: Pass, Kind: "validate"},
+
+	// Identity. A kubelet goes on without a pull secret that does not exist.
+	{Path: "spec.imagePullSecrets[].name", Action: Reference, Kind: "Secret", Optional: true},
+	{Path: "spec.serviceAccountName", Action: Pass, Kind: "identity"},
+	{Path: "spec.serviceAccount", Action: Pass, Kind: "identity"},
+	{Path: "spec.automountServiceAccountToken", Action: Pass, Kind: "identity"},
+
+	// Network.
+	{Path: "spec.dnsPolicy", Action: Pass, Kind: "network"},
+	{Path: "spec.dnsConfig", Action: Pass, Kind: "network"},
+	{Path: "spec.hostAliases", Action: Pass, Kind: "network"},
+	{Path: "spec.hostname", Action: Pass, Kind: "network"},
+	{Path: "spec.hostnameOverride", Action: Pass, Kind: "network"},
+	{Path: "spec.setHostnameAsFQDN", Action: Pass, Kind: "network"},
+	{Path: "spec.subdomain", Action: Pass, Kind: "network"},
+
+	// Placement.
+	{Path: "spec.affinity.podAffinity", Action: Pass, Kind: "affinity"},
+	{Path: "spec.affinity.podAntiAffinity", Action: Pass, Kind: "affinity"},
+	{Path: "spec.topologySpreadConstraints", Action: Pass, Kind: "affinity"},
+	{Path: "spec.nodeSelector", Action: Pass, Kind: "placement"},
+	{Path: "spec.tolerations", Action: Pass, Kind: "placement"},
+	{Path: "spec.priorityClassName", Action: Pass, Kind: "placement"},
+	{Path: "spec.priority", Action: Pass, Kind: "placement"},
+	{Path: "spec.preemptionPolicy", Action: Pass, Kind: "placement"},
+	{Path: "spec.runtimeClassName", Action: Pass, Kind: "placement"},
+	{Path: "spec.overhead", Action: Pass, Kind: "placement"},
+	{Path: "spec.resourceClaims", Action: Pass, Kind: "placement"},
+	{Path: "spec.resources.claims", Action: Pass, Kind: "placement"},
+	{Path: "spec.schedulingGroup", Action: Pass, Kind: "placement"},
+	{Path: "spec.evictionResponders", Action: Pass, Kind: "placement"},
+
+	// Status.
+	{Path: "status.message", Action: Text},
+	{Path: "status.reason", Action: Text},
+	{Path: "status.conditions[].reason", Action: Text},
+	{Path: "status.conditions[].message", Action: Text},
+	{Path: statuses + ".{state,lastState}.waiting.reason", Action: Text},
+	{Path: statuses + ".{state,lastState}.waiting.message", Action: Text},
+	{Path: statuses + ".{state,lastState}.terminated.reason", Action: Text},
+	{Path: statuses + ".{state,lastState}.terminated.message", Action: Text},
+	{Path: statuses + ".allocatedResourcesStatus[].resources[].message", Action: Text},
+	{Path: statuses + ".image", Action: Pass, Kind: "images"},
+	{Path: "status.volumeHealth[].healthConditions[].reason", Action: Text},
+	{Path: "status.volumeHealth[].healthConditions[].message", Action: Text},
+}
+
+const (
+	containers = "spec.{initContainers,containers,ephemeralContainers}[]"
+	volumes    = "spec.volumes[]"
+	statuses   = "status.{initContainerStatuses,containerStatuses,ephemeralContainerStatuses}[]"
+)

@@ -1,0 +1,52 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rules
+
+// Action says what the engine does with a field.
+type Action string
+
+const (
+	// Reference is the name of an object in the same namespace.
+	Reference Action = "reference"
+	// ClusterReference is the name of a cluster-scoped object.
+	ClusterReference Action = "cluster reference"
+	// ClusterSelector is a label selector over cluster-scoped objects.
+	ClusterSelector Action = "cluster selector"
+	// FieldPath is a path of the downward API.
+	FieldPath Action = "field path"
+	// Text is written by the host for people to read. Host names in it are
+	// turned back.
+	Text Action = "text"
+	// Pass is rewritten by the pass of the engine that Kind names.
+	Pass Action = "pass"
+)
+
+// Rule is one row: a field and what is done with it.
+//
+// A path is made of JSON names joined by dots. "[]" goes through a list,
+// "['key']" picks one key of a map, and "{a,b}" stands for several names, as in
+//
+//	spec.{initContainers,containers}[].env[].valueFrom.secretKeyRef.name
+type Rule struct {
+	Path   string
+	Action Action
+	// Kind is the kind of the object named, or the name of the pass.
+	Kind string
+	// Optional marks a reference whose object may be missing even though no
+	// "optional" field beside it says so.
+	Optional bool
+}
+
+// Excuse lists fields that are left alone and says why that is safe.
+type Excuse struct {
+	Reason string
+	Paths  []string
+}
+
+// Table is everything about the fields of one kind.
+type Table struct {
+	Kind  string
+	Rules []Rule
+	Kept  []Excuse
+}

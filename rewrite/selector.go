@@ -1,0 +1,80 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// All pods of a virtual cluster, and of every other in the same host namespace,
+// are neighbours on the host. A selector stays inside because requirements on
+// the reserved labels are added to it, which no tenant can set or select.
+
+func in(key string, values ...string) metav1.LabelSelectorRequirement {
+	return metav1.LabelSelectorRequirement{Key: key, Operator: metav1.LabelSelectorOpIn, Values: values}
+}
+
+func (c *toHost) inCluster() metav1.LabelSelectorRequirement {
+	return in(LabelCluster, c.t.cluster.Name)
+}
+
+// moveKeys gives the tenant's label keys in a selector their host form.
+func (c *toHost) moveKeys(s *metav1.LabelSelector) {
+	if s == nil {
+		return
+	}
+	if s.MatchLabels != nil {
+		out := make(map[string]string, len(s.MatchLabels))
+		for k, v := range s.MatchLabels {
+			out[c.labelKey(k)] = v
+		}
+		s.MatchLabels = out
+	}
+	for i := range s.MatchExpressions {
+		s.MatchExpressions[i].Key = c.labelKey(s.MatchExpressions[i].Key)
+	}
+}
+
+// require adds requirements to a selector. A nil selector selects nothing, an
+// empty one everything, and only the second may be narrowed.
+func require(s *metav1.LabelSelector, more ...metav1.LabelSelectorRequirement) {
+	if s != nil {
+		s.MatchExpressions = append(slices.Clip(s.MatchExpressions), more...)
+	}
+}
+
+// clusterSelector narrows a selector over cluster-scoped objects to those of
+// this virtual cluster.
+func (c *toHost) clusterSelector(s *metav1.LabelSelector) {
+	c.moveKeys(s)
+	require(s, c.inCluster())
+}
+
+// selector takes out of a selector what was added and turns moved keys back.
+func (c *toVirtual) selector(s *metav1.LabelSelector) {
+	if s == nil {
+		return
+	}
+	if s.MatchLabels != nil {
+		out := make(map[string]string, len(s.MatchLabels))
+		for k, v := range s.MatchLabels {
+			if virtual, ok := c.labelKey(k); ok {
+				out[virtual] = v
+			}
+		}
+		s.MatchLabels = orNilMap(out)
+	}
+	s.MatchExpressions = slices.DeleteFunc(s.MatchExpressions, func(r metav1.LabelSelectorRequirement) bool {
+		_, ok := c.labelKey(r.Key)
+		return !ok
+	})
+	for i := range s.MatchExpressions {
+		s.MatchExpressions[i].Key, _ = c.labelKey(s.MatchExpressions[i].Key)
+	}
+	if len(s.MatchExpressions) == 0 {
+		s.MatchExpressions = nil
+	}
+}

@@ -1,0 +1,121 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"fmt"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ServiceToHost returns the host Service of a virtual Service. The virtual
+// default/kubernetes is the cluster's own host Service: an update leaves that
+// as it is, a new one is ErrOwnService.
+func (t *Translator) ServiceToHost(v *corev1.Service, in Inputs) (*corev1.Service, error) {
+	host, _ := in.Host.(*corev1.Service)
+	if isKubernetesService(v.Namespace, v.Name) {
+		if host == nil {
+			return nil, ErrOwnService
+		}
+		return host.DeepCopy(), nil
+	}
+	if err := invalid("Service", v.Name, ValidateService(v)); err != nil {
+		return nil, err
+	}
+	c := t.toHost("Service", v, in)
+	h := v.DeepCopy()
+	if host == nil {
+		c.metadata(&h.ObjectMeta, nil)
+		c.service(h)
+		return h, c.seal(&h.ObjectMeta)
+	}
+	seen, prior, err := t.restoreService(host)
+	if err != nil {
+		return nil, err
+	}
+	c.prior = prior.overlay
+	c.metadata(&h.ObjectMeta, &hostMeta{host: &host.ObjectMeta, seen: &seen.ObjectMeta})
+	c.service(h)
+	host = host.DeepCopy()
+	c.keep("", &v.Spec, &seen.Spec, &host.Spec, &h.Spec)
+	c.keep("status", &v.Status, &seen.Status, &host.Status, &h.Status)
+	return h, c.seal(&h.ObjectMeta)
+}
+
+// service narrows the selector to the pods of the Service's own namespace. A
+// Service without a selector stays without: its endpoints are the tenant's.
+func (c *toHost) service(h *corev1.Service) {
+	if len(h.Spec.Selector) > 0 {
+		selector := make(map[string]string, len(h.Spec.Selector)+2)
+		for k, v := range h.Spec.Selector {
+			selector[c.labelKey(k)] = v
+		}
+		maps.Copy(selector, c.t.NamespaceSelector(c.namespace))
+		h.Spec.Selector = selector
+	}
+	c.references(h)
+}
+
+// ServiceToVirtual returns the virtual Service that a host Service is.
+func (t *Translator) ServiceToVirtual(h *corev1.Service) (*corev1.Service, error) {
+	if h.Namespace == t.cluster.HostNamespace && h.Name == t.cluster.Service {
+		return t.kubernetesService(h), nil
+	}
+	v, c, err := t.restoreService(h)
+	if err != nil {
+		return nil, err
+	}
+	return v, c.err(h.Name)
+}
+
+func (t *Translator) restoreService(h *corev1.Service) (*corev1.Service, *toVirtual, error) {
+	c, err := t.toVirtual("Service", &h.ObjectMeta)
+	if err != nil {
+		return nil, nil, err
+	}
+	v := h.DeepCopy()
+	c.metadata(&v.ObjectMeta)
+	c.references(v)
+	if v.Spec.Selector != nil {
+		selector := make(map[string]string, len(v.Spec.Selector))
+		for k, value := range v.Spec.Selector {
+			if virtual, ok := c.labelKey(k); ok {
+				selector[virtual] = value
+			}
+		}
+		v.Spec.Selector = orNilMap(selector)
+	}
+	return v, c, nil
+}
+
+// kubernetesService shows the cluster's own host Service as the Service that
+// every cluster has: same address and ports, but no selector, for what is
+// behind it is not the tenant's.
+func (t *Translator) kubernetesService(h *corev1.Service) *corev1.Service {
+	v := h.DeepCopy()
+	v.ObjectMeta = metav1.ObjectMeta{
+		Namespace: "default", Name: "kubernetes",
+		Labels:            map[string]string{"component": "apiserver", "provider": "kubernetes"},
+		UID:               h.UID,
+		ResourceVersion:   h.ResourceVersion,
+		Generation:        h.Generation,
+		CreationTimestamp: h.CreationTimestamp,
+		DeletionTimestamp: h.DeletionTimestamp,
+	}
+	v.Spec.Selector = nil
+	return v
+}
+
+// HostName returns the host name of a virtual object of a kind.
+func (t *Translator) HostName(kind, namespace, name string) (string, error) {
+	switch kind {
+	case "Service", "Endpoints":
+		return t.ServiceName(namespace, name), nil
+	case "Pod", "PersistentVolumeClaim", "Secret", "ConfigMap", "EndpointSlice":
+		return t.Name(namespace, name), nil
+	}
+	return "", fmt.Errorf("%w: %s", ErrKind, kind)
+}
