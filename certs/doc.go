@@ -1,0 +1,27 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package certs makes and keeps the certificates of one virtual cluster: its
+// certificate authorities, the leaf certificates signed by them, the key that
+// signs service account tokens, and kubeconfigs that carry them.
+//
+// It is not a general PKI: there is no revocation, and authorities are not
+// rotated by it. It is a leaf of the import graph and knows no Kubernetes
+// beyond the shape of a kubeconfig. The clock is an argument everywhere.
+//
+// # Invariants
+//
+//   - A private key is in a file of mode 0600 from the moment it exists.
+//   - A file is replaced by rename, so a crash leaves the old one or the new
+//     one, never a part of one.
+//   - A certificate on disk is used as long as it says what is asked for and
+//     has more than a third of its life left; otherwise it is issued anew
+//     under the same name. An authority that exists is never replaced.
+//
+// # Files
+//
+//   - authority.go: an authority, and what it issues
+//   - bundle.go: the set of files that one cluster needs
+//   - kubeconfig.go: kubeconfigs
+//   - files.go: atomic writes
+package certs
