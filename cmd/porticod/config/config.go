@@ -1,0 +1,133 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"path/filepath"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Config is the content of portico.yaml.
+type Config struct {
+	// Name of the virtual cluster, a DNS label. It is part of every host name,
+	// so it cannot change during the cluster's life.
+	Name string `json:"name"`
+
+	// Host is the cluster that runs the pods.
+	Host Host `json:"host"`
+
+	// DataDir holds the store and the certificates.
+	DataDir string `json:"dataDir"`
+
+	// Listen is the address and port of the API. Port 0 chooses one.
+	Listen string `json:"listen"`
+
+	// CertSANs are further names and addresses under which people reach the
+	// API.
+	CertSANs []string `json:"certSANs,omitempty"`
+
+	// KubeconfigPath is where the administrator's kubeconfig is written once
+	// the cluster is ready. Default: DataDir/kubeconfig.yaml.
+	KubeconfigPath string `json:"kubeconfigPath,omitempty"`
+
+	// ClusterDomain is the DNS domain that pods see.
+	ClusterDomain string `json:"clusterDomain"`
+
+	Store Store `json:"store"`
+
+	// Reads says what a read of the latest state of a host-backed kind is
+	// answered from: "cached" from memory, once it has caught up with every
+	// write through this process; "strict" from the host.
+	Reads string `json:"reads"`
+
+	// Replicas is the number of porticod processes of this cluster.
+	Replicas int `json:"replicas"`
+
+	Sync Sync `json:"sync"`
+	Pods Pods `json:"pods"`
+
+	// Images maps an image as a tenant writes it to the one that is run.
+	Images map[string]string `json:"images,omitempty"`
+
+	// LogLevel is klog's verbosity, 0 to 10.
+	LogLevel int `json:"logLevel"`
+}
+
+// Host says how to reach the host cluster, and where in it the cluster lives.
+type Host struct {
+	// Kubeconfig of the host cluster; empty when porticod is a pod of it.
+	Kubeconfig string `json:"kubeconfig,omitempty"`
+	// Namespace is the one host namespace of this virtual cluster.
+	Namespace string `json:"namespace"`
+	// AdvertiseAddress is the IP and port at which pods reach the API when
+	// porticod runs outside of the host cluster.
+	AdvertiseAddress string `json:"advertiseAddress,omitempty"`
+	// ServiceName is the host Service that leads to the API. Default: Name.
+	ServiceName string `json:"serviceName,omitempty"`
+	// WorkloadServiceAccount is the host ServiceAccount of the pods. It must
+	// have no rights. Default: Name-workload.
+	WorkloadServiceAccount string `json:"workloadServiceAccount,omitempty"`
+}
+
+// Store is where everything is kept that is not the host's.
+type Store struct {
+	// Endpoint of a shared store; empty means SQLite in DataDir.
+	Endpoint string `json:"endpoint,omitempty"`
+	// Durability of the SQLite store: "full" survives a power failure,
+	// "normal" survives the end of the process.
+	Durability string `json:"durability"`
+}
+
+// Sync says what else is kept in step with the host.
+type Sync struct {
+	Nodes Nodes `json:"nodes"`
+}
+
+// Nodes chooses what Nodes the tenant sees. All false means made-up nodes.
+type Nodes struct {
+	Enabled         bool   `json:"enabled"`
+	SyncAllNodes    bool   `json:"syncAllNodes"`
+	NodeSelector    string `json:"nodeSelector,omitempty"`
+	EnableScheduler bool   `json:"enableScheduler"`
+}
+
+// Pods is enforced on every pod, unseen by the tenant.
+type Pods struct {
+	NodeSelector map[string]string   `json:"nodeSelector,omitempty"`
+	Tolerations  []corev1.Toleration `json:"tolerations,omitempty"`
+}
+
+// Values of enumerated fields.
+const (
+	DurabilityFull   = "full"
+	DurabilityNormal = "normal"
+	ReadsCached      = "cached"
+	ReadsStrict      = "strict"
+)
+
+// Default returns the configuration that holds where nothing else is said.
+func Default() *Config {
+	return &Config{
+		DataDir:       "/var/lib/portico",
+		Listen:        "0.0.0.0:8443",
+		ClusterDomain: "cluster.local",
+		Store:         Store{Durability: DurabilityFull},
+		Reads:         ReadsCached,
+		Replicas:      1,
+	}
+}
+
+// complete fills in what follows from other values.
+func (c *Config) complete() {
+	if c.KubeconfigPath == "" {
+		c.KubeconfigPath = filepath.Join(c.DataDir, "kubeconfig.yaml")
+	}
+	if c.Host.ServiceName == "" {
+		c.Host.ServiceName = c.Name
+	}
+	if c.Host.WorkloadServiceAccount == "" {
+		c.Host.WorkloadServiceAccount = c.Name + "-workload"
+	}
+}

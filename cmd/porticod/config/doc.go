@@ -1,0 +1,22 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config is the configuration of porticod serve: its file format, its
+// environment variables and its flags, and what they may say.
+//
+// It is not where values take effect; it does no I/O beyond reading the file.
+//
+// # Invariants
+//
+//   - A flag wins over an environment variable, which wins over the file,
+//     which wins over the default.
+//   - All mistakes are reported at once, each with its path.
+//   - A key that is not known is a mistake, and so is a key whose feature does
+//     not exist yet: nothing that an operator wrote is silently ignored.
+//
+// # Files
+//
+//   - config.go: the format and its defaults
+//   - load.go: where values come from
+//   - validate.go: what they may be
+package config

@@ -1,0 +1,132 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
+)
+
+// setting is a value that also has a flag and an environment variable.
+type setting struct {
+	path  string // in the file
+	usage string
+	set   func(*Config, string) error
+}
+
+// flag is the setting's flag: host.advertiseAddress is --host-advertise-address.
+func (s setting) flag() string {
+	var b strings.Builder
+	for _, r := range s.path {
+		switch {
+		case r == '.':
+			b.WriteByte('-')
+		case r >= 'A' && r <= 'Z':
+			b.WriteByte('-')
+			b.WriteRune(r - 'A' + 'a')
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// env is the setting's environment variable: PORTICO_HOST_ADVERTISE_ADDRESS.
+func (s setting) env() string {
+	return "PORTICO_" + strings.ToUpper(strings.ReplaceAll(s.flag(), "-", "_"))
+}
+
+func text(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*field(c) = v
+		return nil
+	}
+}
+
+func number(field func(*Config) *int) func(*Config, string) error {
+	return func(c *Config, v string) (err error) {
+		*field(c), err = strconv.Atoi(v)
+		if err != nil {
+			return fmt.Errorf("%q is not a whole number", v)
+		}
+		return nil
+	}
+}
+
+func settings() []setting {
+	return []setting{
+		{"name", "name of the virtual cluster", text(func(c *Config) *string { return &c.Name })},
+		{"host.kubeconfig", "kubeconfig of the host cluster; empty inside of it", text(func(c *Config) *string { return &c.Host.Kubeconfig })},
+		{"host.namespace", "host namespace of the virtual cluster", text(func(c *Config) *string { return &c.Host.Namespace })},
+		{"host.advertiseAddress", "IP:port at which pods reach the API when outside of the host cluster", text(func(c *Config) *string { return &c.Host.AdvertiseAddress })},
+		{"host.serviceName", "host Service that leads to the API", text(func(c *Config) *string { return &c.Host.ServiceName })},
+		{"host.workloadServiceAccount", "host ServiceAccount, without rights, that pods run as", text(func(c *Config) *string { return &c.Host.WorkloadServiceAccount })},
+		{"dataDir", "directory of the store and the certificates", text(func(c *Config) *string { return &c.DataDir })},
+		{"listen", "address:port to serve on; port 0 chooses one", text(func(c *Config) *string { return &c.Listen })},
+		{"kubeconfigPath", "where to write the administrator's kubeconfig", text(func(c *Config) *string { return &c.KubeconfigPath })},
+		{"clusterDomain", "DNS domain that pods see", text(func(c *Config) *string { return &c.ClusterDomain })},
+		{"store.endpoint", "shared store; empty means SQLite", text(func(c *Config) *string { return &c.Store.Endpoint })},
+		{"store.durability", "full or normal", text(func(c *Config) *string { return &c.Store.Durability })},
+		{"reads", "cached or strict", text(func(c *Config) *string { return &c.Reads })},
+		{"replicas", "number of porticod processes of this cluster", number(func(c *Config) *int { return &c.Replicas })},
+		{"logLevel", "verbosity of the log, 0 to 10", number(func(c *Config) *int { return &c.LogLevel })},
+	}
+}
+
+// Loader reads the configuration from its three sources.
+type Loader struct {
+	flags  *pflag.FlagSet
+	env    func(string) (string, bool)
+	file   string
+	values map[string]*string
+}
+
+// NewLoader adds the flags of all settings to flags. env is os.LookupEnv, or a
+// stand-in.
+func NewLoader(flags *pflag.FlagSet, env func(string) (string, bool)) *Loader {
+	l := &Loader{flags: flags, env: env, values: map[string]*string{}}
+	flags.StringVarP(&l.file, "config", "c", "", "configuration file (portico.yaml)")
+	for _, s := range settings() {
+		l.values[s.path] = flags.String(s.flag(), "", s.usage+" ["+s.env()+"]")
+	}
+	return l
+}
+
+// Load returns the configuration, completed and valid, or every mistake in it.
+func (l *Loader) Load() (*Config, error) {
+	c := Default()
+	if l.file != "" {
+		raw, err := os.ReadFile(l.file)
+		if err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
+		if err := yaml.UnmarshalStrict(raw, c); err != nil {
+			return nil, fmt.Errorf("configuration file %s: %w", l.file, err)
+		}
+	}
+	var errs field.ErrorList
+	for _, s := range settings() {
+		v, set := l.env(s.env())
+		if f := l.flags.Lookup(s.flag()); f.Changed {
+			v, set = *l.values[s.path], true
+		}
+		if !set {
+			continue
+		}
+		if err := s.set(c, v); err != nil {
+			errs = append(errs, field.Invalid(field.NewPath(s.path), v, err.Error()))
+		}
+	}
+	c.complete()
+	if err := append(errs, c.validate()...).ToAggregate(); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return c, nil
+}
