@@ -1,0 +1,251 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
+
+	"portico.dev/portico/rewrite"
+)
+
+// LabelDoor marks the pods of a porticod that runs inside the host cluster.
+// The cluster's own Service selects by it, and by nothing that a tenant could
+// put on a pod.
+const LabelDoor = rewrite.Prefix + "door"
+
+// ErrNotOurs is returned when something else has the name of the cluster's own
+// Service or of its workload ServiceAccount.
+var ErrNotOurs = errors.New("object on the host belongs to something else")
+
+// DoorOptions describe how the host reaches a virtual cluster.
+type DoorOptions struct {
+	Cluster        string // name of the virtual cluster
+	Namespace      string // on the host
+	Service        string // defaults to Cluster
+	ServiceAccount string // that pods run as; none is made for "" and "default"
+
+	// TargetPort is where porticod listens; the Service has port 443.
+	TargetPort int32
+
+	// Advertise is the address of a porticod outside of the host cluster. Zero
+	// means inside: the Service selects pods by LabelDoor.
+	Advertise netip.Addr
+}
+
+// Door is the host end of a virtual cluster.
+type Door struct {
+	ClusterIP string
+	UID       types.UID
+	// Owner is for every host object of the cluster: with the Service they go.
+	Owner metav1.OwnerReference
+}
+
+// EnsureService creates or corrects the cluster's own Service, which pods find
+// as default/kubernetes and which owns every host object of the cluster, and
+// the ServiceAccount that its pods run as. It may be called again at any time.
+func EnsureService(ctx context.Context, client kubernetes.Interface, o DoorOptions) (Door, error) {
+	if o.Service == "" {
+		o.Service = o.Cluster
+	}
+	if o.Advertise.IsValid() && (o.Advertise.IsLoopback() || o.Advertise.IsUnspecified() || o.Advertise.IsLinkLocalUnicast() || o.Advertise.IsMulticast()) {
+		return Door{}, fmt.Errorf("advertise address %s: pods cannot reach it", o.Advertise)
+	}
+	svc, err := o.ensureService(ctx, client)
+	if err != nil {
+		return Door{}, fmt.Errorf("host Service %s/%s: %w", o.Namespace, o.Service, err)
+	}
+	d := Door{
+		ClusterIP: svc.Spec.ClusterIP,
+		UID:       svc.UID,
+		Owner:     metav1.OwnerReference{APIVersion: "v1", Kind: "Service", Name: svc.Name, UID: svc.UID},
+	}
+	if o.Advertise.IsValid() {
+		if err := o.ensureEndpoints(ctx, client, d); err != nil {
+			return Door{}, fmt.Errorf("host EndpointSlice %s/%s: %w", o.Namespace, o.Service, err)
+		}
+	}
+	if o.ServiceAccount != "" && o.ServiceAccount != "default" {
+		if err := o.ensureServiceAccount(ctx, client, d); err != nil {
+			return Door{}, fmt.Errorf("host ServiceAccount %s/%s: %w", o.Namespace, o.ServiceAccount, err)
+		}
+	}
+	return d, nil
+}
+
+func (o DoorOptions) labels() map[string]string {
+	return map[string]string{rewrite.LabelCluster: o.Cluster}
+}
+
+// ours reports whether an object that was found carries this cluster's label.
+func (o DoorOptions) ours(m metav1.Object) error {
+	if m.GetLabels()[rewrite.LabelCluster] == o.Cluster {
+		return nil
+	}
+	return fmt.Errorf("%w: it lacks the label %s=%s", ErrNotOurs, rewrite.LabelCluster, o.Cluster)
+}
+
+func (o DoorOptions) service() *corev1.Service {
+	svc := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: o.Service, Namespace: o.Namespace,
+			Labels: o.labels(),
+			Annotations: map[string]string{
+				rewrite.AnnotationName:      "kubernetes",
+				rewrite.AnnotationNamespace: metav1.NamespaceDefault,
+				rewrite.AnnotationKind:      "Service",
+			},
+		},
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeClusterIP,
+			Ports: []corev1.ServicePort{{
+				Name: "https", Protocol: corev1.ProtocolTCP, Port: 443, TargetPort: intstr.FromInt32(o.TargetPort),
+			}},
+		},
+	}
+	svc.Labels[rewrite.LabelNamespace] = metav1.NamespaceDefault
+	if !o.Advertise.IsValid() {
+		svc.Spec.Selector = map[string]string{LabelDoor: o.Cluster}
+	}
+	return svc
+}
+
+func (o DoorOptions) ensureService(ctx context.Context, client kubernetes.Interface) (svc *corev1.Service, err error) {
+	services, want := client.CoreV1().Services(o.Namespace), o.service()
+	err = retry.OnError(retry.DefaultBackoff, raced, func() error {
+		svc, err = services.Get(ctx, o.Service, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			svc, err = services.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if err := o.ours(svc); err != nil {
+			return err
+		}
+		updated := svc.DeepCopy()
+		// A chart may have made it, with a type and ports of its own beside 443.
+		if updated.Annotations == nil {
+			updated.Annotations = map[string]string{}
+		}
+		for k, v := range want.Annotations {
+			updated.Annotations[k] = v
+		}
+		for k, v := range want.Labels {
+			updated.Labels[k] = v
+		}
+		updated.Spec.Selector = want.Spec.Selector
+		setPort(&updated.Spec, want.Spec.Ports[0])
+		if apiequality.Semantic.DeepEqual(svc, updated) {
+			return nil
+		}
+		svc, err = services.Update(ctx, updated, metav1.UpdateOptions{FieldManager: fieldManager})
+		return err
+	})
+	return svc, err
+}
+
+// setPort makes the port of the same number lead to want's target.
+func setPort(spec *corev1.ServiceSpec, want corev1.ServicePort) {
+	for i := range spec.Ports {
+		if p := &spec.Ports[i]; p.Port == want.Port && p.Protocol == want.Protocol {
+			p.Name, p.TargetPort = want.Name, want.TargetPort
+			return
+		}
+	}
+	spec.Ports = append(spec.Ports, want)
+}
+
+func (o DoorOptions) ensureEndpoints(ctx context.Context, client kubernetes.Interface, d Door) error {
+	slices := client.DiscoveryV1().EndpointSlices(o.Namespace)
+	family := discoveryv1.AddressTypeIPv4
+	if o.Advertise.Unmap().Is6() {
+		family = discoveryv1.AddressTypeIPv6
+	}
+	name, protocol, ready, port := "https", corev1.ProtocolTCP, true, o.TargetPort
+	want := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: o.Service + "-door", Namespace: o.Namespace,
+			Labels: map[string]string{
+				rewrite.LabelCluster:         o.Cluster,
+				discoveryv1.LabelServiceName: o.Service,
+				discoveryv1.LabelManagedBy:   rewrite.ManagedBy,
+			},
+			OwnerReferences: []metav1.OwnerReference{d.Owner},
+		},
+		AddressType: family,
+		Endpoints: []discoveryv1.Endpoint{{
+			Addresses: []string{o.Advertise.Unmap().String()}, Conditions: discoveryv1.EndpointConditions{Ready: &ready},
+		}},
+		Ports: []discoveryv1.EndpointPort{{Name: &name, Protocol: &protocol, Port: &port}},
+	}
+	return retry.OnError(retry.DefaultBackoff, raced, func() error {
+		found, err := slices.Get(ctx, want.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			_, err = slices.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if err := o.ours(found); err != nil {
+			return err
+		}
+		if found.AddressType != want.AddressType {
+			// Immutable; the retry makes it anew.
+			if err := slices.Delete(ctx, want.Name, metav1.DeleteOptions{}); err != nil {
+				return err
+			}
+			_, err = slices.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+			return err
+		}
+		updated := found.DeepCopy()
+		updated.Labels, updated.OwnerReferences = want.Labels, want.OwnerReferences
+		updated.Endpoints, updated.Ports = want.Endpoints, want.Ports
+		if apiequality.Semantic.DeepEqual(found, updated) {
+			return nil
+		}
+		_, err = slices.Update(ctx, updated, metav1.UpdateOptions{FieldManager: fieldManager})
+		return err
+	})
+}
+
+func (o DoorOptions) ensureServiceAccount(ctx context.Context, client kubernetes.Interface, d Door) error {
+	accounts := client.CoreV1().ServiceAccounts(o.Namespace)
+	found, err := accounts.Get(ctx, o.ServiceAccount, metav1.GetOptions{})
+	if err == nil {
+		return o.ours(found)
+	}
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	no := false
+	_, err = accounts.Create(ctx, &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: o.ServiceAccount, Namespace: o.Namespace, Labels: o.labels(),
+			OwnerReferences: []metav1.OwnerReference{d.Owner},
+		},
+		AutomountServiceAccountToken: &no,
+	}, metav1.CreateOptions{FieldManager: fieldManager})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+// raced reports whether another replica was faster.
+func raced(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }

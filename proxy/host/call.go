@@ -1,0 +1,108 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+)
+
+// maxCallRetries is how often the client repeats a call that the host answered
+// with Retry-After. The tenant's own client repeats too, and waiting here holds
+// its connection.
+const maxCallRetries = 2
+
+// request addresses the resource of this storage in the host namespace.
+func (s *Storage) request(r *rest.Request) *rest.Request {
+	return r.Namespace(s.namespace).Resource(s.kind.resource).MaxRetries(maxCallRetries)
+}
+
+// timed bounds a host call that is not a stream.
+func (s *Storage) timed(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, s.cfg.CallTimeout)
+}
+
+func (s *Storage) hostGet(ctx context.Context, name, rv string) (runtime.Object, error) {
+	ctx, cancel := s.timed(ctx)
+	defer cancel()
+	out := s.kind.new()
+	err := s.request(s.cfg.Client.CoreV1().RESTClient().Get()).Name(name).
+		VersionedParams(&metav1.GetOptions{ResourceVersion: rv}, scheme.ParameterCodec).
+		Do(ctx).Into(out)
+	return out, err
+}
+
+func (s *Storage) hostCreate(ctx context.Context, obj runtime.Object) (runtime.Object, error) {
+	ctx, cancel := s.timed(ctx)
+	defer cancel()
+	out := s.kind.new()
+	err := s.request(s.cfg.Client.CoreV1().RESTClient().Post()).
+		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
+		Body(obj).Do(ctx).Into(out)
+	return out, err
+}
+
+func (s *Storage) hostPatch(ctx context.Context, name string, p patch) (runtime.Object, error) {
+	ctx, cancel := s.timed(ctx)
+	defer cancel()
+	out := s.kind.new()
+	err := s.request(s.cfg.Client.CoreV1().RESTClient().Patch(p.format)).Name(name).SubResource(p.subresources()...).
+		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
+		Body(p.body).Do(ctx).Into(out)
+	return out, err
+}
+
+// hostSubresource posts to a subresource that answers with a Status.
+func (s *Storage) hostSubresource(ctx context.Context, name, subresource string, body runtime.Object) error {
+	ctx, cancel := s.timed(ctx)
+	defer cancel()
+	return s.request(s.cfg.Client.CoreV1().RESTClient().Post()).Name(name).SubResource(subresource).
+		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
+		Body(body).Do(ctx).Error()
+}
+
+// hostDelete deletes at the given grace period the very object that was read.
+// Dependents on the host (a pod's token Secret) go in the background; what
+// depends on it virtually is the virtual garbage collector's.
+//
+// The reply is the object, or nil when an old host answers with a Status.
+func (s *Storage) hostDelete(ctx context.Context, name string, grace *int64, uid types.UID, rv string) (runtime.Object, error) {
+	ctx, cancel := s.timed(ctx)
+	defer cancel()
+	background := metav1.DeletePropagationBackground
+	reply, err := s.request(s.cfg.Client.CoreV1().RESTClient().Delete()).Name(name).
+		Body(&metav1.DeleteOptions{
+			GracePeriodSeconds: grace,
+			Preconditions:      &metav1.Preconditions{UID: &uid, ResourceVersion: &rv},
+			PropagationPolicy:  &background,
+		}).Do(ctx).Get()
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := reply.(*metav1.Status); ok {
+		return nil, nil
+	}
+	return reply, nil
+}
+
+func (s *Storage) hostList(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	ctx, cancel := s.timed(ctx)
+	defer cancel()
+	out := s.kind.newList()
+	err := s.request(s.cfg.Client.CoreV1().RESTClient().Get()).
+		VersionedParams(&o, scheme.ParameterCodec).Do(ctx).Into(out)
+	return out, err
+}
+
+func (s *Storage) hostWatch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+	o.Watch = true
+	return s.request(s.cfg.Client.CoreV1().RESTClient().Get()).
+		VersionedParams(&o, scheme.ParameterCodec).Watch(ctx)
+}

@@ -1,0 +1,116 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+
+	"portico.dev/portico/rewrite"
+)
+
+const (
+	// defaultStaleBound is how long a cache may be without its host watch
+	// before a read that asks for the latest state is refused.
+	defaultStaleBound = 30 * time.Second
+
+	// defaultCallTimeout bounds one host call that is not a stream. It leaves
+	// room for the host's admission webhooks, whose own default is 10 s.
+	defaultCallTimeout = 15 * time.Second
+)
+
+// Config is what the storages and streams of one virtual cluster share.
+type Config struct {
+	// Client talks to the host cluster. It must not be limited in its rate:
+	// one door serves all clients of the virtual cluster. See NewClient.
+	Client kubernetes.Interface
+
+	// REST is the same host as Client, for the streams, which need the
+	// credentials and the TLS settings rather than a client.
+	REST *rest.Config
+
+	// Translator belongs to the virtual cluster.
+	Translator *rewrite.Translator
+
+	// Scheme converts between the version that the host speaks (v1) and what
+	// the generic registry stores, and knows the defaults of v1.
+	Scheme *runtime.Scheme
+
+	// Inputs tells what a translation needs besides the object. Nil means
+	// nothing.
+	Inputs InputsFunc
+
+	// Referents brings what a pod refers to onto the host ahead of it. Nil
+	// means that somebody else does, later.
+	Referents Referents
+
+	// Events records what a tenant should know about an object and has no
+	// other place for. Nil drops it.
+	Events EventSink
+
+	// AllowBinding lets the tenant's scheduler assign pods to nodes.
+	AllowBinding bool
+
+	// Strict asks the host for every read that wants the latest state, for
+	// more than one replica of the door (D4 in DESIGN.md).
+	Strict bool
+
+	// StaleBound and CallTimeout have defaults when zero.
+	StaleBound  time.Duration
+	CallTimeout time.Duration
+
+	// Clock is the real one when nil.
+	Clock clock.WithTicker
+}
+
+// InputsFunc returns the inputs of translations in a virtual namespace.
+type InputsFunc func(ctx context.Context, namespace string) rewrite.Inputs
+
+// Referents makes sure that the Secrets and ConfigMaps which an object of a
+// virtual namespace names are on the host. A reference to something that does
+// not exist is no error: a pod may wait for its Secret.
+type Referents interface {
+	Ensure(ctx context.Context, namespace string, refs []rewrite.Reference) error
+}
+
+// EventSink records a Kubernetes Event about a virtual object. An
+// events recorder of client-go is one.
+type EventSink interface {
+	Event(object runtime.Object, eventtype, reason, message string)
+}
+
+// complete returns c with every default filled in.
+func (c Config) complete() Config {
+	if c.Inputs == nil {
+		c.Inputs = func(context.Context, string) rewrite.Inputs { return rewrite.Inputs{} }
+	}
+	if c.StaleBound <= 0 {
+		c.StaleBound = defaultStaleBound
+	}
+	if c.CallTimeout <= 0 {
+		c.CallTimeout = defaultCallTimeout
+	}
+	if c.Clock == nil {
+		c.Clock = clock.RealClock{}
+	}
+	return c
+}
+
+// ClientConfig returns c as the door uses it for its host: protobuf, which is
+// several times cheaper than JSON for pods, and no limit on the rate, which
+// would be shared by every client of the virtual cluster. What the host cannot
+// take it refuses by priority and fairness.
+func ClientConfig(c *rest.Config) *rest.Config {
+	c = rest.CopyConfig(c)
+	c.ContentType = runtime.ContentTypeProtobuf
+	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	c.QPS, c.Burst = -1, -1
+	c.RateLimiter = nil
+	return c
+}

@@ -1,0 +1,102 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"errors"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/klog/v2"
+
+	"portico.dev/portico/rewrite"
+)
+
+// Create implements storage.Interface: the host makes the object, and its
+// reply is what the client gets, with the host's uid and revision. The uid
+// that the registry made up before is forgotten.
+func (s *Storage) Create(ctx context.Context, path string, obj, out runtime.Object, _ uint64) error {
+	k, err := s.parse(path)
+	if err != nil {
+		return err
+	}
+	if rv, err := s.versioner.ObjectResourceVersion(obj); err == nil && rv != 0 {
+		return storage.ErrResourceVersionSetOnCreate
+	}
+	return s.create(ctx, k, obj, out)
+}
+
+func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) error {
+	if s.isOwnService(k) {
+		return storage.NewKeyExistsError(k.path, 0)
+	}
+	if err := s.admissible(k, obj); err != nil {
+		return err
+	}
+	versioned, err := s.toVersioned(obj)
+	if err != nil {
+		return err
+	}
+	h, err := s.cfg.Translator.ToHost(versioned, s.cfg.Inputs(ctx, k.namespace))
+	if err != nil {
+		return s.refusal(ctx, err, k)
+	}
+	m, err := meta.Accessor(h)
+	if err != nil {
+		return err
+	}
+	m.SetUID("")
+	m.SetResourceVersion("")
+	if err := s.ensureReferents(ctx, k, versioned); err != nil {
+		return err
+	}
+	reply, err := s.hostCreate(ctx, h)
+	if err != nil {
+		return s.interpret(ctx, err, k.about(h))
+	}
+	return s.accept(ctx, reply, out, false)
+}
+
+// isOwnService reports whether k is default/kubernetes, which is a view of the
+// host Service that leads to the door. Whoever could change it would lead the
+// whole cluster elsewhere.
+func (s *Storage) isOwnService(k key) bool {
+	return s.kind.resource == "services" && k.namespace == "default" && k.name == "kubernetes"
+}
+
+// admissible refuses an object that a tenant may not write.
+func (s *Storage) admissible(k key, obj runtime.Object) error {
+	if s.isOwnService(k) {
+		return s.ownServiceForbidden(k)
+	}
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return err
+	}
+	if errs := rewrite.ValidateVirtual(m); len(errs) > 0 {
+		return apierrors.NewInvalid(schema.GroupKind{Kind: s.kind.name}, k.name, errs)
+	}
+	return nil
+}
+
+func (s *Storage) ownServiceForbidden(k key) error {
+	return apierrors.NewForbidden(s.resource, k.name, rewrite.ErrOwnService)
+}
+
+// refusal is what a tenant gets for an object that has no translation.
+func (s *Storage) refusal(ctx context.Context, err error, k key) error {
+	var status *apierrors.StatusError
+	switch {
+	case errors.Is(err, rewrite.ErrOwnService):
+		return s.ownServiceForbidden(k)
+	case errors.As(err, &status):
+		return status // what the tenant may not write, field by field
+	}
+	klog.FromContext(ctx).Error(err, "Object has no translation", "resource", s.kind.resource, "virtualObject", k.ref())
+	return apierrors.NewInternalError(errors.New("the object cannot be translated for the host of this cluster"))
+}

@@ -1,0 +1,114 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"bytes"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
+	"k8s.io/apimachinery/pkg/util/strategicpatch"
+)
+
+// diff is what an update changes of a host object, by its parts. A part that
+// does not change is nil. All parts are of one patch format.
+type diff struct {
+	format   types.PatchType
+	metadata map[string]any
+	spec     map[string]any
+	status   map[string]any
+}
+
+func (d diff) empty() bool { return d.metadata == nil && d.spec == nil && d.status == nil }
+
+// compare returns what turns before into after, both host objects. Metadata
+// that only the host decides on is left out.
+//
+// The format is strategic merge patch, so that what the host has beside our
+// types, or beside this object's lists, stays. It cannot express every change:
+// two ports of a Service may share the number that their list merges by. So the
+// patch is tried here first, and where it would not give after, a JSON merge
+// patch replaces the lists that changed.
+func compare(before, after runtime.Object, shape any) (diff, error) {
+	b, err := comparable(before)
+	if err != nil {
+		return diff{}, err
+	}
+	a, err := comparable(after)
+	if err != nil {
+		return diff{}, err
+	}
+	if bytes.Equal(a, b) {
+		return diff{format: types.StrategicMergePatchType}, nil
+	}
+	format := types.StrategicMergePatchType
+	body, ok := strategic(b, a, shape)
+	if !ok {
+		format = types.MergePatchType
+		if body, err = jsonmergepatch.CreateThreeWayJSONMergePatch(b, a, b); err != nil {
+			return diff{}, fmt.Errorf("compute patch: %w", err)
+		}
+	}
+	var parts struct {
+		Metadata map[string]any `json:"metadata"`
+		Spec     map[string]any `json:"spec"`
+		Status   map[string]any `json:"status"`
+	}
+	if err := json.Unmarshal(body, &parts); err != nil {
+		return diff{}, fmt.Errorf("read computed patch: %w", err)
+	}
+	return diff{format: format, metadata: parts.Metadata, spec: parts.Spec, status: parts.Status}, nil
+}
+
+// strategic computes a strategic merge patch and reports whether it does what
+// it should.
+func strategic(before, after []byte, shape any) ([]byte, bool) {
+	body, err := strategicpatch.CreateTwoWayMergePatch(before, after, shape)
+	if err != nil {
+		return nil, false
+	}
+	got, err := strategicpatch.StrategicMergePatch(before, body, shape)
+	if err != nil {
+		return nil, false
+	}
+	return body, sameJSON(got, after)
+}
+
+func sameJSON(a, b []byte) bool {
+	var x, y any
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return false
+	}
+	// Marshalling a decoded value sorts its keys.
+	x1, err1 := json.Marshal(x)
+	y1, err2 := json.Marshal(y)
+	return err1 == nil && err2 == nil && bytes.Equal(x1, y1)
+}
+
+// comparable returns a host object as JSON without what only the host writes.
+// ownerReferences are among it: the one there is never changes after create.
+func comparable(obj runtime.Object) ([]byte, error) {
+	obj = obj.DeepCopyObject()
+	m, err := meta.Accessor(obj)
+	if err != nil {
+		return nil, err
+	}
+	m.SetUID("")
+	m.SetResourceVersion("")
+	m.SetGeneration(0)
+	m.SetDeletionTimestamp(nil)
+	m.SetDeletionGracePeriodSeconds(nil)
+	m.SetManagedFields(nil)
+	m.SetSelfLink("")
+	m.SetGenerateName("")
+	m.SetCreationTimestamp(metav1.Time{})
+	obj.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
+	return json.Marshal(obj)
+}

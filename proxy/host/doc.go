@@ -1,0 +1,65 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package host serves the kinds whose objects are the host cluster's own: pods,
+// services and persistentvolumeclaims.
+//
+// A [Storage] is a storage.Interface for upstream's generic registry. A write
+// to it is a write to the host, translated by package rewrite; its watch is the
+// host's, translated back. Upstream's cache stands on it and a [Delegator] on
+// the cache:
+//
+//	generic registry   validation, strategies, patches, server-side apply
+//	Delegator          reads of the latest state, from the cache (D4)
+//	upstream Cacher    watch multiplexer and the only copy of the objects
+//	Storage            one host call per write, one host watch per kind
+//	rewrite            what is written and shown
+//
+// [Streams] serves what is no object: logs, exec, attach, port-forward and the
+// proxies of pods and services, byte for byte from the host's subresources.
+//
+// It is no controller: nothing here acts but in answer to a request. It copies
+// nothing to the host beside the object that is written; a pod's Secrets and
+// ConfigMaps are brought there by whoever implements [Referents].
+//
+// # Invariants
+//
+//   - A host object that exists is changed by a patch of what the tenant
+//     changed, conditional on the revision and the uid that were read (D5).
+//     Fields that our types do not know survive.
+//   - uid, resourceVersion, generation and timestamps shown are the host's.
+//   - The tenant's ownerReferences and finalizers are never on the host; while
+//     the latter exist, one finalizer of ours is (D6).
+//   - A read of the latest state shows every write that was acknowledged before
+//     it began.
+//   - One host object that cannot be shown never ends a list or a watch.
+//   - No host name, and nothing that is between the door and its host, is in an
+//     answer to a tenant; nothing that identifies a tenant reaches the host.
+//   - The Service default/kubernetes cannot be written.
+//
+// # Deletion
+//
+// The registry marks an object as being deleted in an update and removes it
+// with Delete. A host takes neither as a patch. A change of deletionTimestamp
+// from unset to set, or of the grace period to a shorter one, becomes a host
+// DELETE with that grace period; metadata that changes with it (the finalizers
+// of a cascading deletion) is patched before, so that the host object is held
+// when its deletion begins. Delete takes our finalizer off and deletes with a
+// grace period of zero.
+//
+// # Map
+//
+//	config.go       Config and what it asks others for
+//	storage.go      Storage; keys; what becomes of a reply
+//	kind.go         what differs between kinds; conversion
+//	state.go        reading one object
+//	create.go update.go delete.go   writing
+//	diff.go route.go   what changed, and which host calls make it so
+//	list.go watch.go   the cache's food
+//	shown.go        the host objects behind what was shown
+//	revision.go     how far a cache must have come; health.go  whether it can
+//	delegator.go    reads of the latest state
+//	call.go errors.go metrics.go   host calls and what tenants see of errors
+//	stream*.go      Streams
+//	bootstrap.go    the cluster's own Service
+package host

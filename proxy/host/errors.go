@@ -1,0 +1,100 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/klog/v2"
+
+	"portico.dev/portico/rewrite"
+)
+
+// retryAfterSeconds is what a client is told to wait when the host is away.
+const retryAfterSeconds = 2
+
+// unavailable returns a 503 with Retry-After.
+func unavailable(format string, args ...any) *apierrors.StatusError {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status:  metav1.StatusFailure,
+		Code:    http.StatusServiceUnavailable,
+		Reason:  metav1.StatusReasonServiceUnavailable,
+		Message: fmt.Sprintf(format, args...),
+		Details: &metav1.StatusDetails{RetryAfterSeconds: retryAfterSeconds},
+	}}
+}
+
+// interpret turns the error of a host call about k into what a tenant may see:
+// a storage error where the registry has its own words for the case, else the
+// host's Status in virtual names. What is between the door and its host (no
+// connection, no credentials, no rights) is the operator's to know, from the
+// log; the tenant is told to come again.
+//
+// Storage and Status errors must not be wrapped: upstream's type switches
+// would not find them.
+func (s *Storage) interpret(ctx context.Context, err error, k key) error {
+	if err == nil {
+		return nil
+	}
+	logger := klog.FromContext(ctx)
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		switch ctx.Err() {
+		case nil:
+			logger.Info("Host call failed", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
+			return unavailable("the host of this cluster cannot be reached, or did not answer in time")
+		case context.DeadlineExceeded:
+			return apierrors.NewTimeoutError("the host of this cluster did not answer in time", retryAfterSeconds)
+		default:
+			return apierrors.NewTimeoutError("the request was cancelled", 0)
+		}
+	}
+
+	st := status.Status()
+	hostName := s.hostName(k)
+	switch {
+	case st.Reason == metav1.StatusReasonAlreadyExists:
+		return storage.NewKeyExistsError(k.path, 0)
+	case st.Code == http.StatusNotFound && st.Details != nil && st.Details.Name == hostName:
+		return storage.NewKeyNotFoundError(k.path, 0)
+	case st.Code == http.StatusNotFound:
+		// The namespace, or a whole resource: not what the tenant asked about.
+		logger.Info("Host lacks what the door needs", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
+		return unavailable("the host of this cluster is not able to serve %s", s.kind.resource)
+	case st.Code == http.StatusUnauthorized, isDoorForbidden(st):
+		logger.Error(err, "Host refused the door itself", "resource", s.kind.resource, "virtualObject", k.ref())
+		return unavailable("the host of this cluster does not let it serve this request for %s", s.kind.resource)
+	case st.Code == http.StatusServiceUnavailable, st.Code == http.StatusBadGateway, st.Code == http.StatusGatewayTimeout:
+		logger.Info("Host call failed", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
+		return unavailable("the host of this cluster is not able to serve requests now")
+	}
+	return &apierrors.StatusError{ErrStatus: s.cfg.Translator.StatusWith(st, s.known(k))}
+}
+
+// known returns the host names that an answer about k may mention.
+func (s *Storage) known(k key) map[string]rewrite.VirtualRef {
+	known := map[string]rewrite.VirtualRef{}
+	if a, ok := k.host.(metav1.ObjectMetaAccessor); ok {
+		if m, ok := a.GetObjectMeta().(*metav1.ObjectMeta); ok {
+			known = s.cfg.Translator.Known(s.kind.name, m)
+		}
+	}
+	if k.name != "" {
+		known[s.hostName(k)] = rewrite.VirtualRef{Namespace: k.namespace, Name: k.name}
+	}
+	return known
+}
+
+// isDoorForbidden tells the host's RBAC, which speaks of the door's own user,
+// from its admission, which speaks of the object.
+func isDoorForbidden(st metav1.Status) bool {
+	return st.Code == http.StatusForbidden && strings.Contains(st.Message, `is forbidden: User "`)
+}

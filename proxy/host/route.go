@@ -1,0 +1,255 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/apiserver/pkg/endpoints/request"
+)
+
+// fieldManager is who the door is in the host's managedFields.
+const fieldManager = "portico"
+
+// Subresources of the host that a change may have to go to.
+const (
+	subMain      = ""
+	subStatus    = "status"
+	subEphemeral = "ephemeralcontainers"
+	subResize    = "resize"
+	subBinding   = "binding"
+)
+
+// patch is one PATCH of a host object.
+type patch struct {
+	subresource string
+	format      types.PatchType
+	body        []byte
+}
+
+func (p patch) subresources() []string {
+	if p.subresource == subMain {
+		return nil
+	}
+	return []string{p.subresource}
+}
+
+// step is one host call of an update, still without the revision that it is
+// conditional on: each step takes that from the reply to the one before.
+type step struct {
+	subresource            string
+	metadata, spec, status map[string]any
+	bind                   string // the node, for subBinding
+}
+
+// plan is what an update does to the host, in order.
+//
+// Storage sees an old and a new object; the host has verbs. Most updates are
+// one call. Those that need two are ordered so that a failure in between
+// leaves an object that is shown truthfully and can be updated again: the
+// metadata goes first, because it holds the overlay without which what the
+// second call writes would be shown in host names, and an overlay that speaks
+// of fields that are not there says nothing. A deletion comes last, when the
+// finalizer that has to hold the object is there.
+type plan struct {
+	format types.PatchType
+	steps  []step
+	// grace is set when the update starts a deletion or shortens its grace
+	// period.
+	grace *int64
+}
+
+// route decides which host calls make d happen.
+//
+// The request's own subresource says what its changes are; what else differs
+// is the virtual registry's idea of something that the host does by itself
+// (a new generation, the PodScheduled condition of a binding) and is left
+// out. Callers inside this process come without a request or with the
+// eviction subresource, and are understood by what they change.
+func (s *Storage) route(ctx context.Context, d diff, before, after runtime.Object) plan {
+	p := plan{format: d.format}
+	var rest []step
+	switch s.subresourceOf(ctx) {
+	case subMain:
+		d.status = nil
+	case subStatus:
+		d.spec = nil
+	case subEphemeral, subResize:
+		d.status = nil
+		if d.spec != nil {
+			rest = append(rest, step{subresource: s.subresourceOf(ctx), spec: d.spec})
+			d.spec = nil
+		}
+	case subBinding:
+		d.status = nil
+	}
+	if node := bindingOf(before, after); node != "" {
+		rest = append(rest, step{subresource: subBinding, bind: node})
+		delete(d.spec, "nodeName")
+		d.status = nil
+	}
+	if s.kind.resource == "pods" {
+		if special := specialSpec(d.spec); special != subMain {
+			rest = append(rest, step{subresource: special, spec: d.spec})
+			d.spec = nil
+		}
+	}
+	if len(d.spec) == 0 {
+		d.spec = nil
+	}
+	switch {
+	case d.status == nil:
+		if d.metadata != nil || d.spec != nil {
+			p.steps = append(p.steps, step{metadata: d.metadata, spec: d.spec})
+		}
+	case d.spec == nil:
+		// The host takes metadata together with a status.
+		p.steps = append(p.steps, step{subresource: subStatus, metadata: d.metadata, status: d.status})
+	default:
+		p.steps = append(p.steps,
+			step{metadata: d.metadata, spec: d.spec},
+			step{subresource: subStatus, status: d.status})
+	}
+	p.steps = append(p.steps, rest...)
+	return p
+}
+
+// subUnknown stands for a caller that does not say what it changes.
+const subUnknown = "unknown"
+
+// subresourceOf returns the subresource of the request that ctx belongs to, or
+// subUnknown when there is none, or it is about something else.
+func (s *Storage) subresourceOf(ctx context.Context) string {
+	info, ok := request.RequestInfoFrom(ctx)
+	if !ok || !info.IsResourceRequest || info.APIGroup != s.resource.Group || info.Resource != s.resource.Resource {
+		return subUnknown
+	}
+	switch info.Subresource {
+	case subMain, subStatus, subEphemeral, subResize, subBinding:
+		return info.Subresource
+	}
+	return subUnknown
+}
+
+// specialSpec recognizes changes of a pod's spec that have a subresource of
+// their own, and that the main one would refuse.
+func specialSpec(spec map[string]any) string {
+	ephemeral, resources := false, false
+	for field, change := range spec {
+		switch strings.TrimPrefix(field, "$setElementOrder/") {
+		case "ephemeralContainers":
+			ephemeral = true
+		case "resources":
+			resources = true
+		case "containers", "initContainers":
+			if strings.HasPrefix(field, "$") {
+				continue
+			}
+			if !onlyResources(change) {
+				return subMain
+			}
+			resources = true
+		default:
+			return subMain
+		}
+	}
+	switch {
+	case ephemeral && !resources:
+		return subEphemeral
+	case resources && !ephemeral:
+		return subResize
+	}
+	return subMain
+}
+
+func onlyResources(change any) bool {
+	list, ok := change.([]any)
+	if !ok {
+		return false
+	}
+	for _, item := range list {
+		container, ok := item.(map[string]any)
+		if !ok {
+			return false
+		}
+		for field := range container {
+			switch field {
+			case "name", "resources", "resizePolicy":
+			default:
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// bindingOf returns the node that an update assigns a pod to, if it does.
+func bindingOf(before, after runtime.Object) string {
+	b, ok := before.(*corev1.Pod)
+	if !ok {
+		return ""
+	}
+	a, ok := after.(*corev1.Pod)
+	if !ok || b.Spec.NodeName != "" {
+		return ""
+	}
+	return a.Spec.NodeName
+}
+
+// deletion returns the grace period when an update of a virtual object starts
+// its deletion, or makes a deletion that is under way come sooner. The
+// registry does both as updates; a host takes neither but as DELETE.
+func deletion(before, after runtime.Object) (*int64, error) {
+	b, err := meta.Accessor(before)
+	if err != nil {
+		return nil, err
+	}
+	a, err := meta.Accessor(after)
+	if err != nil {
+		return nil, err
+	}
+	if a.GetDeletionTimestamp() == nil {
+		return nil, nil
+	}
+	grace := int64(0)
+	if g := a.GetDeletionGracePeriodSeconds(); g != nil {
+		grace = *g
+	}
+	if b.GetDeletionTimestamp() != nil {
+		old := b.GetDeletionGracePeriodSeconds()
+		if old == nil || grace >= *old {
+			return nil, nil
+		}
+	}
+	return &grace, nil
+}
+
+// patch makes the call of a step that is conditional on the object that was
+// read: another revision or another object of that name is a conflict.
+func (st step) patch(format types.PatchType, uid types.UID, rv string) (patch, error) {
+	metadata := make(map[string]any, len(st.metadata)+2)
+	for k, v := range st.metadata {
+		metadata[k] = v
+	}
+	metadata["uid"] = string(uid)
+	metadata["resourceVersion"] = rv
+	tree := map[string]any{"metadata": metadata}
+	if st.spec != nil {
+		tree["spec"] = st.spec
+	}
+	if st.status != nil {
+		tree["status"] = st.status
+	}
+	body, err := json.Marshal(tree)
+	if err != nil {
+		return patch{}, err
+	}
+	return patch{subresource: st.subresource, format: format, body: body}, nil
+}

@@ -1,0 +1,134 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/klog/v2"
+
+	"portico.dev/portico/rewrite"
+)
+
+// state is an object as a write found it.
+type state struct {
+	virtual runtime.Object // as the registry has it
+	host    runtime.Object // nil when the object does not exist
+	rv      uint64         // 0 then
+	corrupt bool           // the overlay
+
+	// current: read from the host for this write, not remembered from before.
+	current bool
+}
+
+// remembered returns the state of an object without asking the host, if that
+// is possible. suggestion is what the cache has, and saves a translation where
+// it is of the same revision.
+func (s *Storage) remembered(ctx context.Context, k key, ignoreNotFound bool, suggestion runtime.Object) (*state, error) {
+	e, ok := s.shown.get(s.hostName(k))
+	if !ok {
+		return s.read(ctx, k, ignoreNotFound)
+	}
+	st := &state{host: s.kind.new(), rv: e.rv, corrupt: e.corrupt}
+	if err := e.decode(st.host); err != nil {
+		return s.read(ctx, k, ignoreNotFound)
+	}
+	if suggestion != nil {
+		if rv, err := s.versioner.ObjectResourceVersion(suggestion); err == nil && rv == e.rv {
+			st.virtual = suggestion
+			return st, nil
+		}
+	}
+	st.virtual = s.newFunc()
+	if _, err := s.show(st.host, st.virtual); err != nil {
+		return s.read(ctx, k, ignoreNotFound)
+	}
+	return st, nil
+}
+
+// read returns the state of an object as the host has it.
+func (s *Storage) read(ctx context.Context, k key, ignoreNotFound bool) (*state, error) {
+	st := &state{virtual: s.newFunc(), current: true}
+	h, err := s.hostGet(ctx, s.hostName(k), "")
+	if err == nil {
+		st.host = h
+		err = s.restore(ctx, h, st.virtual)
+	}
+	if err = s.interpretRead(ctx, err, k); err != nil {
+		if storage.IsNotFound(err) {
+			s.shown.remove(s.hostName(k))
+			if ignoreNotFound {
+				return &state{virtual: s.newFunc(), current: true}, nil
+			}
+		}
+		return nil, err
+	}
+	m, err := meta.Accessor(st.host)
+	if err != nil {
+		return nil, err
+	}
+	if st.rv, err = s.versioner.ParseResourceVersion(m.GetResourceVersion()); err != nil {
+		return nil, err
+	}
+	if e, ok := s.shown.get(s.hostName(k)); ok && e.uid == m.GetUID() {
+		st.corrupt = e.corrupt
+	}
+	return st, nil
+}
+
+// interpretRead is interpret for a read, which also meets objects that are not
+// this cluster's. They are not there for a tenant.
+func (s *Storage) interpretRead(ctx context.Context, err error, k key) error {
+	if errors.Is(err, rewrite.ErrForeign) {
+		klog.FromContext(ctx).V(2).Info("Host object has the name of a virtual one but is not of this cluster",
+			"resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
+		return storage.NewKeyNotFoundError(k.path, 0)
+	}
+	return s.interpret(ctx, err, k)
+}
+
+// Get implements storage.Interface by asking the host.
+func (s *Storage) Get(ctx context.Context, path string, opts storage.GetOptions, objPtr runtime.Object) error {
+	k, err := s.parse(path)
+	if err != nil {
+		return err
+	}
+	h, err := s.hostGet(ctx, s.hostName(k), opts.ResourceVersion)
+	if err == nil {
+		err = s.restore(ctx, h, objPtr)
+	}
+	err = s.interpretRead(ctx, err, k)
+	if opts.IgnoreNotFound && storage.IsNotFound(err) {
+		reflect.ValueOf(objPtr).Elem().SetZero()
+		return nil
+	}
+	return err
+}
+
+// assign sets destination, a pointer to a zero object, to obj.
+func assign(destination, obj runtime.Object) error {
+	to := reflect.ValueOf(destination).Elem()
+	from := reflect.ValueOf(obj).Elem()
+	if to.Type() != from.Type() {
+		return fmt.Errorf("cannot assign %T to %T", obj, destination)
+	}
+	to.Set(from)
+	return nil
+}
+
+// isExpired reports whether the host no longer has the history that a list or
+// a watch asked for.
+func isExpired(err error) bool {
+	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err)
+}
+
+func formatRV(rv uint64) string { return strconv.FormatUint(rv, 10) }

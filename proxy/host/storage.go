@@ -1,0 +1,257 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/klog/v2"
+
+	"portico.dev/portico/rewrite"
+)
+
+// Storage is a storage.Interface whose objects are those of the host's
+// namespace that belong to one virtual cluster. Keys are virtual:
+// <resource prefix>/<virtual namespace>/<virtual name>.
+//
+// It is no cache: what it remembers (revisions, health, the host objects
+// behind what was shown) serves the next write, not reads.
+type Storage struct {
+	cfg         Config
+	kind        kind
+	resource    schema.GroupResource
+	prefix      string // with a slash at both ends
+	namespace   string // on the host
+	newFunc     func() runtime.Object
+	newListFunc func() runtime.Object
+	versioner   storage.APIObjectVersioner
+
+	revisions *revisions
+	health    *health
+	shown     *shown
+}
+
+var _ storage.Interface = (*Storage)(nil)
+
+// NewStorage returns the storage of one translated resource. The functions
+// make empty objects of the type that the generic registry stores.
+func NewStorage(cfg Config, gr schema.GroupResource, resourcePrefix string, newFunc, newListFunc func() runtime.Object) *Storage {
+	cfg = cfg.complete()
+	return &Storage{
+		cfg:         cfg,
+		kind:        kindOf(gr),
+		resource:    gr,
+		prefix:      "/" + strings.Trim(resourcePrefix, "/") + "/",
+		namespace:   cfg.Translator.Cluster().HostNamespace,
+		newFunc:     newFunc,
+		newListFunc: newListFunc,
+		revisions:   newRevisions(cfg.Clock),
+		health:      &health{clock: cfg.Clock, bound: cfg.StaleBound},
+		shown:       newShown(),
+	}
+}
+
+// key is a virtual object's place in this storage.
+type key struct {
+	path            string
+	namespace, name string
+
+	// host is the host object behind it, where there is one at hand. It tells
+	// which names an error may mention.
+	host runtime.Object
+}
+
+func (k key) about(h runtime.Object) key {
+	k.host = h
+	return k
+}
+
+func (k key) ref() klog.ObjectRef { return klog.KRef(k.namespace, k.name) }
+
+// parse reads the key of one object.
+func (s *Storage) parse(path string) (key, error) {
+	rest, ok := strings.CutPrefix("/"+strings.TrimPrefix(path, "/"), s.prefix)
+	if !ok {
+		return key{}, fmt.Errorf("invalid key: %q lacks resource prefix: %q", path, s.prefix)
+	}
+	namespace, name, ok := strings.Cut(rest, "/")
+	if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
+		return key{}, fmt.Errorf("invalid key: %q does not name one object", path)
+	}
+	return key{path: path, namespace: namespace, name: name}, nil
+}
+
+// keyOf returns the key of a virtual object.
+func (s *Storage) keyOf(v runtime.Object) (key, error) {
+	m, err := meta.Accessor(v)
+	if err != nil {
+		return key{}, err
+	}
+	return key{path: s.prefix + m.GetNamespace() + "/" + m.GetName(), namespace: m.GetNamespace(), name: m.GetName()}, nil
+}
+
+// scope reads the key of a collection: everything, or one virtual namespace.
+func (s *Storage) scope(path string) (namespace string, err error) {
+	rest, ok := strings.CutPrefix("/"+strings.Trim(path, "/")+"/", s.prefix)
+	if !ok {
+		return "", fmt.Errorf("invalid key: %q lacks resource prefix: %q", path, s.prefix)
+	}
+	namespace = strings.TrimSuffix(rest, "/")
+	if strings.Contains(namespace, "/") {
+		return "", fmt.Errorf("invalid key: %q does not name a collection", path)
+	}
+	return namespace, nil
+}
+
+// hostName returns the name of a virtual object on the host.
+func (s *Storage) hostName(k key) string {
+	if s.kind.resource == "services" {
+		return s.cfg.Translator.ServiceName(k.namespace, k.name)
+	}
+	return s.cfg.Translator.Name(k.namespace, k.name)
+}
+
+// show sets into to the virtual form of a host object. A corrupt overlay is
+// not an error: the object is shown as far as the host has it.
+func (s *Storage) show(h, into runtime.Object) (*rewrite.CorruptOverlayError, error) {
+	v, err := s.cfg.Translator.ToVirtual(h)
+	var corrupt *rewrite.CorruptOverlayError
+	if err != nil && (!errors.As(err, &corrupt) || v == nil) {
+		return nil, err
+	}
+	return corrupt, s.fromVersioned(v, into)
+}
+
+// restore is show for an object that has just come from the host: it is
+// remembered, and its tenant hears of a corrupt overlay in an event.
+func (s *Storage) restore(ctx context.Context, h, into runtime.Object) error {
+	corrupt, err := s.show(h, into)
+	if err != nil {
+		return err
+	}
+	m, err := meta.Accessor(into)
+	if err != nil {
+		return err
+	}
+	news, err := s.remember(h, m, corrupt != nil)
+	if err != nil {
+		return err
+	}
+	if news {
+		s.reportCorrupt(ctx, m, corrupt)
+	}
+	return nil
+}
+
+// reportCorrupt tells the tenant that an object has lost what was virtual
+// only. The next write repairs it.
+func (s *Storage) reportCorrupt(ctx context.Context, m metav1.Object, err error) {
+	klog.FromContext(ctx).Error(err, "Overlay is corrupt, object is shown as the host has it",
+		"resource", s.kind.resource, "virtualObject", klog.KRef(m.GetNamespace(), m.GetName()))
+	corruptOverlays.WithLabelValues(s.kind.resource).Inc()
+	if s.cfg.Events == nil {
+		return
+	}
+	s.cfg.Events.Event(&corev1.ObjectReference{
+		APIVersion:      "v1",
+		Kind:            s.kind.name,
+		Namespace:       m.GetNamespace(),
+		Name:            m.GetName(),
+		UID:             m.GetUID(),
+		ResourceVersion: m.GetResourceVersion(),
+	}, corev1.EventTypeWarning, "OverlayCorrupt",
+		"What is kept about this object outside its host (owner references, finalizers, managed fields) could not be read; the next write replaces it")
+}
+
+// accept sets out to the reply to a write, and makes reads wait for it.
+// deleted says that the last call of the write was a DELETE.
+func (s *Storage) accept(ctx context.Context, reply, out runtime.Object, deleted bool) error {
+	if _, err := s.acknowledge(reply); err != nil {
+		return err
+	}
+	if out == nil {
+		out = s.newFunc()
+	}
+	m, err := meta.Accessor(reply)
+	if err != nil {
+		return err
+	}
+	if !isLast(m, deleted) {
+		return s.restore(ctx, reply, out)
+	}
+	s.revisions.expectGone(m.GetUID())
+	s.shown.remove(m.GetName())
+	_, err = s.show(reply, out)
+	return err
+}
+
+// isLast reports whether a reply is the last that is to be heard of an object:
+// it is being deleted, with no grace period left and nothing that holds it. The
+// host has removed it then, at a revision that it need not have told. What has
+// no grace period at all is not even marked before it goes.
+func isLast(m metav1.Object, deleted bool) bool {
+	if m.GetDeletionTimestamp() == nil && !deleted {
+		return false
+	}
+	grace := m.GetDeletionGracePeriodSeconds()
+	return (grace == nil || *grace == 0) && len(m.GetFinalizers()) == 0
+}
+
+// acknowledge makes reads wait for the revision of a reply.
+func (s *Storage) acknowledge(reply runtime.Object) (rv string, err error) {
+	m, err := meta.Accessor(reply)
+	if err != nil {
+		return "", err
+	}
+	if n, err := s.versioner.ParseResourceVersion(m.GetResourceVersion()); err == nil {
+		s.revisions.ack(n)
+	}
+	return m.GetResourceVersion(), nil
+}
+
+// Versioner implements storage.Interface.
+func (s *Storage) Versioner() storage.Versioner { return s.versioner }
+
+// ReadinessCheck implements storage.Interface. The cache above has its own.
+func (s *Storage) ReadinessCheck() error { return nil }
+
+// Fresh returns a 503 when the cache above has been without its host watch for
+// longer than Config.StaleBound.
+func (s *Storage) Fresh() error { return s.health.fresh() }
+
+// GetCurrentResourceVersion implements storage.Interface: the revision that a
+// cache must have reached to show every acknowledged write. See revisions.
+func (s *Storage) GetCurrentResourceVersion(context.Context) (uint64, error) {
+	return s.revisions.current(), nil
+}
+
+// Stats implements storage.Interface.
+func (s *Storage) Stats(context.Context) (storage.Stats, error) {
+	return storage.Stats{ObjectCount: int64(s.shown.len())}, nil
+}
+
+// RequestWatchProgress implements storage.Interface. The host decides itself
+// when it sends a bookmark; nothing here waits for one.
+func (s *Storage) RequestWatchProgress(context.Context) error { return nil }
+
+// EnableResourceSizeEstimation implements storage.Interface.
+func (s *Storage) EnableResourceSizeEstimation(storage.KeysFunc) error { return nil }
+
+// CompactRevision implements storage.Interface. The host compacts by itself
+// and says so in its answers.
+func (s *Storage) CompactRevision() int64 { return 0 }
+
+// IsWatchListSemanticsUnSupported makes the cache list and then watch. A
+// streamed list would have to be forwarded to hosts that may not know it, and
+// the list is where the revision that fills the cache is noted.
+func (s *Storage) IsWatchListSemanticsUnSupported() bool { return true }

@@ -1,0 +1,246 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/storage"
+)
+
+// outcome is how one try of an update ended.
+type outcome int
+
+const (
+	done    outcome = iota
+	failed          // for good, if the state was current
+	changed         // the host object is not what it was; with an error for when it is
+)
+
+// GuaranteedUpdate implements storage.Interface. It is the loop of upstream's
+// etcd3 store with a host PATCH in the place of the transaction: try on what
+// is remembered, and on any failure that old data could explain, read from the
+// host and try again. A client's own resourceVersion is compared by tryUpdate,
+// so running it again on newer data gives that client its conflict.
+func (s *Storage) GuaranteedUpdate(ctx context.Context, path string, destination runtime.Object, ignoreNotFound bool,
+	preconditions *storage.Preconditions, tryUpdate storage.UpdateFunc, suggestion runtime.Object,
+) error {
+	k, err := s.parse(path)
+	if err != nil {
+		return err
+	}
+	orig, err := s.remembered(ctx, k, ignoreNotFound, suggestion)
+	if err != nil {
+		return err
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return s.interpret(ctx, err, k)
+		}
+		end, err := s.tryOnce(ctx, k, orig, destination, preconditions, tryUpdate)
+		if end == done || end == failed && orig.current {
+			return err
+		}
+		fresh, readErr := s.read(ctx, k, ignoreNotFound)
+		if readErr != nil {
+			return readErr
+		}
+		// What was remembered is the present: the error has another cause.
+		if err != nil && fresh.rv == orig.rv {
+			return err
+		}
+		orig = fresh
+	}
+}
+
+// tryOnce runs an update against one state of the object.
+func (s *Storage) tryOnce(ctx context.Context, k key, orig *state, destination runtime.Object,
+	preconditions *storage.Preconditions, tryUpdate storage.UpdateFunc,
+) (outcome, error) {
+	if err := preconditions.Check(k.path, orig.virtual); err != nil {
+		return failed, err
+	}
+	// tryUpdate may work in place.
+	updated, _, err := tryUpdate(orig.virtual.DeepCopyObject(), storage.ResponseMeta{ResourceVersion: orig.rv})
+	if err != nil {
+		return failed, err
+	}
+	if orig.host == nil {
+		err := s.create(ctx, k, updated, destination)
+		if storage.IsExist(err) {
+			return changed, err
+		}
+		return done, err
+	}
+	if !orig.corrupt && sameVirtual(orig.virtual, updated) {
+		if !orig.current {
+			return changed, nil
+		}
+		return done, assign(destination, orig.virtual)
+	}
+	p, err := s.plan(ctx, k, orig, updated)
+	if err != nil {
+		return failed, err
+	}
+	reply, err := s.execute(ctx, k, orig, p)
+	if err != nil {
+		return s.failure(ctx, err, k.about(orig.host))
+	}
+	if reply == nil { // nothing that the host has a say in
+		return done, assign(destination, orig.virtual)
+	}
+	return done, s.accept(ctx, reply, destination, p.grace != nil)
+}
+
+// failure is how a try ends whose host call failed. A conflict tells that the
+// host object has changed, and so does its absence.
+func (s *Storage) failure(ctx context.Context, err error, k key) (outcome, error) {
+	end := done
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		end = changed
+	}
+	return end, s.interpret(ctx, err, k)
+}
+
+// plan translates an update into host calls.
+func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.Object) (plan, error) {
+	if err := s.admissible(k, updated); err != nil {
+		return plan{}, err
+	}
+	grace, err := deletion(orig.virtual, updated)
+	if err != nil {
+		return plan{}, err
+	}
+	versioned, err := s.toVersioned(updated)
+	if err != nil {
+		return plan{}, err
+	}
+	in := s.cfg.Inputs(ctx, k.namespace)
+	in.Host = orig.host
+	after, err := s.cfg.Translator.ToHost(versioned, in)
+	if err != nil {
+		return plan{}, s.refusal(ctx, err, k)
+	}
+	d, err := compare(orig.host, after, s.kind.shape)
+	if err != nil {
+		return plan{}, err
+	}
+	p := s.route(ctx, d, orig.host, after)
+	p.grace = grace
+	if err := s.allowed(p, k); err != nil {
+		return plan{}, err
+	}
+	// New references come with ephemeral containers only, the rest of a pod's
+	// spec that can refer to anything does not change.
+	for _, st := range p.steps {
+		if st.subresource == subEphemeral {
+			return p, s.ensureReferents(ctx, k, versioned)
+		}
+	}
+	return p, nil
+}
+
+// allowed refuses what this cluster's tenant may not do through an update.
+func (s *Storage) allowed(p plan, k key) error {
+	for _, st := range p.steps {
+		if st.subresource == subBinding && !s.cfg.AllowBinding {
+			return apierrors.NewForbidden(s.resource, k.name,
+				fmt.Errorf("pods of this cluster are assigned to nodes by its host's scheduler"))
+		}
+	}
+	return nil
+}
+
+// execute makes the calls of a plan, each conditional on the reply to the one
+// before. It returns the last reply, which is nil if there was no call.
+func (s *Storage) execute(ctx context.Context, k key, orig *state, p plan) (runtime.Object, error) {
+	name := s.hostName(k)
+	m, err := meta.Accessor(orig.host)
+	if err != nil {
+		return nil, err
+	}
+	uid, rv := m.GetUID(), m.GetResourceVersion()
+	var reply runtime.Object
+	for _, st := range p.steps {
+		if st.subresource == subBinding {
+			reply, err = s.bind(ctx, name, st.bind, m)
+		} else {
+			var body patch
+			if body, err = st.patch(p.format, uid, rv); err == nil {
+				reply, err = s.hostPatch(ctx, name, body)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		if rv, err = s.acknowledge(reply); err != nil {
+			return nil, err
+		}
+	}
+	if p.grace == nil {
+		return reply, nil
+	}
+	deleted, err := s.hostDelete(ctx, name, p.grace, uid, rv)
+	if err != nil {
+		return nil, err
+	}
+	if deleted == nil { // an old host; reply, if any, has the state before
+		s.revisions.expectGone(uid)
+		return orig.host, nil
+	}
+	return deleted, nil
+}
+
+// bind assigns a host pod to a node. The host answers with a Status only, so
+// the pod is read again.
+func (s *Storage) bind(ctx context.Context, name, node string, pod metav1.Object) (runtime.Object, error) {
+	err := s.hostSubresource(ctx, name, subBinding, &corev1.Binding{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: pod.GetNamespace(), UID: pod.GetUID()},
+		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.hostGet(ctx, name, "")
+}
+
+// sameVirtual reports whether two objects of the registry are equal, so that
+// there is nothing to write. The revision is not the tenant's to set.
+func sameVirtual(before, after runtime.Object) bool {
+	b, err := meta.Accessor(before)
+	if err != nil {
+		return false
+	}
+	a, err := meta.Accessor(after)
+	if err != nil {
+		return false
+	}
+	rv := a.GetResourceVersion()
+	a.SetResourceVersion(b.GetResourceVersion())
+	defer a.SetResourceVersion(rv)
+	return apiequality.Semantic.DeepEqual(before, after)
+}
+
+// ensureReferents brings what a pod refers to onto the host.
+func (s *Storage) ensureReferents(ctx context.Context, k key, versioned runtime.Object) error {
+	pod, ok := versioned.(*corev1.Pod)
+	if !ok || s.cfg.Referents == nil {
+		return nil
+	}
+	refs := s.cfg.Translator.PodReferences(pod)
+	if len(refs) == 0 {
+		return nil
+	}
+	if err := s.cfg.Referents.Ensure(ctx, k.namespace, refs); err != nil {
+		return s.interpret(ctx, err, k)
+	}
+	return nil
+}

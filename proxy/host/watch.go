@@ -1,0 +1,278 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/klog/v2"
+)
+
+const (
+	// minWatchTimeout is asked of the host, up to twice as long, so that the
+	// watches of many doors do not end together.
+	minWatchTimeout = 5 * time.Minute
+
+	// watchBuffer lets the host's stream be read on while the cache works.
+	watchBuffer = 100
+)
+
+// Watch implements storage.Interface. The watch that it returns outlives the
+// host's: when the connection is lost or the host ends it, it is resumed at
+// the last revision seen, for as long as that takes. Upstream's cache would
+// otherwise start over, end the watches of every tenant, and serve nothing
+// while the host is away; like this, reads at resourceVersion=0 and open
+// watches go on (D4 in DESIGN.md). It ends with an error only when the host no
+// longer has the history, and the cache has to be filled again.
+func (s *Storage) Watch(ctx context.Context, path string, opts storage.ListOptions) (watch.Interface, error) {
+	if opts.SendInitialEvents != nil && *opts.SendInitialEvents {
+		return nil, apierrors.NewBadRequest("sendInitialEvents is served by the watch cache only")
+	}
+	options := metav1.ListOptions{ResourceVersion: opts.ResourceVersion, AllowWatchBookmarks: true}
+	if opts.Recursive {
+		namespace, err := s.scope(path)
+		if err != nil {
+			return nil, err
+		}
+		options.LabelSelector = s.selector(namespace)
+	} else {
+		k, err := s.parse(path)
+		if err != nil {
+			return nil, err
+		}
+		options.LabelSelector = s.selector(k.namespace)
+		options.FieldSelector = "metadata.name=" + s.hostName(k)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	w := &hostWatcher{s: s, options: options, pred: opts.Predicate, result: make(chan watch.Event, watchBuffer), cancel: cancel}
+	go w.run(ctx)
+	return w, nil
+}
+
+// hostWatcher is one watch of the cache, over as many watches of the host as
+// it takes.
+type hostWatcher struct {
+	s       *Storage
+	options metav1.ListOptions // ResourceVersion moves on with what was seen
+	pred    storage.SelectionPredicate
+	result  chan watch.Event
+	cancel  context.CancelFunc
+}
+
+// errWatchEnded is why a host watch ended of itself.
+var errWatchEnded = errors.New("host ended the watch")
+
+// ResultChan implements watch.Interface.
+func (w *hostWatcher) ResultChan() <-chan watch.Event { return w.result }
+
+// Stop implements watch.Interface.
+func (w *hostWatcher) Stop() { w.cancel() }
+
+// run keeps a host watch going until ctx ends or the history is gone.
+func (w *hostWatcher) run(ctx context.Context) {
+	defer close(w.result)
+	defer w.cancel()
+	logger := klog.FromContext(ctx).WithValues("resource", w.s.kind.resource)
+	delay := newWatchBackoff()
+	for ctx.Err() == nil {
+		progressed, err := w.once(ctx)
+		if progressed {
+			delay = newWatchBackoff()
+		}
+		switch {
+		case ctx.Err() != nil:
+			return
+		case isExpired(err):
+			logger.V(2).Info("Host no longer has the history to resume the watch", "revision", w.options.ResourceVersion)
+			w.send(ctx, watch.Event{Type: watch.Error, Object: expiredStatus(err)})
+			return
+		case errors.Is(err, errWatchEnded) && progressed:
+			continue // as it should after a while
+		}
+		if w.s.health.lost() {
+			logger.Info("Host watch lost", "revision", w.options.ResourceVersion, "err", err)
+			watchLosses.WithLabelValues(w.s.kind.resource).Inc()
+		}
+		timer := w.s.cfg.Clock.NewTimer(delay.Step())
+		select {
+		case <-ctx.Done():
+		case <-timer.C():
+		}
+		timer.Stop()
+	}
+}
+
+func newWatchBackoff() wait.Backoff {
+	return wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 7, Cap: 3 * time.Second}
+}
+
+// once runs one host watch to its end. progressed reports whether the host
+// answered at all.
+func (w *hostWatcher) once(ctx context.Context) (progressed bool, err error) {
+	timeout := int64((minWatchTimeout + rand.N(minWatchTimeout)).Seconds())
+	options := w.options
+	options.TimeoutSeconds = &timeout
+	host, err := w.s.hostWatch(ctx, options)
+	if err != nil {
+		return false, err
+	}
+	defer host.Stop()
+	if away := w.s.health.found(); away > 0 {
+		klog.FromContext(ctx).Info("Host watch resumed", "resource", w.s.kind.resource, "revision", w.options.ResourceVersion, "duration", away)
+	}
+	// A connection that died silently gives no error, so a quiet watch is
+	// asked about. The other calls share the connection.
+	idle := w.s.cfg.StaleBound / 3
+	probe := w.s.cfg.Clock.NewTicker(idle)
+	defer probe.Stop()
+	quiet := false
+	for {
+		select {
+		case <-ctx.Done():
+			return true, ctx.Err()
+		case <-probe.C():
+			if quiet {
+				if err := w.probe(ctx, idle); err != nil {
+					return false, err
+				}
+			}
+			quiet = true
+		case ev, ok := <-host.ResultChan():
+			if !ok {
+				return true, errWatchEnded
+			}
+			quiet = false
+			if ev.Type == watch.Error {
+				return true, apierrors.FromObject(ev.Object)
+			}
+			if err := w.forward(ctx, ev); err != nil {
+				return true, err
+			}
+		}
+	}
+}
+
+// probe asks the host for next to nothing.
+func (w *hostWatcher) probe(ctx context.Context, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	_, err := w.s.hostList(ctx, metav1.ListOptions{LabelSelector: w.options.LabelSelector, Limit: 1, ResourceVersion: "0"})
+	var status apierrors.APIStatus
+	if errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError {
+		return nil // an answer is an answer
+	}
+	return err
+}
+
+// forward gives one event of the host to the cache, in virtual form.
+func (w *hostWatcher) forward(ctx context.Context, ev watch.Event) error {
+	m, err := meta.Accessor(ev.Object)
+	if err != nil {
+		return err
+	}
+	rv, err := w.s.versioner.ParseResourceVersion(m.GetResourceVersion())
+	if err != nil {
+		return err
+	}
+	out, ok, err := w.translate(ctx, ev, m, rv)
+	if err != nil {
+		return err
+	}
+	if ok && !w.send(ctx, out) {
+		return ctx.Err()
+	}
+	w.options.ResourceVersion = m.GetResourceVersion()
+	w.s.revisions.see(rv)
+	if ev.Type == watch.Deleted {
+		w.s.revisions.gone(m.GetUID())
+	}
+	return nil
+}
+
+// translate returns the virtual event for one of the host. There is always
+// one that carries the revision on, for a reader may wait for it.
+func (w *hostWatcher) translate(ctx context.Context, ev watch.Event, m metav1.Object, rv uint64) (watch.Event, bool, error) {
+	v := w.s.newFunc()
+	if ev.Type == watch.Bookmark {
+		return w.bookmark(v, rv)
+	}
+	var err error
+	if ev.Type == watch.Deleted {
+		// Not remembered: show, not restore.
+		_, err = w.s.show(ev.Object, v)
+	} else {
+		err = w.s.restore(ctx, ev.Object, v)
+	}
+	if err != nil {
+		w.s.skip(ctx, ev.Object, err)
+		return w.withdraw(m, rv)
+	}
+	if ev.Type == watch.Deleted {
+		w.s.shown.remove(m.GetName())
+	}
+	if !w.pred.Empty() {
+		if match, err := w.pred.Matches(v); err != nil || !match {
+			return w.bookmark(w.s.newFunc(), rv)
+		}
+	}
+	return watch.Event{Type: ev.Type, Object: v}, true, nil
+}
+
+// withdraw takes back what a host object that cannot be read (any longer) was
+// shown as.
+func (w *hostWatcher) withdraw(m metav1.Object, rv uint64) (watch.Event, bool, error) {
+	v := w.s.newFunc()
+	was, ok := w.s.shown.remove(m.GetName())
+	if !ok {
+		return w.bookmark(v, rv)
+	}
+	vm, err := meta.Accessor(v)
+	if err != nil {
+		return watch.Event{}, false, err
+	}
+	// The cache has the object itself and needs only to be told which.
+	vm.SetNamespace(was.Namespace)
+	vm.SetName(was.Name)
+	vm.SetUID(m.GetUID())
+	if err := w.s.versioner.UpdateObject(v, rv); err != nil {
+		return watch.Event{}, false, err
+	}
+	return watch.Event{Type: watch.Deleted, Object: v}, true, nil
+}
+
+func (w *hostWatcher) bookmark(v runtime.Object, rv uint64) (watch.Event, bool, error) {
+	err := w.s.versioner.UpdateObject(v, rv)
+	return watch.Event{Type: watch.Bookmark, Object: v}, err == nil, err
+}
+
+// send reports false when the watch has ended.
+func (w *hostWatcher) send(ctx context.Context, ev watch.Event) bool {
+	select {
+	case w.result <- ev:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func expiredStatus(err error) *metav1.Status {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		st := status.Status()
+		return &st
+	}
+	st := apierrors.NewResourceExpired("the history of this watch is gone").Status()
+	return &st
+}
