@@ -1,0 +1,31 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package push keeps host copies of the Secrets and ConfigMaps that pods name.
+//
+// The objects themselves are the virtual cluster's own. A copy is on the host for the kubelet, which mounts it or turns it
+// into environment variables: Ensure writes it before the pod's own host POST, informers keep it in step from then on, and
+// it goes some time after the last pod that names it.
+//
+// What it is not: a way for anything to come back. A copy that was changed on the host is corrected.
+//
+// Invariants:
+//
+//   - Only what a pod of the same virtual namespace names is on the host.
+//   - A host object under the name of a copy that is not marked as ours is never read, changed or deleted; the pod that
+//     needs the name gets an error.
+//   - A reference to an object that does not exist is no error: the pod waits for it as on any cluster, and the copy is
+//     made when the object is.
+//   - What is in a Secret is neither logged nor kept in memory for longer than a call takes.
+//
+// A pod that is on its way is not in any informer yet. Ensure therefore pins what it wrote for PinTime, and removal and
+// Ensure of one object exclude each other. Several replicas do not see each other's pins; there, Linger is what keeps a copy
+// until the pod is seen.
+//
+// Files:
+//
+//	push.go    Pusher, Ensure
+//	events.go  which events concern which object
+//	copy.go    one kind's copies: write, correct, remove
+//	locks.go   one lock per object
+package push

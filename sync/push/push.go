@@ -1,0 +1,232 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/clock"
+
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/hostview"
+	"portico.dev/portico/sync/internal/queue"
+)
+
+// workers bounds the host calls that run at the same time outside of requests.
+const workers = 8
+
+// Config is what the pusher needs.
+type Config struct {
+	Translator *rewrite.Translator
+	// Virtual reads the objects as they are now, where an informer may be behind.
+	Virtual kubernetes.Interface
+	// Informers are of the virtual side.
+	Informers informers.SharedInformerFactory
+	// Host writes the copies, in the cluster's host namespace.
+	Host kubernetes.Interface
+
+	// PinTime is how long a copy outlives Ensure without a pod that names it; 0 means two minutes. It must be longer
+	// than a host POST may take.
+	PinTime time.Duration
+	// Linger is how long a copy outlives its last pod; 0 means half a minute.
+	Linger time.Duration
+	// Clock is the real one when nil.
+	Clock clock.WithTicker
+}
+
+// reference is a virtual Secret or ConfigMap.
+type reference struct {
+	kind, namespace, name string
+}
+
+// Pusher keeps the host copies of what pods name.
+type Pusher struct {
+	cfg       Config
+	namespace string
+	view      informers.SharedInformerFactory
+	pods      cache.Indexer
+	kinds     map[string]copies
+	synced    []cache.InformerSynced
+	queue     *queue.Queue[reference]
+	locks     locks[reference]
+
+	mu sync.Mutex
+	// pinned holds until when a reference counts as used; idle since when none uses it. Both are in memory only:
+	// after a restart every wait begins anew.
+	pinned, idle map[reference]time.Time
+}
+
+// New returns a pusher. It registers with the informers, so it must be called before they are relied on.
+func New(cfg Config) (*Pusher, error) {
+	if cfg.PinTime == 0 {
+		cfg.PinTime = 2 * time.Minute
+	}
+	if cfg.Linger == 0 {
+		cfg.Linger = 30 * time.Second
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.RealClock{}
+	}
+	selector, err := scope(cfg.Translator)
+	if err != nil {
+		return nil, err
+	}
+	namespace := cfg.Translator.Cluster().HostNamespace
+	p := &Pusher{
+		cfg: cfg, namespace: namespace,
+		view:   hostview.NewFactory(cfg.Host, namespace, selector),
+		pods:   cfg.Informers.Core().V1().Pods().Informer().GetIndexer(),
+		pinned: map[reference]time.Time{}, idle: map[reference]time.Time{},
+	}
+	p.kinds = map[string]copies{kindSecret: p.secretCopies(), kindConfigMap: p.configMapCopies()}
+	p.queue = queue.New("push", cfg.Clock, p.reconcile)
+	return p, p.listen()
+}
+
+// scope selects the pushed objects of one cluster: all of ours but the Secrets of pod tokens.
+func scope(t *rewrite.Translator) (labels.Selector, error) {
+	noToken, err := labels.NewRequirement(hostview.LabelToken, selection.DoesNotExist, nil)
+	if err != nil {
+		return nil, fmt.Errorf("select pushed objects: %w", err)
+	}
+	return t.ScopeSelector().Add(*noToken), nil
+}
+
+// Run works until ctx ends. Ensure works without it too, but nothing is kept in step then.
+func (p *Pusher) Run(ctx context.Context) error {
+	p.cfg.Informers.Start(ctx.Done())
+	p.view.Start(ctx.Done())
+	defer p.view.Shutdown()
+	if !cache.WaitForCacheSync(ctx.Done(), p.synced...) {
+		return nil // ctx ended first
+	}
+	p.queue.Run(ctx, workers)
+	return nil
+}
+
+// Ensure brings what a pod of the virtual namespace names onto the host, ahead of the pod. References of kinds that are
+// not pushed are ignored. Errors of the host come back as a Status with virtual names.
+func (p *Pusher) Ensure(ctx context.Context, namespace string, refs []rewrite.Reference) error {
+	errs := make([]error, len(refs))
+	var running sync.WaitGroup
+	for i, ref := range refs {
+		if p.kinds[ref.Kind] == nil {
+			continue
+		}
+		running.Go(func() {
+			errs[i] = p.ensure(ctx, reference{kind: ref.Kind, namespace: namespace, name: ref.Name})
+		})
+	}
+	running.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err // one Status: several cannot be joined into one answer
+		}
+	}
+	return nil
+}
+
+func (p *Pusher) ensure(ctx context.Context, r reference) error {
+	// Pinned before the lock is asked for: a removal that goes first is then repaired here, one that comes later sees it.
+	p.pin(r)
+	unlock, err := p.locks.lock(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// What the tenant wrote a moment ago must be what the pod gets, and the informer may not have it yet. The CA bundle
+	// is in every pod and as good as constant: there the informer will do.
+	live := r.name != rootCA
+	return p.forTenant(r, p.kinds[r.kind].push(ctx, r, live))
+}
+
+// rootCA is the ConfigMap with the virtual cluster's CA, which every namespace has and every pod mounts.
+const rootCA = "kube-root-ca.crt"
+
+// forTenant turns the names in a Status of the host back.
+func (p *Pusher) forTenant(r reference, err error) error {
+	var status apierrors.APIStatus
+	if err == nil || !errors.As(err, &status) {
+		return err
+	}
+	return &apierrors.StatusError{ErrStatus: p.cfg.Translator.StatusToVirtual(status.Status(), r.namespace, r.name)}
+}
+
+// reconcile brings one copy in step with its virtual object and with the pods that name it.
+func (p *Pusher) reconcile(ctx context.Context, r reference) (time.Duration, error) {
+	unlock, err := p.locks.lock(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+
+	users, err := p.pods.IndexKeys(byReference, r.key())
+	if err != nil {
+		return 0, err
+	}
+	kind := p.kinds[r.kind]
+	again, keep := p.wanted(r, len(users) > 0, kind.known(r))
+	if keep {
+		return again, kind.push(ctx, r, false)
+	}
+	return 0, kind.remove(ctx, r)
+}
+
+// wanted says whether there is to be a copy, and when that must be looked at again. A copy that nobody uses any more is
+// kept in step while it lingers, but never made.
+func (p *Pusher) wanted(r reference, used, exists bool) (again time.Duration, keep bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.cfg.Clock.Now()
+	until, pinned := p.pinned[r]
+	if pinned && !now.Before(until) {
+		delete(p.pinned, r)
+		pinned = false
+	}
+	switch {
+	case used:
+		delete(p.idle, r)
+		return 0, true
+	case pinned:
+		return until.Sub(now), true
+	case !exists:
+		delete(p.idle, r)
+		return 0, false
+	}
+	since, ok := p.idle[r]
+	if !ok {
+		p.idle[r], since = now, now
+	}
+	if wait := since.Add(p.cfg.Linger).Sub(now); wait > 0 {
+		return wait, true
+	}
+	delete(p.idle, r)
+	return 0, false
+}
+
+// pin makes the reference count as used while its pod is on its way.
+func (p *Pusher) pin(r reference) {
+	p.mu.Lock()
+	p.pinned[r] = p.cfg.Clock.Now().Add(p.cfg.PinTime)
+	p.mu.Unlock()
+	// If the pod never comes, nothing else brings the reference back.
+	p.queue.AddAfter(r, p.cfg.PinTime)
+}
+
+func (r reference) key() string { return r.kind + "/" + r.namespace + "/" + r.name }
+
+const (
+	kindSecret    = "Secret"
+	kindConfigMap = "ConfigMap"
+)
