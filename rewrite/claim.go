@@ -24,7 +24,7 @@ func (t *Translator) PersistentVolumeClaimToHost(v *corev1.PersistentVolumeClaim
 	if err != nil {
 		return nil, err
 	}
-	c.prior = prior.overlay
+	c.over(prior, &host.ObjectMeta)
 	c.metadata(&h.ObjectMeta, &hostMeta{host: &host.ObjectMeta, seen: &seen.ObjectMeta})
 	c.claim(h)
 	host = host.DeepCopy()

@@ -7,13 +7,14 @@ import (
 	"reflect"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 )
 
 // keep puts into out what the host has already, wherever the tenant changed
 // nothing: where after, the tenant's object, equals seen, what the tenant saw
 // of host. All four are pointers to the same struct type. Lists whose elements
-// have names are compared by element, and elements by field. The records of a
+// have names are compared by element, and containers by field. The records of a
 // field go with it; prefix is the key under which they are.
 //
 // It is applied by field and by element, never by value: a name that happens
@@ -61,15 +62,22 @@ func (c *toHost) keepElements(key string, after, seen, host, out reflect.Value) 
 			if s.FieldByName("Name").String() != name {
 				continue
 			}
-			if apiequality.Semantic.DeepEqual(a.Interface(), s.Interface()) {
+			switch {
+			case apiequality.Semantic.DeepEqual(a.Interface(), s.Interface()):
 				out.Index(i).Set(host.Index(j))
 				c.overlay.adopt(c.prior, element(key, name))
-			} else {
+			case fieldwise(a.Type()):
 				c.keepStruct(element(key, name), a, s, host.Index(j), out.Index(i))
 			}
 			break
 		}
 	}
+}
+
+// fieldwise reports whether an element can change by field: the image or the
+// resources of a container. Any other is replaced as a whole by the passes.
+func fieldwise(typ reflect.Type) bool {
+	return typ == reflect.TypeFor[corev1.Container]() || typ == reflect.TypeFor[corev1.EphemeralContainer]()
 }
 
 // named reports whether typ is a list of structs with a name.

@@ -60,32 +60,42 @@ type overlayCodec struct {
 	writers sync.Pool
 }
 
-// encode packs o as base64(gzip(JSON)). The bytes depend on o alone.
-func (c *overlayCodec) encode(o *overlay) (string, error) {
+// encode packs o as base64(gzip(JSON)). The bytes depend on o alone. prior is
+// the annotation that the host object has; it stays if it says the same, so
+// that an update which changes nothing is seen to change nothing even after a
+// new release compresses differently.
+func (c *overlayCodec) encode(o *overlay, prior string) (string, error) {
 	if o.err != nil {
 		return "", o.err
 	}
 	o.Version = overlayVersion
-	s, err := c.pack(o)
+	raw, err := json.Marshal(o)
+	if err != nil {
+		return "", fmt.Errorf("encode overlay: %w", err)
+	}
+	if was, err := inflate(prior); err == nil && bytes.Equal(was, raw) {
+		return prior, nil
+	}
+	s, err := c.deflate(raw)
 	if err != nil || len(s) <= maxOverlay {
 		return s, err
 	}
 	slim := *o
 	slim.ManagedFields = nil
-	if s, err = c.pack(&slim); err != nil {
+	if raw, err = json.Marshal(&slim); err != nil {
+		return "", fmt.Errorf("encode overlay: %w", err)
+	}
+	if s, err = c.deflate(raw); err != nil {
 		return "", err
 	}
 	if len(s) > maxOverlay {
-		return "", fmt.Errorf("what is virtual only takes %d bytes in one annotation, more than the %d there is room for", len(s), maxOverlay)
+		return "", fmt.Errorf("%w: it takes %d bytes in one annotation, and there is room for %d", ErrTooLarge, len(s), maxOverlay)
 	}
 	return s, nil
 }
 
-func (c *overlayCodec) pack(o *overlay) (string, error) {
-	raw, err := json.Marshal(o)
-	if err != nil {
-		return "", fmt.Errorf("encode overlay: %w", err)
-	}
+// deflate packs the JSON of an overlay.
+func (c *overlayCodec) deflate(raw []byte) (string, error) {
 	var buf bytes.Buffer
 	w, _ := c.writers.Get().(*gzip.Writer)
 	if w == nil {
@@ -103,9 +113,9 @@ func (c *overlayCodec) pack(o *overlay) (string, error) {
 	return base64.StdEncoding.EncodeToString(buf.Bytes()), nil
 }
 
-// decode unpacks the overlay among the annotations of a host object. The
+// decodeOverlay unpacks the overlay among the annotations of a host object. The
 // overlay that it returns can be used in any case; beside an error it is empty.
-func (c *overlayCodec) decode(annotations map[string]string) (*overlay, error) {
+func decodeOverlay(annotations map[string]string) (*overlay, error) {
 	s, ok := annotations[AnnotationOverlay]
 	if !ok {
 		return &overlay{}, errNoOverlay
@@ -118,6 +128,22 @@ func (c *overlayCodec) decode(annotations map[string]string) (*overlay, error) {
 }
 
 func unpack(s string) (*overlay, error) {
+	raw, err := inflate(s)
+	if err != nil {
+		return nil, err
+	}
+	o := &overlay{}
+	if err := json.Unmarshal(raw, o); err != nil {
+		return nil, err
+	}
+	if o.Version != overlayVersion {
+		return nil, fmt.Errorf("overlay has version %d, and this porticod reads version %d", o.Version, overlayVersion)
+	}
+	return o, nil
+}
+
+// inflate undoes deflate.
+func inflate(s string) ([]byte, error) {
 	packed, err := base64.StdEncoding.DecodeString(s)
 	if err != nil {
 		return nil, err
@@ -133,12 +159,5 @@ func unpack(s string) (*overlay, error) {
 	if len(raw) > maxOverlayJSON {
 		return nil, errors.New("overlay is too large")
 	}
-	o := &overlay{}
-	if err := json.Unmarshal(raw, o); err != nil {
-		return nil, err
-	}
-	if o.Version != overlayVersion {
-		return nil, fmt.Errorf("overlay has version %d, and this porticod reads version %d", o.Version, overlayVersion)
-	}
-	return o, nil
+	return raw, nil
 }

@@ -24,7 +24,7 @@ func (t *Translator) PodToHost(v *corev1.Pod, in Inputs) (*corev1.Pod, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.prior = prior.overlay
+	c.over(prior, &host.ObjectMeta)
 	c.metadata(&h.ObjectMeta, &hostMeta{host: &host.ObjectMeta, seen: &seen.ObjectMeta})
 	c.pod(h, v)
 	host = host.DeepCopy()

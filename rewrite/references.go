@@ -5,6 +5,7 @@ package rewrite
 
 import (
 	"reflect"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,7 +44,7 @@ func (c *toVirtual) references(obj any) {
 	c.t.walkers[reflect.TypeOf(obj).Elem()].visit(obj, func(l leaf) {
 		switch l.rule.Action {
 		case rules.Reference:
-			if name, ok := c.names[l.text()]; ok {
+			if name, ok := c.virtualName(l.text()); ok {
 				l.setText(name)
 			}
 		case rules.ClusterReference:
@@ -62,6 +63,19 @@ func (c *toVirtual) references(obj any) {
 		case rules.Pass:
 		}
 	})
+}
+
+// virtualName looks up a host name. When the overlay is lost, so is the list of
+// names; then a name of the plain form is tried and believed if it leads back.
+func (c *toVirtual) virtualName(host string) (string, bool) {
+	if name, ok := c.names[host]; ok {
+		return name, true
+	}
+	if c.overlayErr == nil {
+		return "", false
+	}
+	name, ok := strings.CutSuffix(host, separator+c.namespace+separator+c.t.cluster.Name)
+	return name, ok && name != "" && c.t.Name(c.namespace, name) == host
 }
 
 // Reference is an object that another one names.

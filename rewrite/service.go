@@ -36,7 +36,7 @@ func (t *Translator) ServiceToHost(v *corev1.Service, in Inputs) (*corev1.Servic
 	if err != nil {
 		return nil, err
 	}
-	c.prior = prior.overlay
+	c.over(prior, &host.ObjectMeta)
 	c.metadata(&h.ObjectMeta, &hostMeta{host: &host.ObjectMeta, seen: &seen.ObjectMeta})
 	c.service(h)
 	host = host.DeepCopy()

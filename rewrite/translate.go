@@ -68,9 +68,11 @@ type toHost struct {
 	// overlay is what will be sealed; prior is what the host object has, and
 	// empty on create.
 	overlay, prior *overlay
-	names          set
-	labels         set // label keys with another name on the host
-	keys           set // annotation keys with another name on the host
+	// sealed is the annotation that prior was read from.
+	sealed string
+	names  set
+	labels set // label keys with another name on the host
+	keys   set // annotation keys with another name on the host
 }
 
 func (t *Translator) toHost(kind string, m metav1.Object, in Inputs) *toHost {
@@ -82,12 +84,18 @@ func (t *Translator) toHost(kind string, m metav1.Object, in Inputs) *toHost {
 	}
 }
 
+// over makes the translation one over an existing host object, which prior
+// opened.
+func (c *toHost) over(prior *toVirtual, host *metav1.ObjectMeta) {
+	c.prior, c.sealed = prior.overlay, host.Annotations[AnnotationOverlay]
+}
+
 // seal writes the overlay into the annotations of the host object.
 func (c *toHost) seal(m *metav1.ObjectMeta) error {
 	c.overlay.Names = c.names.sorted()
 	c.overlay.Labels = c.labels.sorted()
 	c.overlay.Keys = c.keys.sorted()
-	s, err := c.t.codec.encode(c.overlay)
+	s, err := c.t.codec.encode(c.overlay, c.sealed)
 	if err != nil {
 		return fmt.Errorf("translate %s %s/%s: %w", c.kind, c.namespace, c.name, err)
 	}
@@ -115,7 +123,7 @@ func (t *Translator) toVirtual(kind string, m *metav1.ObjectMeta) (*toVirtual, e
 		return nil, err
 	}
 	c := &toVirtual{t: t, kind: kind, namespace: namespace, name: name}
-	c.overlay, c.overlayErr = t.codec.decode(m.Annotations)
+	c.overlay, c.overlayErr = decodeOverlay(m.Annotations)
 	c.names = make(map[string]string, len(c.overlay.Names))
 	for _, n := range c.overlay.Names {
 		c.names[t.Name(namespace, n)] = n

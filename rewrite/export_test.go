@@ -1,0 +1,29 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+)
+
+// UnpackOverlay shows what an overlay annotation holds.
+func UnpackOverlay(s string) (json.RawMessage, error) {
+	o, err := unpack(s)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(o)
+}
+
+// PackOverlay makes an overlay annotation of any JSON.
+func PackOverlay(raw string) string {
+	var buf bytes.Buffer
+	w := gzip.NewWriter(&buf)
+	w.Write([]byte(raw)) //nolint:errcheck // a buffer
+	w.Close()            //nolint:errcheck
+	return base64.StdEncoding.EncodeToString(buf.Bytes())
+}

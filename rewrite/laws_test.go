@@ -1,0 +1,214 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite_test
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"portico.dev/portico/rewrite"
+)
+
+const seeds = 60
+
+// TestLaw1RestoreUndoesTranslate: ToVirtual(ToHost(v)) == v.
+func TestLaw1RestoreUndoesTranslate(t *testing.T) {
+	bare := rewrite.Cluster{Name: "c", HostNamespace: "h"}
+	for name, cluster := range map[string]rewrite.Cluster{"everything on": testCluster(), "everything off": bare} {
+		t.Run(name, func(t *testing.T) {
+			tr := mustNew(t, cluster)
+			for seed := range uint64(seeds) {
+				for _, v := range randomObjects(t, seed) {
+					before := v.DeepCopyObject()
+					got := toVirtual(t, tr, toHost(t, tr, v, testInputs()))
+					if d := diff(v, got); d != "" {
+						t.Fatalf("seed %d: %T is not what it was (-want +got):\n%s", seed, v, d)
+					}
+					if d := diff(before, v); d != "" {
+						t.Fatalf("seed %d: ToHost changed its argument:\n%s", seed, d)
+					}
+				}
+			}
+		})
+	}
+}
+
+// hostChanges are what a host does to its copy. Each is applied to the host
+// object, and to the virtual one to say what the tenant must see then.
+var hostChanges = map[string]func(o runtime.Object){
+	"nothing": func(runtime.Object) {},
+	"labels and annotations": func(o runtime.Object) {
+		m, _ := meta.Accessor(o)
+		m.SetLabels(with(m.GetLabels(), "host.example/added", "1"))
+		m.SetAnnotations(with(m.GetAnnotations(), "host.example/added", "1"))
+	},
+	"a tracker of its own tooling": func(o runtime.Object) {
+		m, _ := meta.Accessor(o)
+		m.SetLabels(with(m.GetLabels(), "argocd.argoproj.io/secret", "1"))
+		m.SetAnnotations(with(m.GetAnnotations(), "argocd.argoproj.io/tracking", "1"))
+	},
+	"a finalizer": func(o runtime.Object) {
+		m, _ := meta.Accessor(o)
+		m.SetFinalizers(append(m.GetFinalizers(), "host.example/cleanup"))
+	},
+	"identity and time": func(o runtime.Object) {
+		m, _ := meta.Accessor(o)
+		m.SetUID("host-uid")
+		m.SetResourceVersion("42")
+		m.SetGeneration(7)
+		now := metav1.Unix(1e9, 0)
+		m.SetCreationTimestamp(now)
+		m.SetDeletionTimestamp(&now)
+		thirty := int64(30)
+		m.SetDeletionGracePeriodSeconds(&thirty)
+	},
+	"placement, status and defaults": func(o runtime.Object) {
+		switch o := o.(type) {
+		case *corev1.Pod:
+			o.Spec.NodeName = "node-1"
+			o.Spec.Tolerations = append(o.Spec.Tolerations, corev1.Toleration{Key: "node.kubernetes.io/not-ready", Operator: "Exists", Effect: "NoExecute"})
+			o.Spec.ImagePullSecrets = append(o.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: "host-registry"})
+			o.Status.Phase = corev1.PodPending
+			o.Status.Conditions = append(o.Status.Conditions, corev1.PodCondition{Type: "PodScheduled", Status: "True"})
+		case *corev1.Service:
+			o.Spec.ClusterIP, o.Spec.ClusterIPs = "10.0.0.5", []string{"10.0.0.5"}
+			o.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1"}}
+		case *corev1.PersistentVolumeClaim:
+			o.Spec.VolumeName = "pv-1"
+			o.Status.Phase = corev1.ClaimBound
+		}
+	},
+	"an injected sidecar": func(o runtime.Object) {
+		pod, ok := o.(*corev1.Pod)
+		if !ok {
+			return
+		}
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{
+			Name: "host-sidecar", Image: "proxy:1",
+			Env:     []corev1.EnvVar{{Name: "TOKEN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "host-secret"}, Key: "k"}}}},
+			EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "host-config"}}}},
+		})
+		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "host-volume", VolumeSource: corev1.VolumeSource{
+			Secret: &corev1.SecretVolumeSource{SecretName: "host-secret"},
+		}})
+	},
+}
+
+func with(m map[string]string, k, v string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	m[k] = v
+	return m
+}
+
+// TestLaw2HostChangesShowAlone: after the host changed its copy, the tenant
+// sees those changes and nothing that ToHost added.
+func TestLaw2HostChangesShowAlone(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	for name, change := range hostChanges {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(seeds / 2) {
+				for _, v := range randomObjects(t, seed) {
+					h := toHost(t, tr, v, testInputs())
+					change(h)
+					change(v)
+					if d := diff(wireObject(t, v), toVirtual(t, tr, h)); d != "" {
+						t.Fatalf("seed %d: %T (-want +got):\n%s", seed, v, d)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestUnchangedStaysAsItIsOnTheHost: ToHost(ToVirtual(h), Host: h) == h, also
+// when the configuration, the Services and the host's own additions are others
+// than when the object was made.
+func TestUnchangedStaysAsItIsOnTheHost(t *testing.T) {
+	was := mustNew(t, testCluster())
+	now := mustNew(t, func() rewrite.Cluster {
+		c := testCluster()
+		c.APIServerIP, c.DNSIP, c.WorkloadServiceAccount = "10.96.9.9", "", "other"
+		c.Tolerations = []corev1.Toleration{{Key: "new", Operator: "Exists"}}
+		c.NodeSelector = map[string]string{"zone": "b"}
+		c.Images = map[string]string{"a": "elsewhere"}
+		return c
+	}())
+	for name, change := range hostChanges {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(seeds / 2) {
+				for _, v := range randomObjects(t, seed) {
+					h := toHost(t, was, v, testInputs())
+					change(h)
+					seen := toVirtual(t, now, h)
+					again := toHost(t, now, seen, rewrite.Inputs{NamespaceLabels: testInputs().NamespaceLabels, Host: h})
+					if d := diff(seen, toVirtual(t, now, again)); d != "" {
+						t.Fatalf("seed %d: %T is seen differently after an update that changes nothing (-want +got):\n%s", seed, v, d)
+					}
+					if d := diff(plain(t, h), plain(t, again)); d != "" {
+						t.Fatalf("seed %d: %T on the host (-want +got):\n%s", seed, v, d)
+					}
+				}
+			}
+		})
+	}
+}
+
+// plain takes out what is not kept: managedFields, which each side has for
+// itself, and the annotations that follow others, the overlay and what the
+// downward API reads.
+func plain(t testing.TB, o runtime.Object) runtime.Object {
+	o = o.DeepCopyObject()
+	m, err := meta.Accessor(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SetManagedFields(nil)
+	for _, k := range []string{rewrite.AnnotationOverlay, rewrite.AnnotationLabels, rewrite.AnnotationAnnotations} {
+		delete(m.GetAnnotations(), k)
+	}
+	return wireObject(t, o)
+}
+
+// TestUpdateOnTheHostRestores: what the tenant writes over an existing object
+// is what it reads back.
+func TestUpdateOnTheHostRestores(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	for seed := range uint64(seeds) {
+		befores, afters := randomObjects(t, seed), randomObjects(t, seed+1_000_000)
+		for i, v := range befores {
+			h := toHost(t, tr, v, testInputs())
+			after := afters[i]
+			from, _ := meta.Accessor(v)
+			to, _ := meta.Accessor(after)
+			to.SetName(from.GetName())
+			to.SetNamespace(from.GetNamespace())
+			to.SetFinalizers(from.GetFinalizers())
+			h2 := toHost(t, tr, after, rewrite.Inputs{Host: h})
+			if d := diff(after, toVirtual(t, tr, h2)); d != "" {
+				t.Fatalf("seed %d: %T (-want +got):\n%s", seed, v, d)
+			}
+		}
+	}
+}
+
+// TestToHostIsDeterministic: the same arguments give the same bytes.
+func TestToHostIsDeterministic(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	for seed := range uint64(50) {
+		for _, v := range randomObjects(t, seed) {
+			first := toHost(t, tr, v, testInputs())
+			for range 3 {
+				if d := diff(first, toHost(t, mustNew(t, testCluster()), v, testInputs())); d != "" {
+					t.Fatalf("seed %d: %T:\n%s", seed, v, d)
+				}
+			}
+		}
+	}
+}
