@@ -1,0 +1,27 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tokens gives the containers of a virtual cluster's pods their service account tokens: real tokens of the virtual
+// API server, bound to the pod, in one host Secret per pod that the pod's projected volumes read.
+//
+// What it is not: a signer. Tokens come from the virtual API's TokenRequest, so the virtual cluster decides on audiences and
+// lifetimes. It also writes nothing into the virtual cluster.
+//
+// How a pod gets its tokens: the pod exists on the host first, because a token is bound to the pod's uid and that uid is
+// the host's. The Secret is written as soon as the pod is seen, while the kubelet is still preparing the pod; until it is
+// there the kubelet retries the mount. After 80 % of a token's life the Secret is written anew and the kubelet brings the
+// new content into the running container.
+//
+// Invariants:
+//
+//   - A Secret belongs to one pod instance, by an ownerReference with its uid. The host's garbage collector removes it
+//     with the pod; a Secret of an earlier pod of the same name is replaced, not filled.
+//   - A host Secret under our name that is not marked as ours is never touched.
+//   - No token is logged, put into an error, an annotation or an event, or kept in memory after it was written.
+//
+// Files:
+//
+//	tokens.go   Manager: when a pod's Secret is written
+//	mint.go     asking for tokens
+//	secret.go   the host Secret and what is known about it
+package tokens
