@@ -1,0 +1,305 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pull_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
+	testingclock "k8s.io/utils/clock/testing"
+
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/pull"
+)
+
+const hostNamespace = "team-a"
+
+type harness struct {
+	t             *testing.T
+	virtual, host *fake.Clientset
+	clock         *testingclock.FakeClock
+	translator    *rewrite.Translator
+}
+
+func newTranslator(t *testing.T, cluster string) *rewrite.Translator {
+	t.Helper()
+	tr, err := rewrite.New(rewrite.Cluster{Name: cluster, HostNamespace: hostNamespace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+func newHarness(t *testing.T, virtual, host []runtime.Object) *harness {
+	t.Helper()
+	h := &harness{
+		t: t, virtual: fake.NewClientset(virtual...), host: fake.NewClientset(host...),
+		clock:      testingclock.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
+		translator: newTranslator(t, "vc"),
+	}
+	factory := informers.NewSharedInformerFactory(h.virtual, 0)
+	e, err := pull.New(pull.Config{Translator: h.translator, Virtual: h.virtual, Informers: factory, Host: h.host, Clock: h.clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		factory.Shutdown()
+	})
+	return h
+}
+
+func pod(name string, uid types.UID) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: uid},
+		Spec: corev1.PodSpec{NodeName: "worker-1", Volumes: []corev1.Volume{
+			{Name: "creds", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "creds"}}},
+		}},
+	}
+}
+
+// event is a host Event about a host object.
+func event(name, kind, object string, uid types.UID, message string) *corev1.Event {
+	at := metav1.NewTime(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+	return &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: name, UID: types.UID("event-" + name)},
+		InvolvedObject: corev1.ObjectReference{
+			Kind: kind, APIVersion: "v1", Namespace: hostNamespace, Name: object, UID: uid, FieldPath: "spec.containers{c}",
+		},
+		Reason: "Reason", Message: message, Type: corev1.EventTypeWarning, Count: 1, FirstTimestamp: at, LastTimestamp: at,
+		Source: corev1.EventSource{Component: "kubelet", Host: "worker-1"}, ReportingController: "kubelet", ReportingInstance: "worker-1",
+	}
+}
+
+func (h *harness) createHostEvent(e *corev1.Event) {
+	h.t.Helper()
+	if _, err := h.host.CoreV1().Events(e.Namespace).Create(h.t.Context(), e, metav1.CreateOptions{}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *harness) events() []corev1.Event {
+	h.t.Helper()
+	list, err := h.virtual.CoreV1().Events("").List(h.t.Context(), metav1.ListOptions{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return list.Items
+}
+
+// event waits for the virtual Event about an object that satisfies want, letting step pass at each look.
+func (h *harness) event(object, what string, step time.Duration, want func(corev1.Event) bool) corev1.Event {
+	h.t.Helper()
+	var found corev1.Event
+	err := wait.PollUntilContextTimeout(h.t.Context(), 5*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		h.clock.Step(step)
+		for _, e := range h.events() {
+			if e.InvolvedObject.Name == object && want(e) {
+				found = e
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		h.t.Fatalf("event about %q: waiting for %s: %v; there are: %+v", object, what, err, h.events())
+	}
+	return found
+}
+
+func anyEvent(corev1.Event) bool { return true }
+
+// nothingElse fails if there is an Event about anything but the marker, whose own Event comes last.
+func (h *harness) nothingElse() {
+	h.t.Helper()
+	if _, err := h.virtual.CoreV1().Pods("shop").Create(h.t.Context(), pod("marker", "marker-uid"), metav1.CreateOptions{}); err != nil {
+		h.t.Fatal(err)
+	}
+	h.createHostEvent(event("marker", "Pod", h.translator.Name("shop", "marker"), "marker-uid", "done"))
+	h.event("marker", "the marker", time.Second, anyEvent) // time passes, so that nothing is still being waited for
+	for _, e := range h.events() {
+		if e.InvolvedObject.Name != "marker" {
+			h.t.Errorf("an event got in: %+v", e)
+		}
+	}
+}
+
+func TestEventIsShownInVirtualNames(t *testing.T) {
+	h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, nil)
+	host := event("web.1", "Pod", "web-x-shop-x-vc", "uid-1",
+		`MountVolume.SetUp failed for volume "creds" : secret "creds-x-shop-x-vc" not found (pod team-a/web-x-shop-x-vc)`)
+	h.createHostEvent(host)
+	got := h.event("web", "an event", 0, anyEvent)
+
+	want := host.InvolvedObject
+	want.Namespace, want.Name = "shop", "web"
+	if diff := cmp.Diff(want, got.InvolvedObject); diff != "" {
+		t.Errorf("involved object (-want +got):\n%s", diff)
+	}
+	if want := `MountVolume.SetUp failed for volume "creds" : secret "creds" not found (pod shop/web)`; got.Message != want {
+		t.Errorf("message is %q, want %q", got.Message, want)
+	}
+	if got.Namespace != "shop" || !strings.HasPrefix(got.Name, "web.") || strings.Contains(got.Name, "-x-") {
+		t.Errorf("the event is called %s/%s", got.Namespace, got.Name)
+	}
+	if got.ReportingController != "kubelet" || got.Source.Host != "worker-1" || got.Count != 1 {
+		t.Errorf("reporter or count are lost: %+v", got)
+	}
+}
+
+func TestTheHostsMachinesAreNotNamed(t *testing.T) {
+	h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, nil)
+	host := event("web.1", "Pod", "web-x-shop-x-vc", "uid-1", "Successfully assigned team-a/web-x-shop-x-vc to worker-1")
+	host.Source = corev1.EventSource{Component: "default-scheduler", Host: "control-plane-7"}
+	host.ReportingController, host.ReportingInstance = "default-scheduler", "default-scheduler-control-plane-7"
+	h.createHostEvent(host)
+	got := h.event("web", "an event", 0, anyEvent)
+	if want := "Successfully assigned shop/web to worker-1"; got.Message != want {
+		t.Errorf("message is %q, want %q", got.Message, want)
+	}
+	if got.Source.Host != "" || got.ReportingInstance != "default-scheduler" {
+		t.Errorf("a machine of the host is named: %+v, %q", got.Source, got.ReportingInstance)
+	}
+}
+
+func TestEventsOfEveryTranslatedKind(t *testing.T) {
+	h := newHarness(t, []runtime.Object{
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "front", UID: "uid-s"}},
+		&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "data", UID: "uid-c"}},
+		pod("web", "uid-1"),
+	}, nil)
+	h.createHostEvent(event("1", "Service", "front-x-shop-x-vc", "uid-s", "ok"))
+	h.createHostEvent(event("2", "PersistentVolumeClaim", "data-x-shop-x-vc", "uid-c", "waiting for pod web-x-shop-x-vc to be scheduled"))
+	h.event("front", "an event", 0, anyEvent)
+	got := h.event("data", "an event", 0, anyEvent)
+	if want := "waiting for pod web to be scheduled"; got.Message != want {
+		t.Errorf("message is %q, want %q", got.Message, want)
+	}
+}
+
+func TestCountFollows(t *testing.T) {
+	h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, nil)
+	host := event("web.1", "Pod", "web-x-shop-x-vc", "uid-1", "Back-off restarting failed container")
+	h.createHostEvent(host)
+	h.event("web", "an event", 0, anyEvent)
+
+	host = host.DeepCopy()
+	host.Count, host.LastTimestamp = 7, metav1.NewTime(host.LastTimestamp.Add(time.Minute))
+	if _, err := h.host.CoreV1().Events(hostNamespace).Update(t.Context(), host, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	got := h.event("web", "the new count", 0, func(e corev1.Event) bool { return e.Count == 7 })
+	if !got.LastTimestamp.Equal(&host.LastTimestamp) {
+		t.Errorf("last seen at %v, want %v", got.LastTimestamp, host.LastTimestamp)
+	}
+	if n := len(h.events()); n != 1 {
+		t.Errorf("%d events, want 1", n)
+	}
+}
+
+func TestRestartShowsNothingTwice(t *testing.T) {
+	host := event("web.1", "Pod", "web-x-shop-x-vc", "uid-1", "x")
+	h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, []runtime.Object{host})
+	first := h.event("web", "an event", 0, anyEvent)
+
+	host.Count = 2
+	again := newHarness(t, []runtime.Object{pod("web", "uid-1"), &first}, []runtime.Object{host})
+	again.event("web", "the new count", 0, func(e corev1.Event) bool { return e.Count == 2 })
+	if n := len(again.events()); n != 1 {
+		t.Errorf("%d events, want 1", n)
+	}
+}
+
+func TestEventAheadOfItsPod(t *testing.T) {
+	h := newHarness(t, nil, nil)
+	h.createHostEvent(event("web.1", "Pod", "web-x-shop-x-vc", "uid-1", "Scheduled"))
+	if _, err := h.virtual.CoreV1().Pods("shop").Create(t.Context(), pod("web", "uid-1"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.event("web", "an event", 10*time.Millisecond, anyEvent)
+}
+
+func TestLastEventsOfADeletedPod(t *testing.T) {
+	h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, nil)
+	h.createHostEvent(event("web.1", "Pod", "web-x-shop-x-vc", "uid-1", "Started"))
+	h.event("web", "an event", 0, anyEvent)
+	if err := h.virtual.CoreV1().Pods("shop").Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.createHostEvent(event("web.2", "Pod", "web-x-shop-x-vc", "uid-1", "Stopping container c"))
+	h.event("web", "the last event", 0, func(e corev1.Event) bool { return strings.HasPrefix(e.Message, "Stopping") })
+}
+
+// --- attacks and strangers ---
+
+func TestStrangersEventsStayOut(t *testing.T) {
+	other := newTranslator(t, "other")
+	cases := map[string]struct {
+		reason string
+		event  func() *corev1.Event
+	}{
+		"another cluster's pod": {"the other cluster has a pod of the same virtual name", func() *corev1.Event {
+			return event("e", "Pod", other.Name("shop", "web"), "uid-other", "secret of others")
+		}},
+		"the host's own pod": {"the host namespace may hold pods of nobody's", func() *corev1.Event {
+			return event("e", "Pod", "web", "uid-host", "secret of others")
+		}},
+		"an earlier pod of the name": {"the uid tells them apart", func() *corev1.Event {
+			return event("e", "Pod", "web-x-shop-x-vc", "uid-before", "old")
+		}},
+		"our uid under another name": {"a forged uid does not make a foreign object ours", func() *corev1.Event {
+			return event("e", "Pod", "their-pod", "uid-1", "forged")
+		}},
+		"our name in another namespace": {"the reference leads out of the host namespace", func() *corev1.Event {
+			e := event("e", "Pod", "web-x-shop-x-vc", "uid-1", "forged")
+			e.InvolvedObject.Namespace = "team-b"
+			return e
+		}},
+		"a kind that is not on the host": {"a Deployment of the host's has nothing to do with the tenant's", func() *corev1.Event {
+			return event("e", "Deployment", "web-x-shop-x-vc", "uid-1", "x")
+		}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, []runtime.Object{tc.event()})
+			t.Log(tc.reason)
+			h.nothingElse()
+		})
+	}
+}
+
+func TestTenantsOwnEventIsLeftAlone(t *testing.T) {
+	host := event("web.1", "Pod", "web-x-shop-x-vc", "uid-1", "the host's")
+	probe := newHarness(t, []runtime.Object{pod("web", "uid-1")}, []runtime.Object{host})
+	name := probe.event("web", "an event", 0, anyEvent).Name
+
+	own := &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Namespace: "shop", Name: name},
+		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: "shop", Name: "mine", UID: "uid-mine"},
+		Message:        "the tenant's", Count: 1,
+	}
+	h := newHarness(t, []runtime.Object{pod("web", "uid-1"), pod("marker", "marker-uid"), own}, []runtime.Object{host})
+	h.createHostEvent(event("marker", "Pod", h.translator.Name("shop", "marker"), "marker-uid", "done"))
+	h.event("marker", "the marker", 0, anyEvent)
+	got := h.event("mine", "the tenant's event", 0, anyEvent)
+	if got.Message != "the tenant's" || got.Count != 1 {
+		t.Errorf("the tenant's event was changed: %+v", got)
+	}
+}

@@ -1,0 +1,96 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pull
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"portico.dev/portico/rewrite"
+)
+
+// translate returns the virtual Event of a host Event about an object.
+func (e *Events) translate(host *corev1.Event, object target) *corev1.Event {
+	known := e.known(host.Message, object)
+	virtual := &corev1.Event{
+		ObjectMeta:          metav1.ObjectMeta{Namespace: object.Namespace, Name: eventName(object.Name, host.UID)},
+		InvolvedObject:      reference(host.InvolvedObject, object),
+		Reason:              host.Reason,
+		Message:             e.cfg.Translator.TextToVirtual(host.Message, known),
+		Source:              host.Source,
+		FirstTimestamp:      host.FirstTimestamp,
+		LastTimestamp:       host.LastTimestamp,
+		Count:               host.Count,
+		Type:                host.Type,
+		EventTime:           host.EventTime,
+		Series:              host.Series.DeepCopy(),
+		Action:              host.Action,
+		ReportingController: host.ReportingController,
+		ReportingInstance:   host.ReportingInstance,
+	}
+	if host.Related != nil {
+		if related, ok := e.targets.find(*host.Related); ok {
+			ref := reference(*host.Related, related)
+			virtual.Related = &ref
+		}
+	}
+	// The node of a pod is known to the tenant. Where else the host runs its components is not.
+	node := ""
+	if object.pod != nil {
+		node = object.pod.Spec.NodeName
+	}
+	if host.Source.Host != node {
+		virtual.Source.Host = ""
+	}
+	if host.ReportingInstance != node && host.ReportingInstance != "" {
+		virtual.ReportingInstance = host.ReportingController // it must not be empty beside an eventTime
+	}
+	return virtual
+}
+
+// reference is a host reference to an object, as the tenant knows the object.
+func reference(host corev1.ObjectReference, object target) corev1.ObjectReference {
+	return corev1.ObjectReference{
+		Kind: object.Kind, APIVersion: "v1", Namespace: object.Namespace, Name: object.Name,
+		UID: host.UID, ResourceVersion: host.ResourceVersion, FieldPath: host.FieldPath,
+	}
+}
+
+// hostNames matches everything in a text that could be the name of a host object.
+var hostNames = regexp.MustCompile(`[a-z0-9][-.a-z0-9]*[a-z0-9]`)
+
+// known collects the host names that a text about an object may mention: the object's own, those that a pod refers to,
+// and every other name in the text that a translated object of this cluster has.
+func (e *Events) known(text string, object target) map[string]rewrite.VirtualRef {
+	t := e.cfg.Translator
+	known := map[string]rewrite.VirtualRef{}
+	for _, candidate := range hostNames.FindAllString(text, -1) {
+		if found, ok := e.targets.named(candidate); ok {
+			known[candidate] = rewrite.VirtualRef{Namespace: found.Namespace, Name: found.Name}
+		}
+	}
+	if object.pod != nil {
+		for _, ref := range t.PodReferences(object.pod) {
+			known[t.Name(object.Namespace, ref.Name)] = rewrite.VirtualRef{Namespace: object.Namespace, Name: ref.Name}
+		}
+	}
+	if object.Kind == "Pod" {
+		known[t.TokenSecretName(object.Namespace, object.Name)] = rewrite.VirtualRef{Namespace: object.Namespace, Name: object.Name + "-token"}
+	}
+	known[e.targets.hostName(object.Kind, object.Namespace, object.Name)] = rewrite.VirtualRef{Namespace: object.Namespace, Name: object.Name}
+	return known
+}
+
+// eventName looks like the name that a component gives to an Event, with a digest of the host Event's uid in the place of
+// the time.
+func eventName(object string, uid types.UID) string {
+	sum := sha256.Sum256([]byte(uid))
+	suffix := "." + hex.EncodeToString(sum[:8])
+	return object[:min(len(object), 253-len(suffix))] + suffix
+}
