@@ -1,0 +1,95 @@
+# Portico. `make` alone explains itself.
+# Everything needs Go, gcc, make and git; what needs more says so.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The API version that porticod serves is that of the Kubernetes it embeds.
+KUBE_VERSION := $(shell sed -n 's/^require k8s.io\/kubernetes \(v[0-9.]*\).*/\1/p; s/^\tk8s.io\/kubernetes \(v[0-9.]*\)$$/\1/p' go.mod | head -n 1)
+KUBE_MINOR   := $(word 2,$(subst ., ,$(KUBE_VERSION)))
+VERSION_VARS := $(foreach p,k8s.io/component-base/version k8s.io/client-go/pkg/version,\
+	-X $(p).gitVersion=$(KUBE_VERSION) -X $(p).gitMajor=1 -X $(p).gitMinor=$(KUBE_MINOR) -X $(p).gitTreeState=clean)
+
+# One set of flags for build, test and the lab (test/lab/build), so that they
+# share the build cache. netgo and osusergo keep the binary free of glibc's
+# resolver, grpcnotrace lets the linker drop unused code.
+TAGS     := netgo,osusergo,grpcnotrace,sqlite_omit_load_extension
+GO       := CGO_ENABLED=1 GOFLAGS=-buildvcs=false go
+GO_FLAGS := -trimpath -tags $(TAGS) -ldflags '-s -w $(VERSION_VARS)'
+
+LAB_DIR ?= $(or $(TMPDIR),/tmp)/lab
+export LAB_DIR
+
+FOCUS    ?=
+SKIP     ?=
+PARALLEL ?= 6
+DEMO     ?=
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/porticod
+	@echo "Building bin/porticod (the first build compiles Kubernetes: 10 minutes or more on two cores)"
+	$(GO) build $(GO_FLAGS) -o bin/porticod ./cmd/porticod
+
+.PHONY: demo
+demo: build ## Run a virtual cluster on an embedded host (DEMO=once ends by itself)
+	bin/porticod demo $(if $(filter once,$(DEMO)),--once)
+
+.PHONY: test
+test: ## Run all unit and integration tests
+	$(GO) test $(GO_FLAGS) -timeout 20m ./...
+
+.PHONY: race
+race: ## Run the tests of our own concurrent packages with the race detector
+	$(GO) test -race $(GO_FLAGS) -timeout 30m ./store/... ./proxy/host/... ./sync/push/... ./sync/pull/... ./sync/tokens/... ./sync/nodes/... ./rewrite/... ./certs/...
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target of rewrite for FUZZTIME (default 1m)
+	@for t in $$($(GO) test $(GO_FLAGS) -list '^Fuzz' ./rewrite | grep ^Fuzz); do \
+		$(GO) test $(GO_FLAGS) -run '^$$' -fuzz "^$$t$$" -fuzztime $(or $(FUZZTIME),1m) ./rewrite; \
+	done
+
+.PHONY: lint
+lint: bin/golangci-lint ## Check formatting and run the linters of .golangci.yml
+	@test -z "$$(gofmt -s -l $$(git ls-files '*.go'))" || { gofmt -s -d $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet -trimpath -tags $(TAGS),e2e ./...
+	CGO_ENABLED=1 GOFLAGS='-buildvcs=false -trimpath' bin/golangci-lint run --build-tags $(TAGS),e2e --timeout 20m ./...
+
+bin/golangci-lint: test/tools/go.mod
+	cd test/tools && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+.PHONY: lab-up
+lab-up: ## Start the real host cluster (root; builds it the first time)
+	test/lab/ensure
+
+.PHONY: lab-down
+lab-down: ## Stop the real host cluster
+	test/lab/down
+
+.PHONY: e2e
+e2e: build lab-up ## Test with a real kubectl against a real kubelet (root)
+	PORTICOD=$(CURDIR)/bin/porticod $(GO) test -tags $(TAGS),e2e -trimpath -count 1 -timeout 40m ./test/e2e
+
+.PHONY: conformance
+conformance: build lab-up ## Run upstream's conformance tests against a virtual cluster (FOCUS= SKIP= PARALLEL=)
+	PORTICOD=$(CURDIR)/bin/porticod test/conformance --focus '$(FOCUS)' --skip '$(SKIP)' --parallel $(PARALLEL)
+
+.PHONY: bench
+bench: build ## Compare the door with its host, as ratios of one run
+	$(GO) run $(GO_FLAGS) ./bench --porticod $(CURDIR)/bin/porticod
+
+.PHONY: image
+image: build ## Put bin/porticod into an OCI archive without a container engine
+	python3 test/lab/pack-porticod.py bin/porticod bin/porticod-image.tar
+
+.PHONY: tidy
+tidy: ## Bring go.mod and go.sum in order
+	$(GO) mod tidy
+
+.PHONY: clean
+clean: ## Remove what was built here
+	rm -rf bin
