@@ -1,0 +1,240 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+
+	"portico.dev/portico/certs"
+	"portico.dev/portico/proxy/apiserver"
+	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/store"
+	"portico.dev/portico/store/sqlite"
+	"portico.dev/portico/sync/controllers"
+)
+
+// controlPlaneOptions is what differs between the two clusters that porticod
+// can be.
+type controlPlaneOptions struct {
+	name          string
+	dataDir       string
+	listen        string
+	durability    sqlite.Durability
+	clusterDomain string
+	serviceCIDR   string
+
+	// advertise is where others reach the API server. Zero values stand for
+	// what the listener has.
+	advertiseIP   net.IP
+	advertisePort int
+	names         []string // of the door, DNS names and IPs
+
+	// host describes the host cluster of a virtual cluster.
+	host func(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error)
+
+	kubeconfigPath string
+	controllers    controllers.Config
+}
+
+// storeDir holds the SQLite store, below the data directory.
+const storeDir = "store"
+
+// controlPlane is an embedded API server on its store, ready to run.
+type controlPlane struct {
+	options controlPlaneOptions
+	bundle  *certs.Bundle
+	backend store.Backend
+	server  *apiserver.Server
+}
+
+// newControlPlane opens the store, issues the certificates and composes the
+// API server. The listener must be closed by the caller if this fails.
+func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Listener) (*controlPlane, error) {
+	port, err := listenerPort(listener)
+	if err != nil {
+		return nil, err
+	}
+	if o.advertisePort == 0 {
+		o.advertisePort = port
+	}
+	// The store comes first: it holds the lock on the data directory, and a
+	// second process must not touch the certificates of the first.
+	backend, err := sqlite.Open(ctx, sqlite.Options{Dir: filepath.Join(o.dataDir, storeDir), Durability: o.durability})
+	if err != nil {
+		if errors.Is(err, store.ErrLocked) {
+			return nil, withHint(fmt.Errorf("data directory %s is in use by another process: %w", o.dataDir, err),
+				"one virtual cluster is one process; stop the other one or choose another --data-dir")
+		}
+		return nil, err
+	}
+	c := &controlPlane{options: o, backend: backend}
+	if err := c.compose(ctx, listener); err != nil {
+		return nil, errors.Join(err, backend.Close())
+	}
+	return c, nil
+}
+
+func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error {
+	o := c.options
+	var err error
+	c.bundle, err = certs.EnsureBundle(filepath.Join(o.dataDir, "pki"), sans(o), time.Now)
+	if err != nil {
+		return fmt.Errorf("certificates: %w", err)
+	}
+	c.server, err = apiserver.New(ctx, apiserver.Config{
+		Name:             o.name,
+		Backend:          c.backend,
+		Host:             o.host,
+		Listener:         listener,
+		AdvertiseAddress: o.advertiseIP,
+		AdvertisePort:    o.advertisePort,
+		ServiceCIDR:      o.serviceCIDR,
+		Issuer:           "https://kubernetes.default.svc." + o.clusterDomain,
+		Files:            files(c.bundle),
+	})
+	return err
+}
+
+func (c *controlPlane) url() string {
+	return "https://" + net.JoinHostPort(c.options.advertiseIP.String(), strconv.Itoa(c.options.advertisePort))
+}
+
+// run serves until ctx ends or a part fails. The parts begin once the API
+// server is ready, and end before it does.
+func (c *controlPlane) run(ctx context.Context, parts ...func(ctx context.Context) error) (err error) {
+	defer func() { err = errors.Join(err, c.backend.Close()) }()
+
+	// The API server outlives the parts: what they write while they stop must
+	// still find it.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	served := make(chan error, 1)
+	go func() { served <- c.server.Run(serving) }()
+
+	working, ctx := errgroup.WithContext(ctx)
+	working.Go(func() error {
+		select {
+		case err := <-served:
+			served <- err
+			if err == nil {
+				err = errors.New("ended by itself")
+			}
+			return fmt.Errorf("API server: %w", err)
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	cc := c.options.controllers
+	cc.Kubeconfig = c.server.Loopback()
+	cc.Informers = c.server.Informers()
+	cc.RootCAFile = c.bundle.CAFile
+	cc.ServiceAccountKeyFile = c.bundle.ServiceAccountKeyFile
+	cc.SigningCertFile, cc.SigningKeyFile = c.bundle.CAFile, c.bundle.CAKeyFile
+	working.Go(func() error { return controllers.Run(ctx, cc) })
+	for _, part := range parts {
+		working.Go(func() error {
+			if err := c.waitServing(ctx); err != nil {
+				return ignoreEnd(ctx, err)
+			}
+			return ignoreEnd(ctx, part(ctx))
+		})
+	}
+	working.Go(func() error { return ignoreEnd(ctx, c.publishKubeconfig(ctx)) })
+
+	err = working.Wait()
+	stopServing()
+	return errors.Join(err, <-served)
+}
+
+// ignoreEnd drops errors that only say that we were told to stop.
+func ignoreEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// waitServing returns when the API server answers.
+func (c *controlPlane) waitServing(ctx context.Context) error {
+	return c.waitHealthy(ctx, "/livez/ping")
+}
+
+// waitReady returns when the API server says that it is ready.
+func (c *controlPlane) waitReady(ctx context.Context) error {
+	return c.waitHealthy(ctx, "/readyz")
+}
+
+func (c *controlPlane) waitHealthy(ctx context.Context, path string) error {
+	client, err := kubernetes.NewForConfig(c.server.Loopback())
+	if err != nil {
+		return err
+	}
+	return wait.PollUntilContextCancel(ctx, 20*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+		return client.RESTClient().Get().AbsPath(path).Do(ctx).Error() == nil, nil
+	})
+}
+
+// publishKubeconfig writes the administrator's kubeconfig once the cluster is
+// ready, so that its presence means "ready" to whoever waits for it.
+func (c *controlPlane) publishKubeconfig(ctx context.Context) error {
+	if err := c.waitReady(ctx); err != nil {
+		return err
+	}
+	b, err := certs.Kubeconfig(c.options.name, c.url(), c.bundle.CAPEM, c.bundle.Admin)
+	if err != nil {
+		return err
+	}
+	if err := certs.WriteKubeconfig(c.options.kubeconfigPath, b); err != nil {
+		return err
+	}
+	klog.FromContext(ctx).Info("Cluster became ready", "cluster", c.options.name, "server", c.url(), "kubeconfig", c.options.kubeconfigPath)
+	return nil
+}
+
+func listenerPort(l net.Listener) (int, error) {
+	_, p, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return 0, fmt.Errorf("address of the listener: %w", err)
+	}
+	return strconv.Atoi(p)
+}
+
+// sans sorts the names of the door by what they are.
+func sans(o controlPlaneOptions) certs.BundleOptions {
+	b := certs.BundleOptions{ClusterDomain: o.clusterDomain}
+	for _, name := range o.names {
+		if ip := net.ParseIP(name); ip != nil {
+			b.IPs = append(b.IPs, ip)
+		} else if name != "" {
+			b.DNSNames = append(b.DNSNames, name)
+		}
+	}
+	return b
+}
+
+func files(b *certs.Bundle) apiserver.Files {
+	return apiserver.Files{
+		ClientCA:                b.CAFile,
+		ServingCert:             b.ServingCertFile,
+		ServingKey:              b.ServingKeyFile,
+		FrontProxyCA:            b.FrontProxyCAFile,
+		FrontProxyClientCert:    b.FrontProxyClientCertFile,
+		FrontProxyClientKey:     b.FrontProxyKeyFile,
+		ServiceAccountKey:       b.ServiceAccountKeyFile,
+		ServiceAccountPublicKey: b.ServiceAccountPubFile,
+	}
+}

@@ -1,0 +1,277 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/component-base/version"
+
+	"portico.dev/portico/cmd/porticod/config"
+	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/store/sqlite"
+	"portico.dev/portico/sync/controllers"
+	"portico.dev/portico/sync/nodes"
+	"portico.dev/portico/sync/pull"
+	"portico.dev/portico/sync/push"
+	"portico.dev/portico/sync/tokens"
+)
+
+func newServe() *cobra.Command {
+	var loader *config.Loader
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve one virtual cluster",
+		Long: `Serve one virtual cluster: an API server whose pods, services and volume
+claims live in one namespace of a host cluster, and everything else in a store
+of its own.
+
+Configuration comes from flags, PORTICO_* environment variables and a file, in
+this order of precedence. The kubeconfig of the cluster's administrator is
+written when the cluster is ready.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := loader.Load()
+			if err != nil {
+				return &usageError{err}
+			}
+			return runServe(c.Context(), cfg)
+		},
+	}
+	loader = config.NewLoader(c.Flags(), os.LookupEnv)
+	return c
+}
+
+func runServe(ctx context.Context, cfg *config.Config) error {
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
+	}
+	defer listener.Close() //nolint:errcheck // The server closes it; this is for when there is none.
+	vc, err := newVirtualCluster(ctx, cfg, listener)
+	if err != nil {
+		return err
+	}
+	return vc.run(ctx)
+}
+
+// virtualCluster is a control plane with everything that ties it to its host.
+type virtualCluster struct {
+	*controlPlane
+	config     *config.Config
+	hostConfig *rest.Config
+	hostClient kubernetes.Interface
+	translator *rewrite.Translator
+
+	// Made by describeHost, when the loopback client and the informers exist.
+	parts []part
+}
+
+// part is a loop that keeps something in step with the host.
+type part interface {
+	Run(ctx context.Context) error
+}
+
+func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Listener) (*virtualCluster, error) {
+	hostConfig, err := hostClientConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
+	hostClient, err := kubernetes.NewForConfig(hostConfig)
+	if err != nil {
+		return nil, fmt.Errorf("host client: %w", err)
+	}
+	vc := &virtualCluster{config: cfg, hostConfig: hostConfig, hostClient: hostClient}
+	at, err := vc.advertised(listener)
+	if err != nil {
+		return nil, err
+	}
+	door, err := host.EnsureService(ctx, hostClient, vc.doorOptions(at))
+	if err != nil {
+		return nil, withHint(fmt.Errorf("prepare host namespace %s: %w", cfg.Host.Namespace, err),
+			"the namespace must exist, and porticod needs the rights of the Role in docs/configuration.md there")
+	}
+	vc.translator, err = rewrite.New(rewrite.Cluster{
+		Name:                   cfg.Name,
+		HostNamespace:          cfg.Host.Namespace,
+		Service:                cfg.Host.ServiceName,
+		Owner:                  door.Owner,
+		WorkloadServiceAccount: cfg.Host.WorkloadServiceAccount,
+		APIServerIP:            door.ClusterIP,
+		ClusterDomain:          cfg.ClusterDomain,
+		NodeSelector:           cfg.Pods.NodeSelector,
+		Tolerations:            cfg.Pods.Tolerations,
+		Images:                 cfg.Images,
+	})
+	if err != nil {
+		return nil, err
+	}
+	inHost := cfg.Host.ServiceName + "." + cfg.Host.Namespace
+	ip := net.IP(at.Addr().AsSlice())
+	vc.controlPlane, err = newControlPlane(ctx, controlPlaneOptions{
+		name:           cfg.Name,
+		dataDir:        cfg.DataDir,
+		durability:     sqlite.Durability(cfg.Store.Durability),
+		clusterDomain:  cfg.ClusterDomain,
+		serviceCIDR:    unusedServiceCIDR,
+		advertiseIP:    ip,
+		advertisePort:  int(at.Port()),
+		names:          append([]string{cfg.Host.ServiceName, inHost, inHost + ".svc", door.ClusterIP, ip.String()}, cfg.CertSANs...),
+		host:           vc.describeHost,
+		kubeconfigPath: cfg.KubeconfigPath,
+		controllers:    controllers.Config{Mode: controllers.Virtual},
+	}, listener)
+	if err != nil {
+		return nil, err
+	}
+	return vc, nil
+}
+
+// unusedServiceCIDR satisfies upstream's validation: the host allocates the
+// addresses of a virtual cluster's Services.
+const unusedServiceCIDR = "10.96.0.0/16"
+
+// hostClientConfig reaches the host API: through a kubeconfig when we run
+// outside of the host cluster, as a pod's ServiceAccount inside it.
+func hostClientConfig(cfg *config.Config) (*rest.Config, error) {
+	var c *rest.Config
+	var err error
+	if cfg.Host.Kubeconfig == "" {
+		c, err = rest.InClusterConfig()
+	} else {
+		c, err = clientcmd.BuildConfigFromFlags("", cfg.Host.Kubeconfig)
+	}
+	if err != nil {
+		return nil, withHint(fmt.Errorf("configure the host client: %w", err),
+			"run porticod as a pod of the host cluster, or set host.kubeconfig")
+	}
+	// Fairness is the door's own (API priority and fairness); a second limit
+	// behind it would only make tenants wait for one another.
+	return host.ClientConfig(rest.AddUserAgent(c, "porticod/"+cfg.Name)), nil
+}
+
+// doorOptions say how the host reaches the door. A loopback address is of no
+// use to it: then the Service leads nowhere, as in the demo, whose pods run no
+// containers that could ask.
+func (vc *virtualCluster) doorOptions(at netip.AddrPort) host.DoorOptions {
+	o := host.DoorOptions{
+		Cluster:        vc.config.Name,
+		Namespace:      vc.config.Host.Namespace,
+		Service:        vc.config.Host.ServiceName,
+		ServiceAccount: vc.config.Host.WorkloadServiceAccount,
+		TargetPort:     int32(at.Port()),
+	}
+	if vc.config.Host.Kubeconfig != "" && !at.Addr().IsLoopback() {
+		o.Advertise = at.Addr()
+	}
+	return o
+}
+
+// advertised is the address at which pods and people reach the door.
+func (vc *virtualCluster) advertised(l net.Listener) (netip.AddrPort, error) {
+	if a := vc.config.Host.AdvertiseAddress; a != "" {
+		at, err := netip.ParseAddrPort(a)
+		if err != nil {
+			return at, fmt.Errorf("host.advertiseAddress: %w", err)
+		}
+		return at, nil
+	}
+	at, err := netip.ParseAddrPort(l.Addr().String())
+	if err != nil {
+		return at, fmt.Errorf("address of the listener: %w", err)
+	}
+	if at.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()), nil
+	}
+	return at, nil
+}
+
+// describeHost is called while the API server is composed, and makes what
+// works between the two clusters: they must have registered with the informers
+// before these start.
+func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error) {
+	virtual, err := kubernetes.NewForConfig(loopback)
+	if err != nil {
+		return host.Config{}, err
+	}
+	pusher, err := push.New(push.Config{Translator: vc.translator, Virtual: virtual, Informers: shared, Host: vc.hostClient})
+	if err != nil {
+		return host.Config{}, err
+	}
+	tokenManager, err := tokens.New(tokens.Config{Translator: vc.translator, Virtual: virtual, Informers: shared, Host: vc.hostClient})
+	if err != nil {
+		return host.Config{}, err
+	}
+	events, err := pull.New(pull.Config{Translator: vc.translator, Virtual: virtual, Informers: shared, Host: vc.hostClient})
+	if err != nil {
+		return host.Config{}, err
+	}
+	nodeController, err := nodes.New(nodes.Config{
+		Virtual: virtual, Informers: shared, Shape: nodes.DefaultShape(version.Get().GitVersion, runtime.GOARCH),
+	})
+	if err != nil {
+		return host.Config{}, err
+	}
+	reporter := newReporter(virtual)
+	vc.parts = []part{pusher, tokenManager, events, nodeController, reporter}
+	return host.Config{
+		Client:     vc.hostClient,
+		REST:       vc.hostConfig,
+		Translator: vc.translator,
+		Referents:  pusher,
+		Events:     reporter,
+		Strict:     vc.config.Reads == config.ReadsStrict,
+	}, nil
+}
+
+// run serves the cluster and keeps it in step with its host until ctx ends.
+func (vc *virtualCluster) run(ctx context.Context) error {
+	parts := make([]func(context.Context) error, 0, len(vc.parts))
+	for _, p := range vc.parts {
+		parts = append(parts, p.Run)
+	}
+	return vc.controlPlane.run(ctx, parts...)
+}
+
+// reporter writes Events about objects of the virtual cluster into it.
+type reporter struct {
+	record.EventRecorder
+	broadcaster record.EventBroadcaster
+	client      kubernetes.Interface
+}
+
+func newReporter(client kubernetes.Interface) *reporter {
+	b := record.NewBroadcaster()
+	return &reporter{
+		EventRecorder: b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: "portico"}),
+		broadcaster:   b,
+		client:        client,
+	}
+}
+
+// Run begins to write what was reported, and ends when ctx does.
+func (r *reporter) Run(ctx context.Context) error {
+	r.broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: r.client.CoreV1().Events("")})
+	<-ctx.Done()
+	r.broadcaster.Shutdown()
+	return nil
+}

@@ -1,0 +1,147 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	kubeoptions "k8s.io/kubernetes/cmd/kube-apiserver/app/options"
+
+	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/store"
+)
+
+// Config is what a caller decides about an embedded API server.
+type Config struct {
+	// Name tells the informers of this process apart in metrics.
+	Name string
+
+	// Backend stores every kind that is not in a host cluster.
+	Backend store.Backend
+
+	// Host is set for a virtual cluster: pods, services and
+	// persistentvolumeclaims live in the host cluster that it describes. It is
+	// called once while the server is composed, with what the server knows of
+	// itself by then; scheme and inputs of the result are filled in if unset.
+	// Nil means an ordinary cluster with all kinds in Backend.
+	Host func(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error)
+
+	// Listener is where the API is served with TLS. The server closes it.
+	Listener net.Listener
+
+	// AdvertiseAddress is the address that default/kubernetes leads to. A
+	// loopback address is not published as an endpoint: the API refuses it.
+	AdvertiseAddress net.IP
+	AdvertisePort    int
+
+	// ServiceCIDR is where an ordinary cluster allocates its ClusterIPs. A
+	// virtual cluster allocates none; there it only has to be valid.
+	ServiceCIDR string
+
+	// Files of the cluster's PKI.
+	Files Files
+
+	// Issuer is the OIDC issuer of service account tokens, an https URL.
+	Issuer string
+}
+
+// Files are the paths of the certificates and keys that the API server reads.
+// All are PEM.
+type Files struct {
+	ClientCA                string // who may come with a client certificate
+	ServingCert             string
+	ServingKey              string
+	FrontProxyCA            string // who may speak for others to aggregated APIs
+	FrontProxyClientCert    string
+	FrontProxyClientKey     string
+	ServiceAccountKey       string // private, signs tokens
+	ServiceAccountPublicKey string
+}
+
+// virtual reports whether the configured cluster is a virtual one.
+func (c *Config) virtual() bool { return c.Host != nil }
+
+// unusedEtcd satisfies upstream's validation, which wants an etcd server even
+// where nothing dials it. The reserved top-level domain makes sure that
+// nothing could.
+const unusedEtcd = "http://in-process.invalid"
+
+// virtualDisabledPlugins are admission plugins that ordinary clusters run and
+// virtual ones must not.
+var virtualDisabledPlugins = []string{
+	// Adds kubernetes.io/pvc-protection; the host's own finalizer is shown.
+	"StorageObjectInUseProtection",
+	// Taints new nodes until the node lifecycle controller clears them. Nodes
+	// of a virtual cluster mirror the host's, and that controller runs there.
+	"TaintNodesByCondition",
+}
+
+// options makes upstream's options of c.
+func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, error) {
+	o := kubeoptions.NewServerRunOptions()
+	if err := setProcessGlobals(o.GenericServerRunOptions.ComponentGlobalsRegistry); err != nil {
+		return kubeoptions.CompletedOptions{}, err
+	}
+	informerName, err := cache.NewInformerName(c.Name)
+	if err != nil {
+		return kubeoptions.CompletedOptions{}, fmt.Errorf("name the informers %q: %w", c.Name, err)
+	}
+	o.InformerName = informerName
+
+	o.Etcd.StorageConfig.Transport.ServerList = []string{unusedEtcd}
+	o.Etcd.SkipHealthEndpoints = true
+	o.EndpointReconcilerType = "none"
+	o.ServiceClusterIPRanges = c.ServiceCIDR
+	o.AllowPrivileged = true
+
+	o.SecureServing.Listener = c.Listener
+	o.SecureServing.BindPort, err = port(c.Listener.Addr())
+	if err != nil {
+		return kubeoptions.CompletedOptions{}, err
+	}
+	o.SecureServing.ServerCert.CertKey.CertFile = c.Files.ServingCert
+	o.SecureServing.ServerCert.CertKey.KeyFile = c.Files.ServingKey
+	o.GenericServerRunOptions.AdvertiseAddress = c.AdvertiseAddress
+
+	o.Authentication.ClientCert.ClientCA = c.Files.ClientCA
+	o.Authentication.RequestHeader.ClientCAFile = c.Files.FrontProxyCA
+	o.Authentication.RequestHeader.AllowedNames = []string{"front-proxy-client"}
+	o.Authentication.RequestHeader.UsernameHeaders = []string{"X-Remote-User"}
+	o.Authentication.RequestHeader.UIDHeaders = []string{"X-Remote-Uid"}
+	o.Authentication.RequestHeader.GroupHeaders = []string{"X-Remote-Group"}
+	o.Authentication.RequestHeader.ExtraHeaderPrefixes = []string{"X-Remote-Extra-"}
+	o.ProxyClientCertFile = c.Files.FrontProxyClientCert
+	o.ProxyClientKeyFile = c.Files.FrontProxyClientKey
+	o.Authentication.ServiceAccounts.Issuers = []string{c.Issuer}
+	o.Authentication.ServiceAccounts.KeyFiles = []string{c.Files.ServiceAccountPublicKey}
+	o.ServiceAccountSigningKeyFile = c.Files.ServiceAccountKey
+	o.Authorization.Modes = []string{"RBAC"}
+	if c.virtual() {
+		o.Admission.GenericAdmission.DisablePlugins = virtualDisabledPlugins
+	}
+
+	completed, err := o.Complete(ctx)
+	if err != nil {
+		return kubeoptions.CompletedOptions{}, fmt.Errorf("complete API server options: %w", err)
+	}
+	if errs := completed.Validate(); len(errs) > 0 {
+		return kubeoptions.CompletedOptions{}, fmt.Errorf("API server options: %w", utilerrors.NewAggregate(errs))
+	}
+	return completed, nil
+}
+
+func port(a net.Addr) (int, error) {
+	_, p, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return 0, fmt.Errorf("listener address %q: %w", a, err)
+	}
+	return strconv.Atoi(p)
+}

@@ -1,0 +1,41 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package apiserver embeds Kubernetes' own API server in a process of ours.
+//
+// It composes the chain that kube-apiserver composes (custom resources, native
+// resources, aggregator) from upstream's exported pieces, and changes what
+// lies under it: each resource's storage.Interface. Validation, defaulting,
+// admission, patches, server-side apply, tables, selectors, watch semantics
+// and authorization stay upstream's code.
+//
+// One composition serves two kinds of cluster:
+//
+//   - a virtual cluster: pods, services and persistentvolumeclaims are stored
+//     in a host cluster (package proxy/host), everything else in our backend;
+//   - an ordinary cluster, all of whose kinds are in our backend. This is the
+//     embedded host of demos and tests.
+//
+// It is not a fork and not a wrapper around upstream's command: it never calls
+// app.Run, and no code in it dials etcd.
+//
+// # Invariants
+//
+//   - This package and sync/controllers are the only importers of
+//     k8s.io/kubernetes. What we rely on of upstream's internals is here, so
+//     an upgrade breaks here and nowhere else.
+//   - A kind is served from exactly one storage for its whole life.
+//   - A process embeds one API server: upstream keeps feature gates, the
+//     component registry and metrics in process-global state.
+//
+// # Files
+//
+//   - config.go: what a caller decides, and upstream's options made of it
+//   - chain.go: the server chain, in one function
+//   - storage.go: which storage stands under which resource
+//   - core.go: the core group, where virtual and ordinary clusters differ
+//   - service.go: service hooks of a virtual cluster, address allocation of an ordinary one
+//   - streams.go: log, exec, attach, portforward and proxy of a virtual cluster
+//   - kubernetes.go: the default/kubernetes endpoints
+//   - upstream.go: upstream's process-global switches
+package apiserver
