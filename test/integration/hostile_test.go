@@ -1,0 +1,182 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// The overlay holds what the tenant may not have: a tenant who could write it
+// could claim another object's identity.
+func TestAttackTenantWritesReservedKeys(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	for name, meta := range map[string]metav1.ObjectMeta{
+		"overlay annotation": {Name: "p", Annotations: map[string]string{"portico.dev/overlay": "x"}},
+		"cluster label":      {Name: "p", Labels: map[string]string{"portico.dev/cluster": "other"}},
+		"namespace label":    {Name: "p", Labels: map[string]string{"portico.dev/namespace": "kube-system"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := pod("p", nil)
+			p.ObjectMeta = meta
+			if _, err := c.virtual.CoreV1().Pods("a").Create(t.Context(), p, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
+				t.Errorf("create: %v, want 422", err)
+			}
+		})
+	}
+	c.createPod("a", pod("q", nil))
+	_, err := c.virtual.CoreV1().Pods("a").Patch(t.Context(), "q", types.MergePatchType, []byte(`{"metadata":{"annotations":{"portico.dev/overlay":"x"}}}`), metav1.PatchOptions{})
+	if !apierrors.IsInvalid(err) {
+		t.Errorf("patch: %v, want 422", err)
+	}
+}
+
+func TestAttackVolumeNamesOtherNamespaceThroughHostNaming(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("victim")
+	c.createNamespace("mallory")
+	if _, err := c.virtual.CoreV1().Secrets("victim").Create(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "token"}, StringData: map[string]string{"k": "v"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p := pod("p", nil)
+	p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: c.hostName("victim", "token")}}}}
+	c.createPod("mallory", p)
+	h, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("mallory", "p"), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range h.Spec.Volumes {
+		if v.Secret != nil && v.Secret.SecretName == c.hostName("victim", "token") {
+			t.Errorf("the host pod mounts the other namespace's Secret %s", v.Secret.SecretName)
+		}
+	}
+}
+
+func TestAttackServiceSelectsOtherNamespace(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	_, err := c.virtual.CoreV1().Services("a").Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "s"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"portico.dev/namespace": "victim"}, Ports: []corev1.ServicePort{{Port: 80}}},
+	}, metav1.CreateOptions{})
+	if err == nil {
+		h, herr := c.host.CoreV1().Services(c.namespace).Get(t.Context(), c.hostName("a", "s"), metav1.GetOptions{})
+		if herr != nil {
+			t.Fatal(herr)
+		}
+		if h.Spec.Selector["portico.dev/namespace"] != "a" {
+			t.Errorf("host selector %v reaches out of the namespace", h.Spec.Selector)
+		}
+	}
+}
+
+func TestHostQuotaRefusalReachesTheTenantInVirtualNames(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	_, err := c.host.CoreV1().ResourceQuotas(c.namespace).Create(t.Context(), &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Name: "limit"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"pods": resource.MustParse("0")}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "quota observed", func(ctx context.Context) (bool, string) {
+		q, err := c.host.CoreV1().ResourceQuotas(c.namespace).Get(ctx, "limit", metav1.GetOptions{})
+		return err == nil && len(q.Status.Hard) > 0, fmt.Sprint(q, err)
+	})
+	_, err = c.virtual.CoreV1().Pods("a").Create(t.Context(), pod("p", nil), metav1.CreateOptions{})
+	if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "exceeded quota") {
+		t.Fatalf("create: %v, want the host's quota refusal", err)
+	}
+	if strings.Contains(err.Error(), "-x-") {
+		t.Errorf("host name in %q", err)
+	}
+	if l, err := c.host.CoreV1().Pods(c.namespace).List(t.Context(), metav1.ListOptions{}); err != nil || len(l.Items) != 0 {
+		t.Errorf("host pods after a refusal: %d, %v", len(l.Items), err)
+	}
+}
+
+func TestLongNamesFitTheHost(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	long := strings.Repeat("n", 63)
+	c.createPod("a", pod(long, nil))
+	other := strings.Repeat("n", 62) + "m"
+	c.createPod("a", pod(other, nil))
+	l, err := c.virtual.CoreV1().Pods("a").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(l.Items) != 2 {
+		t.Fatalf("got %v, %v; want both pods", l, err)
+	}
+}
+
+func TestHostDeletesAnObjectBehindTheDoor(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	c.createPod("a", pod("p", nil))
+	zero := int64(0)
+	if err := c.host.CoreV1().Pods(c.namespace).Delete(t.Context(), c.hostName("a", "p"), metav1.DeleteOptions{GracePeriodSeconds: &zero}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "pod gone for the tenant", func(ctx context.Context) (bool, string) {
+		_, err := c.virtual.CoreV1().Pods("a").Get(ctx, "p", metav1.GetOptions{})
+		return apierrors.IsNotFound(err), fmt.Sprint(err)
+	})
+}
+
+func TestCorruptOverlayIsListedReportedAndRepaired(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	c.createPod("a", pod("p", map[string]string{"k": "v"}))
+	settled(t, c, "a", "p")
+	broken := []byte(`{"metadata":{"annotations":{"portico.dev/overlay":"not an overlay"}}}`)
+	if _, err := c.host.CoreV1().Pods(c.namespace).Patch(t.Context(), c.hostName("a", "p"), types.MergePatchType, broken, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := c.virtual.CoreV1().Pods("a").List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(l.Items) != 1 || l.Items[0].Name != "p" {
+		t.Fatalf("list with a corrupt overlay: %v, %v", l, err)
+	}
+	eventually(t, "event about the overlay", func(ctx context.Context) (bool, string) {
+		l, err := c.virtual.CoreV1().Events("a").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		for _, e := range l.Items {
+			if e.InvolvedObject.Name == "p" && strings.Contains(e.Reason, "Overlay") {
+				return true, ""
+			}
+		}
+		return false, fmt.Sprintf("%d events", len(l.Items))
+	})
+	if _, err := c.virtual.CoreV1().Pods("a").Patch(t.Context(), "p", types.MergePatchType, []byte(`{"metadata":{"labels":{"again":"1"}}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatalf("write after corruption: %v", err)
+	}
+	h, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("a", "p"), metav1.GetOptions{})
+	if err != nil || h.Annotations["portico.dev/overlay"] == "not an overlay" {
+		t.Errorf("overlay after the next write: %q, %v; want it repaired", h.Annotations["portico.dev/overlay"], err)
+	}
+}
+
+func TestTwoClustersSeeNothingOfEachOther(t *testing.T) {
+	one, two := newCluster(t), newCluster(t)
+	for _, c := range []*cluster{one, two} {
+		c.createNamespace("a")
+		c.createPod("a", pod("p-"+c.namespace, nil))
+	}
+	for _, c := range []*cluster{one, two} {
+		l, err := c.virtual.CoreV1().Pods(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{})
+		if err != nil || len(l.Items) != 1 || l.Items[0].Name != "p-"+c.namespace {
+			t.Errorf("pods of %s: %v, %v", c.namespace, l, err)
+		}
+	}
+}

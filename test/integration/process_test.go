@@ -1,0 +1,91 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestSecondProcessOnTheSameDataDirectoryIsRefused(t *testing.T) {
+	c := newCluster(t)
+	p, err := start(t.TempDir(), "second", "serve", "--config", c.configPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.done
+	if p.err == nil || !strings.Contains(p.tail(), "error: ") || !strings.Contains(p.tail(), "another process") {
+		t.Errorf("second process: %v\n%s", p.err, p.tail())
+	}
+}
+
+func TestKillLosesNothingAcknowledged(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	c.createPod("a", pod("p", nil))
+	var written []string
+	for i := range 50 {
+		name := fmt.Sprintf("cm-%d", i)
+		if _, err := c.virtual.CoreV1().ConfigMaps("a").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		written = append(written, name)
+	}
+	c.kill()
+	c.start()
+	for _, name := range written {
+		if _, err := c.virtual.CoreV1().ConfigMaps("a").Get(t.Context(), name, metav1.GetOptions{}); err != nil {
+			t.Errorf("after kill -9: %v", err)
+		}
+	}
+	if _, err := c.virtual.CoreV1().Pods("a").Get(t.Context(), "p", metav1.GetOptions{}); err != nil {
+		t.Errorf("pod after kill -9: %v", err)
+	}
+}
+
+func TestTerminationIsClean(t *testing.T) {
+	c := newCluster(t)
+	if err := c.process.end(syscall.SIGTERM); err != nil {
+		t.Errorf("SIGTERM: %v\n%s", err, c.process.tail())
+	}
+	c.process = nil
+}
+
+// Configuration mistakes are all named at once, each with its path.
+func TestConfigurationErrorsAreReportedTogether(t *testing.T) {
+	dir := t.TempDir()
+	p, err := start(dir, "serve", "serve", "--name", "Not_A_Name", "--listen", "nonsense", "--data-dir", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.done
+	for _, want := range []string{"error: ", "name", "listen"} {
+		if !strings.Contains(p.tail(), want) {
+			t.Errorf("output does not mention %q:\n%s", want, p.tail())
+		}
+	}
+}
+
+func TestNamespaceDeletionDeletesHostPods(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	c.createPod("a", pod("p", nil))
+	if err := c.virtual.CoreV1().Namespaces().Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "namespace gone", func(ctx context.Context) (bool, string) {
+		_, err := c.virtual.CoreV1().Namespaces().Get(ctx, "a", metav1.GetOptions{})
+		return apierrors.IsNotFound(err), fmt.Sprint(err)
+	})
+	if _, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("a", "p"), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("host pod: %v, want not found", err)
+	}
+}

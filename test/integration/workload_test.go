@@ -1,0 +1,420 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/watch"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+)
+
+func pod(name string, labels map[string]string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "nginx"}}},
+	}
+}
+
+func (c *cluster) createNamespace(name string) {
+	c.t.Helper()
+	_, err := c.virtual.CoreV1().Namespaces().Create(c.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+	if err != nil {
+		c.t.Fatalf("create namespace %s: %v", name, err)
+	}
+	// A pod needs its ServiceAccount, as on any cluster.
+	eventually(c.t, "default ServiceAccount of "+name, func(ctx context.Context) (bool, string) {
+		_, err := c.virtual.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
+		return err == nil, fmt.Sprint(err)
+	})
+}
+
+func (c *cluster) createPod(namespace string, p *corev1.Pod) *corev1.Pod {
+	c.t.Helper()
+	created, err := c.virtual.CoreV1().Pods(namespace).Create(c.t.Context(), p, metav1.CreateOptions{})
+	if err != nil {
+		c.t.Fatalf("create pod %s/%s: %v", namespace, p.Name, err)
+	}
+	return created
+}
+
+// The main job: a Deployment of the tenant runs as pods of the host, and
+// nothing else of it is there.
+func TestDeploymentRunsOnTheHost(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("demo-nginx")
+	replicas := int32(2)
+	labels := map[string]string{"app": "nginx"}
+	_, err := c.virtual.AppsV1().Deployments("demo-nginx").Create(t.Context(), &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "nginx-deployment"},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &replicas,
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod("", nil).Spec},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "deployment available", func(ctx context.Context) (bool, string) {
+		d, err := c.virtual.AppsV1().Deployments("demo-nginx").Get(ctx, "nginx-deployment", metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		return d.Status.AvailableReplicas == 2, fmt.Sprintf("%+v", d.Status)
+	})
+
+	virtual, err := c.virtual.CoreV1().Pods("demo-nginx").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(virtual.Items) != 2 {
+		t.Fatalf("virtual pods: got %d, want 2", len(virtual.Items))
+	}
+	for _, v := range virtual.Items {
+		h, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("demo-nginx", v.Name), metav1.GetOptions{})
+		if err != nil {
+			t.Errorf("host pod of %s: %v", v.Name, err)
+			continue
+		}
+		if h.UID != v.UID || h.ResourceVersion == "" {
+			t.Errorf("pod %s: virtual uid %s, host uid %s; they must be the same", v.Name, v.UID, h.UID)
+		}
+		if len(v.OwnerReferences) != 1 || v.OwnerReferences[0].Kind != "ReplicaSet" {
+			t.Errorf("virtual pod %s: owner references %v, want its ReplicaSet", v.Name, v.OwnerReferences)
+		}
+		for _, o := range h.OwnerReferences {
+			if o.Kind == "ReplicaSet" {
+				t.Errorf("host pod %s refers to a virtual ReplicaSet; the host's garbage collector would delete it", h.Name)
+			}
+		}
+	}
+	if ds, err := c.host.AppsV1().Deployments(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{}); err != nil || len(ds.Items) != 0 {
+		t.Errorf("host deployments: %v, %v; want none", ds, err)
+	}
+	if _, err := c.host.CoreV1().Namespaces().Get(t.Context(), "demo-nginx", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("virtual namespace on the host: %v, want not found", err)
+	}
+}
+
+func TestPodVerbs(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	pods := c.virtual.CoreV1().Pods("a")
+	created := c.createPod("a", pod("p", map[string]string{"k": "v"}))
+	if created.Name != "p" || created.Namespace != "a" {
+		t.Fatalf("created %s/%s, want a/p", created.Namespace, created.Name)
+	}
+
+	t.Run("get is read-your-writes", func(t *testing.T) {
+		for i := range 20 {
+			name := fmt.Sprintf("ryw-%d", i)
+			c.createPod("a", pod(name, nil))
+			if _, err := pods.Get(t.Context(), name, metav1.GetOptions{}); err != nil {
+				t.Fatalf("get right after create: %v", err)
+			}
+			list, err := pods.List(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+			if err != nil || len(list.Items) != 1 {
+				t.Fatalf("list right after create: %v, %v", list, err)
+			}
+		}
+	})
+	t.Run("create again is AlreadyExists", func(t *testing.T) {
+		_, err := pods.Create(t.Context(), pod("p", nil), metav1.CreateOptions{})
+		if !apierrors.IsAlreadyExists(err) || strings.Contains(err.Error(), "-x-") {
+			t.Errorf("got %v, want AlreadyExists with virtual names", err)
+		}
+	})
+	patches := map[string]struct {
+		kind types.PatchType
+		body string
+	}{
+		"json":      {types.JSONPatchType, `[{"op":"add","path":"/metadata/labels/json","value":"1"}]`},
+		"merge":     {types.MergePatchType, `{"metadata":{"labels":{"merge":"1"}}}`},
+		"strategic": {types.StrategicMergePatchType, `{"metadata":{"labels":{"strategic":"1"}}}`},
+	}
+	for name, p := range patches {
+		t.Run("patch "+name, func(t *testing.T) {
+			got, err := pods.Patch(t.Context(), "p", p.kind, []byte(p.body), metav1.PatchOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.Labels[name] != "1" || got.Labels["k"] != "v" {
+				t.Errorf("labels after patch: %v", got.Labels)
+			}
+			h, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("a", "p"), metav1.GetOptions{})
+			if err != nil || h.Labels[name] != "1" {
+				t.Errorf("host pod: %v, %v; want the label there too", h.Labels, err)
+			}
+		})
+	}
+	t.Run("server-side apply", func(t *testing.T) {
+		apply := corev1apply.Pod("p", "a").WithLabels(map[string]string{"applied": "1"})
+		got, err := pods.Apply(t.Context(), apply, metav1.ApplyOptions{FieldManager: "tester"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Labels["applied"] != "1" {
+			t.Errorf("labels: %v", got.Labels)
+		}
+		_, err = pods.Apply(t.Context(), corev1apply.Pod("p", "a").WithLabels(map[string]string{"applied": "2"}), metav1.ApplyOptions{FieldManager: "other"})
+		if !apierrors.IsConflict(err) {
+			t.Errorf("apply by another manager: %v, want conflict", err)
+		}
+		got, err = pods.Apply(t.Context(), corev1apply.Pod("p", "a"), metav1.ApplyOptions{FieldManager: "tester"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, still := got.Labels["applied"]; still {
+			t.Errorf("label not removed by applying without it: %v", got.Labels)
+		}
+	})
+	t.Run("update with a stale resourceVersion is Conflict", func(t *testing.T) {
+		stale := created.DeepCopy()
+		stale.Labels = map[string]string{"stale": "1"}
+		if _, err := pods.Update(t.Context(), stale, metav1.UpdateOptions{}); !apierrors.IsConflict(err) {
+			t.Errorf("got %v, want conflict", err)
+		}
+	})
+	t.Run("no-op update keeps the resourceVersion", func(t *testing.T) {
+		settled(t, c, "a", "p")
+		now, err := pods.Get(t.Context(), "p", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := pods.Update(t.Context(), now, metav1.UpdateOptions{})
+		if err != nil || again.ResourceVersion != now.ResourceVersion {
+			t.Errorf("resourceVersion %s became %s, %v", now.ResourceVersion, again.ResourceVersion, err)
+		}
+	})
+	t.Run("dry-run create leaves nothing", func(t *testing.T) {
+		if _, err := pods.Create(t.Context(), pod("dry", nil), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("a", "dry"), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			t.Errorf("host pod after dry-run: %v", err)
+		}
+	})
+	t.Run("delete", func(t *testing.T) {
+		if err := pods.Delete(t.Context(), "p", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "pod gone on both sides", func(ctx context.Context) (bool, string) {
+			_, verr := pods.Get(ctx, "p", metav1.GetOptions{})
+			_, herr := c.host.CoreV1().Pods(c.namespace).Get(ctx, c.hostName("a", "p"), metav1.GetOptions{})
+			return apierrors.IsNotFound(verr) && apierrors.IsNotFound(herr), fmt.Sprint(verr, herr)
+		})
+	})
+}
+
+// settled waits until the host has nothing more to write to a simulated pod.
+func settled(t *testing.T, c *cluster, namespace, name string) {
+	t.Helper()
+	eventually(t, "pod ready", func(ctx context.Context) (bool, string) {
+		p, err := c.virtual.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		for _, cond := range p.Status.Conditions {
+			if cond.Type == corev1.PodReady && cond.Status == corev1.ConditionTrue {
+				return true, ""
+			}
+		}
+		return false, fmt.Sprintf("%+v", p.Status)
+	})
+}
+
+func TestWatchSeesOneNamespace(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	c.createNamespace("b")
+	list, err := c.virtual.CoreV1().Pods("a").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := c.virtual.CoreV1().Pods("a").Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	c.createPod("b", pod("other", nil))
+	c.createPod("a", pod("mine", nil))
+	for e := range w.ResultChan() {
+		p, ok := e.Object.(*corev1.Pod)
+		if !ok {
+			t.Fatalf("watch event %s: %T", e.Type, e.Object)
+		}
+		if p.Namespace != "a" || p.Name != "mine" {
+			t.Fatalf("event about %s/%s in a watch of namespace a", p.Namespace, p.Name)
+		}
+		if e.Type == watch.Added {
+			return
+		}
+	}
+	t.Fatal("watch ended without the event")
+}
+
+func TestDeleteCollectionStaysInItsNamespace(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	c.createNamespace("b")
+	for _, ns := range []string{"a", "b"} {
+		c.createPod(ns, pod("p", map[string]string{"app": "x"}))
+	}
+	zero := int64(0)
+	err := c.virtual.CoreV1().Pods("a").DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &zero}, metav1.ListOptions{LabelSelector: "app=x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "pods of a gone", func(ctx context.Context) (bool, string) {
+		l, err := c.virtual.CoreV1().Pods("a").List(ctx, metav1.ListOptions{})
+		return err == nil && len(l.Items) == 0, fmt.Sprint(err)
+	})
+	if _, err := c.virtual.CoreV1().Pods("b").Get(t.Context(), "p", metav1.GetOptions{}); err != nil {
+		t.Errorf("pod of the other namespace: %v", err)
+	}
+}
+
+func TestServiceHasTheHostsAddress(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	svc, err := c.virtual.CoreV1().Services("a").Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "web"},
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeNodePort, Selector: map[string]string{"app": "web"},
+			Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := c.host.CoreV1().Services(c.namespace).Get(t.Context(), c.hostName("a", "web"), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if svc.Spec.ClusterIP == "" || svc.Spec.ClusterIP != h.Spec.ClusterIP {
+		t.Errorf("ClusterIP: virtual %q, host %q", svc.Spec.ClusterIP, h.Spec.ClusterIP)
+	}
+	if svc.Spec.Ports[0].NodePort == 0 || svc.Spec.Ports[0].NodePort != h.Spec.Ports[0].NodePort {
+		t.Errorf("node port: virtual %d, host %d", svc.Spec.Ports[0].NodePort, h.Spec.Ports[0].NodePort)
+	}
+	if len(svc.Spec.Selector) != 1 {
+		t.Errorf("virtual selector %v, want the tenant's alone", svc.Spec.Selector)
+	}
+
+	c.createPod("a", pod("web-1", map[string]string{"app": "web"}))
+	eventually(t, "EndpointSlice lists the pod", func(ctx context.Context) (bool, string) {
+		l, err := c.virtual.DiscoveryV1().EndpointSlices("a").List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=web"})
+		if err != nil || len(l.Items) == 0 || len(l.Items[0].Endpoints) == 0 {
+			return false, fmt.Sprint(l, err)
+		}
+		ref := l.Items[0].Endpoints[0].TargetRef
+		return ref != nil && ref.Name == "web-1", fmt.Sprint(ref)
+	})
+
+	// Resubmitting the manifest without the allocated values is no change.
+	svc.Spec.ClusterIP, svc.Spec.ClusterIPs, svc.Spec.Ports[0].NodePort = "", nil, 0
+	again, err := c.virtual.CoreV1().Services("a").Update(t.Context(), svc, metav1.UpdateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Spec.ClusterIP != h.Spec.ClusterIP {
+		t.Errorf("ClusterIP became %q after resubmitting, want %q", again.Spec.ClusterIP, h.Spec.ClusterIP)
+	}
+}
+
+func TestHeadlessServiceStaysHeadless(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	svc, err := c.virtual.CoreV1().Services("a").Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "db"},
+		Spec:       corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Selector: map[string]string{"app": "db"}, Ports: []corev1.ServicePort{{Port: 5432}}},
+	}, metav1.CreateOptions{})
+	if err != nil || svc.Spec.ClusterIP != corev1.ClusterIPNone {
+		t.Fatalf("got %v, %v", svc, err)
+	}
+}
+
+func TestDefaultKubernetesService(t *testing.T) {
+	c := newCluster(t)
+	svc, err := c.virtual.CoreV1().Services("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := c.host.CoreV1().Services(c.namespace).Get(t.Context(), c.name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if svc.Spec.ClusterIP == "" || svc.Spec.ClusterIP != h.Spec.ClusterIP {
+		t.Errorf("ClusterIP: virtual %q, the cluster's own host Service %q", svc.Spec.ClusterIP, h.Spec.ClusterIP)
+	}
+	// Every host object is owned by this Service: a tenant who could delete it
+	// would delete the cluster.
+	err = c.virtual.CoreV1().Services("default").Delete(t.Context(), "kubernetes", metav1.DeleteOptions{})
+	if !apierrors.IsForbidden(err) {
+		t.Errorf("delete default/kubernetes: %v, want forbidden", err)
+	}
+}
+
+func TestPersistentVolumeClaimIsTheHosts(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	class := "standard"
+	var claim corev1.PersistentVolumeClaim
+	manifest := `{"metadata":{"name":"data"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}`
+	if err := json.Unmarshal([]byte(manifest), &claim); err != nil {
+		t.Fatal(err)
+	}
+	claim.Spec.StorageClassName = &class
+	v, err := c.virtual.CoreV1().PersistentVolumeClaims("a").Create(t.Context(), &claim, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := c.host.CoreV1().PersistentVolumeClaims(c.namespace).Get(t.Context(), c.hostName("a", "data"), metav1.GetOptions{})
+	if err != nil || h.UID != v.UID {
+		t.Fatalf("host claim: %v, %v", h, err)
+	}
+}
+
+func TestEvictionHonoursTheVirtualDisruptionBudget(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	labels := map[string]string{"app": "x"}
+	c.createPod("a", pod("p", labels))
+	settled(t, c, "a", "p")
+	one := intstr.FromInt32(1)
+	_, err := c.virtual.PolicyV1().PodDisruptionBudgets("a").Create(t.Context(), &policyv1.PodDisruptionBudget{
+		ObjectMeta: metav1.ObjectMeta{Name: "b"},
+		Spec:       policyv1.PodDisruptionBudgetSpec{MinAvailable: &one, Selector: &metav1.LabelSelector{MatchLabels: labels}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "budget observed", func(ctx context.Context) (bool, string) {
+		b, err := c.virtual.PolicyV1().PodDisruptionBudgets("a").Get(ctx, "b", metav1.GetOptions{})
+		return err == nil && b.Status.ObservedGeneration == b.Generation && b.Status.CurrentHealthy == 1, fmt.Sprint(b, err)
+	})
+	evict := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a"}}
+	if err := c.virtual.PolicyV1().Evictions("a").Evict(t.Context(), evict); !apierrors.IsTooManyRequests(err) {
+		t.Fatalf("evict under the budget: %v, want 429", err)
+	}
+	if err := c.virtual.PolicyV1().PodDisruptionBudgets("a").Delete(t.Context(), "b", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "evicted", func(ctx context.Context) (bool, string) {
+		err := c.virtual.PolicyV1().Evictions("a").Evict(ctx, evict)
+		return err == nil || apierrors.IsNotFound(err), fmt.Sprint(err)
+	})
+}
