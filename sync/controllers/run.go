@@ -11,6 +11,7 @@ import (
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -51,11 +52,8 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	logger := klog.LoggerWithValues(klog.FromContext(ctx), "mode", cfg.Mode.String())
-	ctx = klog.NewContext(ctx, logger)
-
 	clients := serviceAccountClients{base: cfg.Kubeconfig}
-	if err := waitForAuthorization(ctx, clients); err != nil {
+	if err := waitForAuthorization(ctx, cfg.Kubeconfig, clients); err != nil {
 		return stopped(ctx, err)
 	}
 	controllers, shared, err := build(ctx, cfg, clients)
@@ -72,7 +70,7 @@ func Run(ctx context.Context, cfg Config) error {
 	for i := range controllers {
 		controllers[i] = guard(controllers[i], fail)
 	}
-	logger.Info("Started controllers", "count", len(controllers))
+	klog.FromContext(ctx).Info("Started controllers", "mode", cfg.Mode.String(), "count", len(controllers))
 	if !app.RunControllers(ctx, shared, controllers, app.ControllerStartJitter, stopTimeout) {
 		return stopped(ctx, errors.New("controllers did not end in time"))
 	}
@@ -92,10 +90,17 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
-// waitForAuthorization returns when the API server answers and lets a controller's account do its work: before the
-// bootstrap roles exist, every controller would begin with a refusal and back off.
-func waitForAuthorization(ctx context.Context, clients serviceAccountClients) error {
-	client, err := clients.Client("namespace-controller")
+// bootstrapRoles is the API server's own check of whether it has written the roles and bindings of all controllers.
+const bootstrapRoles = "/readyz/poststarthook/rbac/bootstrap-roles"
+
+// waitForAuthorization returns when the API server answers and lets the controllers' accounts do their work: before the
+// bootstrap roles exist, every controller would begin with refusals and back off.
+func waitForAuthorization(ctx context.Context, base *rest.Config, clients serviceAccountClients) error {
+	server, err := kubernetes.NewForConfig(rest.AddUserAgent(rest.CopyConfig(base), component))
+	if err != nil {
+		return fmt.Errorf("make a client: %w", err)
+	}
+	account, err := clients.Client("namespace-controller")
 	if err != nil {
 		return fmt.Errorf("make a client: %w", err)
 	}
@@ -104,7 +109,12 @@ func waitForAuthorization(ctx context.Context, clients serviceAccountClients) er
 	}}
 	var last error
 	err = wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, startTimeout, true, func(ctx context.Context) (bool, error) {
-		answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, ask, metav1.CreateOptions{})
+		// A server that writes its roles before it serves has no such check.
+		last = server.Discovery().RESTClient().Get().AbsPath(bootstrapRoles).Do(ctx).Error()
+		if last != nil && !apierrors.IsNotFound(last) {
+			return false, nil
+		}
+		answer, err := account.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, ask, metav1.CreateOptions{})
 		if err != nil {
 			last = err
 			return false, nil

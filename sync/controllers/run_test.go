@@ -151,8 +151,8 @@ func TestRunStartsAndStops(t *testing.T) {
 
 func TestRunActsAsServiceAccount(t *testing.T) {
 	var impersonated atomic.Value
-	clients := serviceAccountClients{base: apiServer(t, &impersonated)}
-	if err := waitForAuthorization(t.Context(), clients); err != nil {
+	base := apiServer(t, &impersonated)
+	if err := waitForAuthorization(t.Context(), base, serviceAccountClients{base: base}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := impersonated.Load(), "system:serviceaccount:kube-system:namespace-controller"; got != want {
