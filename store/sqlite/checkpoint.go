@@ -1,0 +1,83 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+
+	sqlite3 "github.com/mattn/go-sqlite3"
+	"k8s.io/klog/v2"
+
+	"portico.dev/portico/store/mvcc"
+)
+
+const (
+	pageSize = 8192
+	// walSoftLimit is how much is written before the WAL is moved into the
+	// file in the background.
+	walSoftLimit = 8 << 20
+	// walHardLimit is the size of a WAL that the writer stops for. Background
+	// checkpoints alone cannot start the WAL over while writes keep coming:
+	// there is always something in it that came after the checkpoint began.
+	walHardLimit = 64 << 20
+)
+
+// countWAL keeps an estimate of what was written to the WAL.
+func (e *Engine) countWAL(b *mvcc.Batch) {
+	size := int64(2 * pageSize) // the last page of the log, often one more
+	for _, v := range b.Versions() {
+		size += int64(len(v.KV.Key)+len(v.KV.Value)) + 64
+	}
+	if e.walBytes.Add(size) > walSoftLimit {
+		select {
+		case e.walKick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// checkpointLoop moves the WAL into the file, off the write path.
+func (e *Engine) checkpointLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.walKick:
+		}
+		e.walBytes.Store(0)
+		pages, err := checkpoint(e.checkpoints, "PASSIVE")
+		if err != nil {
+			// The writer meets the same disk and decides.
+			klog.FromContext(ctx).Info("Checkpoint was not possible", "path", e.path, "err", err)
+			continue
+		}
+		if pages*pageSize > walHardLimit {
+			e.queue.pushJob(e.truncateWAL)
+		}
+	}
+}
+
+// truncateWAL finishes a checkpoint while nothing is being written. Most of the
+// work was done in the background.
+func (e *Engine) truncateWAL() (more bool, err error) {
+	_, err = checkpoint(e.disk.conn, "TRUNCATE")
+	return false, err
+}
+
+// checkpoint returns how many pages the WAL holds.
+func checkpoint(c *sqlite3.SQLiteConn, mode string) (pages int64, err error) {
+	err = query(c, `PRAGMA wal_checkpoint(`+mode+`)`, func(row []driver.Value) error {
+		var ok bool
+		if pages, ok = row[1].(int64); !ok {
+			return fmt.Errorf("unexpected answer %v", row)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, diskError("checkpoint", err)
+	}
+	return pages, nil
+}

@@ -1,0 +1,71 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"time"
+
+	sqlite3 "github.com/mattn/go-sqlite3"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"portico.dev/portico/store"
+	"portico.dev/portico/store/mvcc"
+)
+
+// load reads the whole file into an index. It verifies each row's checksum and
+// that the rows follow from each other, and returns the rows that a compaction
+// had not come to delete.
+func load(ctx context.Context, c *sqlite3.SQLiteConn) (x *mvcc.Index, garbage []int64, err error) {
+	compacted, err := queryInt(c, `SELECT value FROM meta WHERE name = '`+metaCompact+`'`)
+	if err != nil {
+		return nil, nil, diskError("read compact revision", err)
+	}
+	loader := mvcc.NewLoader(compacted)
+	err = query(c, `SELECT id, ttl_ms, expires_ms FROM lease`, func(row []driver.Value) error {
+		id, ttl, expires := row[0].(int64), row[1].(int64), row[2].(int64)
+		loader.AddLease(mvcc.LeaseChange{ID: id, TTL: time.Duration(ttl) * time.Millisecond, Expires: time.UnixMilli(expires)})
+		return nil
+	})
+	if err != nil {
+		return nil, nil, diskError("read leases", err)
+	}
+	err = query(c, `SELECT seq, rev, key, create_rev, version, lease, value, sum FROM log ORDER BY seq`, func(row []driver.Value) error {
+		seq, kv, err := decodeRow(row)
+		if err != nil {
+			return err
+		}
+		if seq%1024 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := loader.Add(seq, kv); err != nil {
+			return fmt.Errorf("%w: %w", store.ErrCorrupt, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, diskError("read changes", err)
+	}
+	x, garbage = loader.Finish()
+	return x, garbage, nil
+}
+
+// decodeRow turns a row of the log into a change. The types are held by the
+// table being STRICT.
+func decodeRow(row []driver.Value) (int64, *mvccpb.KeyValue, error) {
+	seq, kv := row[0].(int64), &mvccpb.KeyValue{
+		ModRevision:    row[1].(int64),
+		CreateRevision: row[3].(int64),
+		Version:        row[4].(int64),
+		Lease:          row[5].(int64),
+	}
+	kv.Key, _ = row[2].([]byte)
+	kv.Value, _ = row[6].([]byte)
+	if sum := row[7].(int64); sum != int64(checksum(seq, kv)) {
+		return 0, nil, fmt.Errorf("%w: change %d (revision %d) does not match its checksum", store.ErrCorrupt, seq, kv.ModRevision)
+	}
+	return seq, kv, nil
+}

@@ -1,0 +1,187 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlite
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"portico.dev/portico/store"
+)
+
+const (
+	fileName = "store.db"
+	newName  = "store.db.new"
+
+	// applicationID is "Ptco" in the header of the file.
+	applicationID = 0x5074636f
+	// schemaVersion is raised when an older Portico could not read the file.
+	schemaVersion = 1
+)
+
+// Names in the table meta.
+const (
+	metaSchema  = "schema_version"
+	metaCompact = "compact_revision"
+	// metaProbe is counted up to find out whether the disk can be written.
+	metaProbe = "probe"
+)
+
+// The header of an SQLite file, https://www.sqlite.org/fileformat2.html
+const (
+	headerSize          = 100
+	applicationIDOffset = 68
+)
+
+var sqliteMagic = []byte("SQLite format 3\x00")
+
+// schema of a new file. The page size and auto_vacuum have effect only before
+// the first table.
+var schema = []string{
+	`PRAGMA page_size = 8192`,
+	`PRAGMA auto_vacuum = INCREMENTAL`,
+	`PRAGMA journal_mode = WAL`,
+	`BEGIN IMMEDIATE`,
+	fmt.Sprintf(`PRAGMA application_id = %d`, applicationID),
+	`CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID`,
+	// version 0 is a deletion. sum is the CRC-32C of the other columns.
+	`CREATE TABLE log (
+		seq        INTEGER PRIMARY KEY,
+		rev        INTEGER NOT NULL,
+		key        BLOB NOT NULL,
+		create_rev INTEGER NOT NULL,
+		version    INTEGER NOT NULL,
+		lease      INTEGER NOT NULL,
+		value      BLOB NOT NULL,
+		sum        INTEGER NOT NULL
+	) STRICT`,
+	`CREATE TABLE lease (id INTEGER PRIMARY KEY, ttl_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL) STRICT`,
+	fmt.Sprintf(`INSERT INTO meta VALUES ('%s', %d), ('%s', 0), ('%s', 0)`, metaSchema, schemaVersion, metaCompact, metaProbe),
+	`COMMIT`,
+}
+
+// ensureFile creates the file if there is none. It appears under its name only
+// when it is complete, so an existing file that is not ours is never a
+// half-made one of ours.
+func ensureFile(dir string) error {
+	path := filepath.Join(dir, fileName)
+	_, err := os.Stat(path)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look for store: %w", err)
+	}
+	if _, err := os.Stat(path + "-wal"); err == nil {
+		return fmt.Errorf("%q is missing next to its write-ahead log: %w", path, store.ErrCorrupt)
+	}
+	fresh := filepath.Join(dir, newName)
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
+		if err := os.Remove(fresh + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove unfinished store: %w", err)
+		}
+	}
+	if err := createFile(fresh); err != nil {
+		return fmt.Errorf("create store %q: %w", path, err)
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return fmt.Errorf("create store: %w", err)
+	}
+	return syncDir(dir)
+}
+
+func createFile(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	c, err := connect(path, Full)
+	if err != nil {
+		return err
+	}
+	for _, statement := range schema {
+		if _, err := c.Exec(statement, nil); err != nil {
+			_ = c.Close()
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	// Closing the last connection moves the WAL into the file and removes it.
+	return c.Close()
+}
+
+// recognise tells whether an existing file is ours and of a version that we
+// know.
+func recognise(path string) error {
+	if err := checkHeader(path); err != nil {
+		return err
+	}
+	c, err := connect(path, Full)
+	if err != nil {
+		return diskError("open store", err)
+	}
+	defer c.Close()
+	version, err := queryInt(c, `SELECT value FROM meta WHERE name = '`+metaSchema+`'`)
+	switch {
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%q has no schema version: %w", path, store.ErrCorrupt)
+	case err != nil:
+		return diskError("read schema version", err)
+	case version > schemaVersion:
+		return fmt.Errorf("%q has schema version %d, this is version %d: %w", path, version, schemaVersion, store.ErrNewerSchema)
+	case version < 1:
+		return fmt.Errorf("%q has schema version %d: %w", path, version, store.ErrCorrupt)
+	}
+	return nil
+}
+
+// checkHeader looks at the file before SQLite does. SQLite takes an empty file
+// for a new database and discards a WAL beside it, and it moves the WAL of a
+// stranger's database into it; neither is ours to let happen.
+func checkHeader(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	defer f.Close()
+	header := make([]byte, headerSize)
+	n, err := io.ReadFull(f, header)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("read store: %w", err)
+	}
+	switch {
+	case n == 0:
+		return fmt.Errorf("%q is empty: %w", path, store.ErrCorrupt)
+	case !bytes.HasPrefix(header[:n], sqliteMagic):
+		return fmt.Errorf("%q is not an SQLite file: %w", path, store.ErrForeign)
+	case n < headerSize:
+		return fmt.Errorf("%q ends within its header: %w", path, store.ErrCorrupt)
+	}
+	// The id is in the file itself, not only in a WAL, because the file was
+	// complete before it got its name.
+	if id := binary.BigEndian.Uint32(header[applicationIDOffset:]); id != applicationID {
+		return fmt.Errorf("%q has application id %#x: %w", path, id, store.ErrForeign)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync data directory: %w", err)
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync data directory: %w", err)
+	}
+	return nil
+}
