@@ -22,10 +22,6 @@ var (
 	// ErrKind is returned for an object of a kind that has no translation.
 	ErrKind = errors.New("no translation for this kind")
 
-	// ErrTooLarge is returned for an object of which so much is virtual only
-	// that it does not fit beside it on the host.
-	ErrTooLarge = errors.New("what the host cannot show of this object is too large")
-
 	errNoOverlay = errors.New("annotation " + AnnotationOverlay + " is missing")
 )
 

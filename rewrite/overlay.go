@@ -13,6 +13,7 @@ import (
 	"io"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -89,7 +90,8 @@ func (c *overlayCodec) encode(o *overlay, prior string) (string, error) {
 		return "", err
 	}
 	if len(s) > maxOverlay {
-		return "", fmt.Errorf("%w: it takes %d bytes in one annotation, and there is room for %d", ErrTooLarge, len(s), maxOverlay)
+		return "", apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
+			"what is virtual only of this object takes %d bytes in one annotation, and there is room for %d", len(s), maxOverlay))
 	}
 	return s, nil
 }

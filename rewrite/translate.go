@@ -90,14 +90,15 @@ func (c *toHost) over(prior *toVirtual, host *metav1.ObjectMeta) {
 	c.prior, c.sealed = prior.overlay, host.Annotations[AnnotationOverlay]
 }
 
-// seal writes the overlay into the annotations of the host object.
+// seal writes the overlay into the annotations of the host object. An overlay
+// that does not fit is a Status, for the tenant to read.
 func (c *toHost) seal(m *metav1.ObjectMeta) error {
 	c.overlay.Names = c.names.sorted()
 	c.overlay.Labels = c.labels.sorted()
 	c.overlay.Keys = c.keys.sorted()
 	s, err := c.t.codec.encode(c.overlay, c.sealed)
 	if err != nil {
-		return fmt.Errorf("translate %s %s/%s: %w", c.kind, c.namespace, c.name, err)
+		return err
 	}
 	m.Annotations[AnnotationOverlay] = s
 	return nil

@@ -1,0 +1,437 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite_test
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"portico.dev/portico/rewrite"
+)
+
+// Each test here is something that a tenant may try. Law 5: nothing a tenant
+// writes selects, names, mounts or reads an object of another virtual
+// namespace, of another virtual cluster or of the host.
+
+func pod(namespace, name string, podLabels map[string]string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: podLabels}}
+}
+
+func podToHost(t *testing.T, v *corev1.Pod, in rewrite.Inputs) *corev1.Pod {
+	t.Helper()
+	return toHost(t, mustNew(t, testCluster()), v, in).(*corev1.Pod)
+}
+
+// neighbours are host pods that look alike to a tenant's selector: in another
+// namespace, in another cluster, and of the host.
+func neighbours(t *testing.T) map[string]*corev1.Pod {
+	t.Helper()
+	app := map[string]string{"app": "web"}
+	other := testCluster()
+	other.Name = "other"
+	return map[string]*corev1.Pod{
+		"own":               podToHost(t, pod("demo", "p", app), rewrite.Inputs{NamespaceLabels: map[string]string{"team": "blue"}}),
+		"another namespace": podToHost(t, pod("prod", "p", app), rewrite.Inputs{NamespaceLabels: map[string]string{"team": "red"}}),
+		"another cluster":   toHost(t, mustNew(t, other), pod("demo", "p", app), rewrite.Inputs{NamespaceLabels: map[string]string{"team": "blue"}}).(*corev1.Pod),
+		"host":              pod("team-a", "p", app),
+	}
+}
+
+func selected(t *testing.T, selector labels.Selector) string {
+	t.Helper()
+	var names []string
+	for _, name := range []string{"another cluster", "another namespace", "host", "own"} {
+		if selector.Matches(labels.Set(neighbours(t)[name].Labels)) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func TestAttackServiceSelectorReachesOtherNamespace(t *testing.T) {
+	v := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "thief"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "web"}},
+	}
+	h := toHost(t, mustNew(t, testCluster()), v, rewrite.Inputs{}).(*corev1.Service)
+	if got := selected(t, labels.SelectorFromSet(h.Spec.Selector)); got != "own" {
+		t.Errorf("the Service selects %s", got)
+	}
+}
+
+func TestAttackServiceSelectorOnReservedLabels(t *testing.T) {
+	v := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "thief"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "web", rewrite.LabelNamespace: "prod"}},
+	}
+	if _, err := mustNew(t, testCluster()).ServiceToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
+		t.Errorf("got %v, want Invalid", err)
+	}
+}
+
+func TestAttackAffinityTermsReachNeighbours(t *testing.T) {
+	app := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
+	team := func(s string) *metav1.LabelSelector {
+		return &metav1.LabelSelector{MatchLabels: map[string]string{"team": s}}
+	}
+	for name, c := range map[string]struct {
+		reason string
+		term   corev1.PodAffinityTerm
+		want   []string // by host term
+	}{
+		"no namespaces":  {reason: "means the pod's own", term: corev1.PodAffinityTerm{LabelSelector: app}, want: []string{"own"}},
+		"nil selector":   {reason: "selects nothing", term: corev1.PodAffinityTerm{}, want: []string{""}},
+		"empty selector": {reason: "selects everything of its namespace", term: corev1.PodAffinityTerm{LabelSelector: &metav1.LabelSelector{}}, want: []string{"own"}},
+		"named namespace": {
+			reason: "a virtual one", term: corev1.PodAffinityTerm{LabelSelector: app, Namespaces: []string{"prod"}}, want: []string{"another namespace"},
+		},
+		"host namespace by name": {
+			reason: "there is no virtual namespace of that name", term: corev1.PodAffinityTerm{LabelSelector: app, Namespaces: []string{"team-a"}}, want: []string{""},
+		},
+		"every namespace": {
+			reason: "of this cluster", term: corev1.PodAffinityTerm{LabelSelector: app, NamespaceSelector: &metav1.LabelSelector{}}, want: []string{"another namespace, own"},
+		},
+		"namespaces by label": {
+			reason: "by the namespace's labels, not the pod's", term: corev1.PodAffinityTerm{LabelSelector: app, NamespaceSelector: team("red")}, want: []string{"another namespace"},
+		},
+		"both": {
+			reason: "is the union, in two halves", term: corev1.PodAffinityTerm{LabelSelector: app, Namespaces: []string{"demo"}, NamespaceSelector: team("red")},
+			want: []string{"own", "another namespace"},
+		},
+		"both, overlapping": {
+			reason: "no pod counts twice", term: corev1.PodAffinityTerm{LabelSelector: app, Namespaces: []string{"demo"}, NamespaceSelector: team("blue")},
+			want: []string{"own", ""},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := pod("demo", "thief", nil)
+			v.Spec.Affinity = &corev1.Affinity{PodAntiAffinity: &corev1.PodAntiAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{c.term}}}
+			terms := podToHost(t, v, rewrite.Inputs{}).Spec.Affinity.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+			if len(terms) != len(c.want) {
+				t.Fatalf("%s: got %d terms, want %d", c.reason, len(terms), len(c.want))
+			}
+			for i, term := range terms {
+				if len(term.Namespaces) > 0 || term.NamespaceSelector != nil {
+					t.Errorf("%s: the host term names namespaces of the host: %v", c.reason, term)
+				}
+				s, err := metav1.LabelSelectorAsSelector(term.LabelSelector)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := selected(t, s); got != c.want[i] {
+					t.Errorf("%s: term %d selects %q, want %q", c.reason, i, got, c.want[i])
+				}
+			}
+		})
+	}
+}
+
+func TestAttackRequiredAffinityUnionAsksForNoPodInEach(t *testing.T) {
+	v := pod("demo", "p", nil)
+	v.Spec.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{
+		LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}, Namespaces: []string{"demo"},
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "red"}},
+	}}}}
+	h := podToHost(t, v, rewrite.Inputs{Namespaces: map[string]map[string]string{"demo": {"team": "blue"}, "prod": {"team": "red"}}})
+	terms := h.Spec.Affinity.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+	if len(terms) != 1 {
+		t.Fatalf("got %d terms, want 1", len(terms))
+	}
+	s, err := metav1.LabelSelectorAsSelector(terms[0].LabelSelector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := selected(t, s); got != "another namespace, own" {
+		t.Errorf("the term selects %s", got)
+	}
+}
+
+func TestAttackTopologySpreadCountsNeighbours(t *testing.T) {
+	v := pod("demo", "p", map[string]string{"app": "web"})
+	v.Spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{
+		{LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}}, {LabelSelector: nil},
+	}
+	h := podToHost(t, v, rewrite.Inputs{})
+	s, err := metav1.LabelSelectorAsSelector(h.Spec.TopologySpreadConstraints[0].LabelSelector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := selected(t, s); got != "own" {
+		t.Errorf("the constraint counts %s", got)
+	}
+	if h.Spec.TopologySpreadConstraints[1].LabelSelector != nil {
+		t.Error("a nil selector, which counts nothing, became one that counts something")
+	}
+}
+
+func TestAttackAffinitySelectsReservedLabels(t *testing.T) {
+	sneaky := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: rewrite.LabelCluster, Operator: "NotIn", Values: []string{"x"}}}}
+	for name, v := range map[string]*corev1.Pod{
+		"affinity": {Spec: corev1.PodSpec{Affinity: &corev1.Affinity{PodAffinity: &corev1.PodAffinity{PreferredDuringSchedulingIgnoredDuringExecution: []corev1.WeightedPodAffinityTerm{{PodAffinityTerm: corev1.PodAffinityTerm{LabelSelector: sneaky}}}}}}},
+		"spread":   {Spec: corev1.PodSpec{TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{LabelSelector: sneaky}}}},
+	} {
+		v.Namespace, v.Name = "demo", "thief"
+		if _, err := mustNew(t, testCluster()).PodToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
+			t.Errorf("%s: got %v, want Invalid", name, err)
+		}
+	}
+}
+
+// TestAttackVolumeNamesOtherNamespaceThroughHostNaming writes the host name of
+// another namespace's Secret wherever a pod can name one.
+func TestAttackVolumeNamesOtherNamespaceThroughHostNaming(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	for _, target := range []string{tr.Name("prod", "password"), tr.TokenSecretName("prod", "p"), "host-secret"} {
+		v := pod("demo", "thief", nil)
+		ref := corev1.LocalObjectReference{Name: target}
+		v.Spec.ImagePullSecrets = []corev1.LocalObjectReference{ref}
+		v.Spec.Volumes = []corev1.Volume{
+			{Name: "a", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: target}}},
+			{Name: "b", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{Secret: &corev1.SecretProjection{LocalObjectReference: ref}}}}}},
+			{Name: "c", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{NodePublishSecretRef: &ref, VolumeAttributes: map[string]string{"secretProviderClass": target}}}},
+			{Name: "d", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: target}}},
+		}
+		env := []corev1.EnvVar{{Name: "E", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: ref}}}}
+		from := []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: ref}}}
+		v.Spec.InitContainers = []corev1.Container{{Name: "i", Env: env, EnvFrom: from}}
+		v.Spec.Containers = []corev1.Container{{Name: "c", Env: env, EnvFrom: from}}
+		v.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "e", Env: env, EnvFrom: from}}}
+		h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod)
+		raw, err := json.Marshal(h.Spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(raw), `"`+target+`"`) {
+			t.Errorf("the host pod names %s: %s", target, raw)
+		}
+	}
+}
+
+// TestAttackSidecarsSecretByName lets a tenant that sees a sidecar of the host
+// ask for the sidecar's Secret in a container of its own.
+func TestAttackSidecarsSecretByName(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	h := toHost(t, tr, pod("demo", "p", nil), rewrite.Inputs{}).(*corev1.Pod)
+	hostChanges["an injected sidecar"](h)
+	v := toVirtual(t, tr, h).(*corev1.Pod)
+	v.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+		Name: "thief", EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "host-secret"}}}},
+	}}}
+	after := toHost(t, tr, v, rewrite.Inputs{Host: h}).(*corev1.Pod)
+	if got, want := after.Spec.EphemeralContainers[0].EnvFrom[0].SecretRef.Name, tr.Name("demo", "host-secret"); got != want {
+		t.Errorf("the debug container reads %s, want %s", got, want)
+	}
+	if got := after.Spec.Containers[0].Env[0].ValueFrom.SecretKeyRef.Name; got != "host-secret" {
+		t.Errorf("the sidecar's own reference became %s", got)
+	}
+}
+
+func TestAttackReservedLabel(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	for key := range maps.All(map[string]string{
+		rewrite.LabelCluster: "other", rewrite.LabelNamespace: "prod", rewrite.Prefix + "ns-label-aaaaaaaaaa": "x", rewrite.Prefix + "door": "true",
+	}) {
+		for _, v := range []runtime.Object{
+			&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
+			&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
+			&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
+			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
+			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
+			&discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
+		} {
+			if _, err := tr.ToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
+				t.Errorf("%T with label %s: got %v, want Invalid", v, key, err)
+			}
+		}
+	}
+}
+
+func TestAttackForgedOverlay(t *testing.T) {
+	forged := rewrite.PackOverlay(`{"v":1,"names":["x"],"ownerReferences":[{"kind":"Node","name":"n","uid":"u"}]}`)
+	for _, key := range []string{rewrite.AnnotationOverlay, rewrite.AnnotationName, rewrite.AnnotationNamespace, rewrite.AnnotationKind, rewrite.AnnotationLabels} {
+		v := pod("demo", "p", nil)
+		v.Annotations = map[string]string{key: forged}
+		if _, err := mustNew(t, testCluster()).PodToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
+			t.Errorf("annotation %s: got %v, want Invalid", key, err)
+		}
+	}
+}
+
+func TestAttackReservedFinalizer(t *testing.T) {
+	v := pod("demo", "p", nil)
+	v.Finalizers = []string{rewrite.FinalizerVirtual}
+	if errs := rewrite.ValidateVirtual(v); len(errs) != 1 {
+		t.Errorf("got %v, want one error", errs)
+	}
+}
+
+// TestAttackDownwardAPIReadsTheHost asks for everything of the host that the
+// downward API could show.
+func TestAttackDownwardAPIReadsTheHost(t *testing.T) {
+	for _, path := range []string{
+		"metadata.annotations['portico.dev/overlay']", "metadata.annotations['portico.dev/name']", "metadata.annotations",
+		"metadata.labels['portico.dev/cluster']", "metadata.labels['portico.dev/namespace']", "metadata.labels",
+		"metadata.name", "metadata.namespace", "spec.serviceAccountName",
+	} {
+		v := pod("demo", "p", map[string]string{"app": "web"})
+		v.Spec.ServiceAccountName = "builder"
+		v.Spec.Containers = []corev1.Container{{Name: "c", Env: []corev1.EnvVar{{Name: "E", ValueFrom: &corev1.EnvVarSource{FieldRef: &corev1.ObjectFieldSelector{FieldPath: path}}}}}}
+		h := podToHost(t, v, rewrite.Inputs{})
+		got := kubeletReads(t, h, h.Spec.Containers[0].Env[len(h.Spec.Containers[0].Env)-1].ValueFrom.FieldRef.FieldPath)
+		for _, leak := range []string{"my-vcluster", "team-a", "portico"} {
+			if strings.Contains(got, leak) {
+				t.Errorf("%s reads %q", path, got)
+			}
+		}
+	}
+}
+
+// TestAttackOwnerReferenceMakesHostCollect: an owner that the host does not
+// know makes its garbage collector delete the object, one that it does know
+// makes the object outlive or follow something of the host's.
+func TestAttackOwnerReferenceMakesHostCollect(t *testing.T) {
+	yes := true
+	tr := mustNew(t, testCluster())
+	for seed := range uint64(20) {
+		for _, v := range randomObjects(t, seed) {
+			m := v.(metav1.Object)
+			m.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "rs", UID: "u", Controller: &yes, BlockOwnerDeletion: &yes}})
+			m.SetFinalizers([]string{metav1.FinalizerDeleteDependents, metav1.FinalizerOrphanDependents, "tenant.example/x"})
+			h := toHost(t, tr, v, rewrite.Inputs{}).(metav1.Object)
+			owners := h.GetOwnerReferences()
+			if len(owners) != 1 || owners[0].UID != "owner-uid" || owners[0].Controller != nil || owners[0].BlockOwnerDeletion != nil {
+				t.Errorf("%T has the owners %v on the host", v, owners)
+			}
+			if f := h.GetFinalizers(); len(f) != 1 || f[0] != rewrite.FinalizerVirtual {
+				t.Errorf("%T has the finalizers %v on the host", v, f)
+			}
+		}
+	}
+}
+
+// TestAttackForgedIdentity: a host object whose annotations name another
+// virtual object than its own name does is nobody's.
+func TestAttackForgedIdentity(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	for name, forge := range map[string]func(*corev1.Pod){
+		"another name":      func(h *corev1.Pod) { h.Annotations[rewrite.AnnotationName] = "other" },
+		"another namespace": func(h *corev1.Pod) { h.Annotations[rewrite.AnnotationNamespace] = "prod" },
+		"another kind":      func(h *corev1.Pod) { h.Annotations[rewrite.AnnotationKind] = "Service" },
+		"another cluster":   func(h *corev1.Pod) { h.Labels[rewrite.LabelCluster] = "other" },
+		"no annotations":    func(h *corev1.Pod) { h.Annotations = nil },
+		"no labels":         func(h *corev1.Pod) { h.Labels = nil },
+		"another host ns":   func(h *corev1.Pod) { h.Namespace = "team-b" },
+	} {
+		h := podToHost(t, pod("demo", "p", nil), rewrite.Inputs{})
+		forge(h)
+		if v, err := tr.ToVirtual(h); !errors.Is(err, rewrite.ErrForeign) || v != nil {
+			t.Errorf("%s: got %v, %v, want ErrForeign", name, v, err)
+		}
+	}
+}
+
+func TestAttackClaimFromAnotherNamespace(t *testing.T) {
+	prod := "prod"
+	spec := corev1.PersistentVolumeClaimSpec{DataSourceRef: &corev1.TypedObjectReference{Kind: "PersistentVolumeClaim", Name: "data", Namespace: &prod}}
+	v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "clone"}, Spec: spec}
+	if _, err := mustNew(t, testCluster()).PersistentVolumeClaimToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
+		t.Errorf("got %v, want Invalid", err)
+	}
+	p := pod("demo", "clone", nil)
+	p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{Spec: spec}}}}}
+	if _, err := mustNew(t, testCluster()).PodToHost(p, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
+		t.Errorf("ephemeral volume: got %v, want Invalid", err)
+	}
+}
+
+// TestAttackPreemptTheHost: no class, priority or preemption policy of a
+// tenant's reaches the host.
+func TestAttackPreemptTheHost(t *testing.T) {
+	v := pod("kube-system", "p", nil)
+	priority, policy := int32(2_000_001_000), corev1.PreemptLowerPriority
+	v.Spec.PriorityClassName, v.Spec.Priority, v.Spec.PreemptionPolicy = "system-node-critical", &priority, &policy
+	h := podToHost(t, v, rewrite.Inputs{})
+	if h.Spec.PriorityClassName != "" || h.Spec.Priority != nil || h.Spec.PreemptionPolicy != nil {
+		t.Errorf("the host pod has class %q, priority %v, policy %v", h.Spec.PriorityClassName, h.Spec.Priority, h.Spec.PreemptionPolicy)
+	}
+}
+
+// TestAttackHostIdentity: a pod runs as the ServiceAccount without rights, gets
+// no token and no certificate of the host.
+func TestAttackHostIdentity(t *testing.T) {
+	v := pod("demo", "p", nil)
+	yes := true
+	v.Spec.ServiceAccountName, v.Spec.DeprecatedServiceAccount, v.Spec.AutomountServiceAccountToken = "portico", "portico", &yes
+	v.Spec.Volumes = []corev1.Volume{{Name: "t", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{
+		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}},
+	}}}}}
+	h := podToHost(t, v, rewrite.Inputs{})
+	if h.Spec.ServiceAccountName != "portico-workload" || h.Spec.DeprecatedServiceAccount != "" || *h.Spec.AutomountServiceAccountToken {
+		t.Errorf("the host pod runs as %q, %q, automount %v", h.Spec.ServiceAccountName, h.Spec.DeprecatedServiceAccount, *h.Spec.AutomountServiceAccountToken)
+	}
+	if s := h.Spec.Volumes[0].Projected.Sources[0]; s.ServiceAccountToken != nil || s.Secret == nil {
+		t.Errorf("the host pod asks the host for a token: %v", s)
+	}
+	v.Spec.Volumes[0].Projected.Sources[0] = corev1.VolumeProjection{PodCertificate: &corev1.PodCertificateProjection{SignerName: "kubernetes.io/kube-apiserver-client-pod"}}
+	if _, err := mustNew(t, testCluster()).PodToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
+		t.Errorf("certificate: got %v, want Invalid", err)
+	}
+}
+
+func TestAttackHostToolAdoptsTenantObject(t *testing.T) {
+	v := pod("demo", "p", map[string]string{"argocd.argoproj.io/instance": "host-app", "kustomize.toolkit.fluxcd.io/name": "x"})
+	v.Annotations = map[string]string{"argocd.argoproj.io/tracking-id": "host-app:/Pod:team-a/p", "meta.helm.sh/release-name": "x"}
+	h := podToHost(t, v, rewrite.Inputs{})
+	for k := range h.Labels {
+		if strings.Contains(k, "argocd") || strings.Contains(k, "fluxcd") {
+			t.Errorf("label %s is on the host", k)
+		}
+	}
+	for k := range h.Annotations {
+		if strings.Contains(k, "argocd") || strings.Contains(k, "helm.sh") {
+			t.Errorf("annotation %s is on the host", k)
+		}
+	}
+}
+
+func TestAttackTokenSecretOnTheHost(t *testing.T) {
+	v := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "s", Annotations: map[string]string{corev1.ServiceAccountNameKey: "default"}},
+		Type:       corev1.SecretTypeServiceAccountToken,
+	}
+	h, err := mustNew(t, testCluster()).SecretToHost(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h.Type != corev1.SecretTypeOpaque || h.Annotations[corev1.ServiceAccountNameKey] != "" {
+		t.Errorf("the host's token controller would fill it: type %s, annotations %v", h.Type, h.Annotations)
+	}
+}
+
+func TestAttackWriteTheClustersOwnService(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	v := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes"}}
+	if _, err := tr.ServiceToHost(v, rewrite.Inputs{}); !errors.Is(err, rewrite.ErrOwnService) {
+		t.Errorf("create: got %v, want ErrOwnService", err)
+	}
+	host := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: "my-vcluster"}, Spec: corev1.ServiceSpec{Selector: map[string]string{"door": "true"}}}
+	v.Spec.Selector = map[string]string{"app": "web"}
+	h, err := tr.ServiceToHost(v, rewrite.Inputs{Host: host})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := diff(host, h); d != "" {
+		t.Errorf("the update changes the host's Service:\n%s", d)
+	}
+}
