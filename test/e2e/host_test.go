@@ -1,0 +1,101 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+)
+
+// admin is the host's administrator in one of its namespaces.
+func admin(t *testing.T, namespace string) kubectl {
+	return kubectl{t: t, kubeconfig: lab.kubeconfig, namespace: namespace}
+}
+
+// newHostNamespace makes a namespace with a ServiceAccount that has the Role
+// of testdata/role.yaml, and writes that account's kubeconfig.
+func newHostNamespace(t *testing.T, namespace, kubeconfig string) {
+	t.Helper()
+	// What a run that was killed has left.
+	admin(t, "").run("delete", "namespace", namespace, "--ignore-not-found", "--timeout", patience.String())
+	admin(t, "").run("create", "namespace", namespace)
+	k := admin(t, namespace)
+	k.apply("role.yaml")
+	k.run("create", "serviceaccount", "porticod")
+	k.run("create", "rolebinding", "porticod", "--role=porticod", "--serviceaccount="+namespace+":porticod")
+	token := k.run("create", "token", "porticod", "--duration=4h")
+	if err := confine(kubeconfig, namespace, token); err != nil {
+		t.Fatal(err)
+	}
+	if out := (kubectl{t: t, kubeconfig: kubeconfig, namespace: "kube-system"}).refused("get", "pods"); out == "" {
+		t.Fatal("the host account was refused without a word")
+	}
+}
+
+// confine writes the administrator's kubeconfig with a token in place of the
+// administrator.
+func confine(path, namespace, token string) error {
+	c, err := clientcmd.LoadFromFile(lab.kubeconfig)
+	if err != nil {
+		return err
+	}
+	context := c.Contexts[c.CurrentContext]
+	context.Namespace = namespace
+	c.AuthInfos = map[string]*clientcmdapi.AuthInfo{context.AuthInfo: {Token: token}}
+	return clientcmd.WriteToFile(*c, path)
+}
+
+// doorAddress returns an address of this machine that pods reach, with a port
+// that is free.
+func doorAddress() (string, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", lab.kubeconfig)
+	if err != nil {
+		return "", err
+	}
+	u, err := url.Parse(config.Host)
+	if err != nil {
+		return "", err
+	}
+	// No packet is sent: the kernel only says by which address it would go.
+	c, err := net.Dial("udp", u.Host)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	ip := c.LocalAddr().(*net.UDPAddr).IP
+	// porticod keeps its port over restarts, so it cannot be left to the kernel.
+	l, err := net.Listen("tcp", net.JoinHostPort(ip.String(), "0"))
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// writeConfig writes the portico.yaml of a virtual cluster.
+func writeConfig(dir, name, namespace, address string) error {
+	return os.WriteFile(filepath.Join(dir, "portico.yaml"), fmt.Appendf(nil, `name: %s
+host:
+  kubeconfig: %s
+  namespace: %s
+  advertiseAddress: %s
+dataDir: %s
+listen: %s
+`, name, filepath.Join(dir, "host.kubeconfig"), namespace, address, filepath.Join(dir, "data"), address), 0o600)
+}
+
+func writeFile(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
