@@ -28,7 +28,7 @@ const (
 // Config is what the storages and streams of one virtual cluster share.
 type Config struct {
 	// Client talks to the host cluster. It must not be limited in its rate:
-	// one door serves all clients of the virtual cluster. See NewClient.
+	// one door serves all clients of the virtual cluster. See ClientConfig.
 	Client kubernetes.Interface
 
 	// REST is the same host as Client, for the streams, which need the

@@ -81,7 +81,8 @@ func (s *Storage) hostRemove(ctx context.Context, k key, orig *state) (runtime.O
 		return nil, err
 	}
 	name, uid, rv := s.hostName(k), m.GetUID(), m.GetResourceVersion()
-	if slices.Contains(m.GetFinalizers(), rewrite.FinalizerVirtual) {
+	held := slices.Contains(m.GetFinalizers(), rewrite.FinalizerVirtual)
+	if held {
 		reply, err := s.release(ctx, k, orig, m)
 		if err != nil {
 			return nil, err
@@ -93,7 +94,7 @@ func (s *Storage) hostRemove(ctx context.Context, k key, orig *state) (runtime.O
 	zero := int64(0)
 	reply, err := s.hostDelete(ctx, name, &zero, uid, rv)
 	switch {
-	case apierrors.IsNotFound(err) && rv != m.GetResourceVersion():
+	case apierrors.IsNotFound(err) && held:
 		// The host deleted it when the finalizer went.
 		s.revisions.expectGone(uid)
 		return nil, nil

@@ -47,7 +47,9 @@ func (s *Streams) proxy(t target, location *url.URL, responder rest.Responder) h
 				// Pages are looked into, see putLinksRight.
 				r.Out.Header.Del("Accept-Encoding")
 			} else {
-				r.Out.Header.Set("Accept", "application/json")
+				// These subresources produce any type: asked for JSON, the host
+				// answers 406 and does not upgrade. Errors come as JSON anyway.
+				r.Out.Header.Set("Accept", "*/*")
 			}
 		},
 		ModifyResponse: func(resp *http.Response) error { return s.toVirtual(t, location, resp) },

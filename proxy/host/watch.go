@@ -25,6 +25,10 @@ const (
 	// watches of many doors do not end together.
 	minWatchTimeout = 5 * time.Minute
 
+	// minWatchLife tells a watch that ended in its time from one that the host
+	// took and dropped.
+	minWatchLife = time.Second
+
 	// watchBuffer lets the host's stream be read on while the cache works.
 	watchBuffer = 100
 )
@@ -118,20 +122,47 @@ func newWatchBackoff() wait.Backoff {
 	return wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 7, Cap: 3 * time.Second}
 }
 
-// once runs one host watch to its end. progressed reports whether the host
-// answered at all.
+// once runs one host watch to its end. progressed reports whether it was one:
+// it brought something, or stood for a while.
 func (w *hostWatcher) once(ctx context.Context) (progressed bool, err error) {
 	timeout := int64((minWatchTimeout + rand.N(minWatchTimeout)).Seconds())
 	options := w.options
 	options.TimeoutSeconds = &timeout
+	began := w.s.cfg.Clock.Now()
 	host, err := w.s.hostWatch(ctx, options)
 	if err != nil {
 		return false, err
 	}
 	defer host.Stop()
+	// A connection that breaks while it is opened gives no error but a watch
+	// that has ended already (Request.Watch in client-go).
+	select {
+	case ev, ok := <-host.ResultChan():
+		if !ok {
+			return false, errWatchEnded
+		}
+		w.resumed(ctx)
+		if err := w.handle(ctx, ev); err != nil {
+			return false, err
+		}
+		progressed = true
+	default:
+		w.resumed(ctx)
+	}
+	more, err := w.pump(ctx, host)
+	return progressed || more || w.s.cfg.Clock.Since(began) >= minWatchLife, err
+}
+
+// resumed notes that the host watch is there.
+func (w *hostWatcher) resumed(ctx context.Context) {
 	if away := w.s.health.found(); away > 0 {
 		klog.FromContext(ctx).Info("Host watch resumed", "resource", w.s.kind.resource, "revision", w.options.ResourceVersion, "duration", away)
 	}
+}
+
+// pump hands on what a host watch brings until it ends, and reports whether it
+// brought anything.
+func (w *hostWatcher) pump(ctx context.Context, host watch.Interface) (progressed bool, err error) {
 	// A connection that died silently gives no error, so a quiet watch is
 	// asked about. The other calls share the connection.
 	idle := w.s.cfg.StaleBound / 3
@@ -141,27 +172,32 @@ func (w *hostWatcher) once(ctx context.Context) (progressed bool, err error) {
 	for {
 		select {
 		case <-ctx.Done():
-			return true, ctx.Err()
+			return progressed, ctx.Err()
 		case <-probe.C():
 			if quiet {
 				if err := w.probe(ctx, idle); err != nil {
-					return false, err
+					return progressed, err
 				}
 			}
 			quiet = true
 		case ev, ok := <-host.ResultChan():
 			if !ok {
-				return true, errWatchEnded
+				return progressed, errWatchEnded
 			}
-			quiet = false
-			if ev.Type == watch.Error {
-				return true, apierrors.FromObject(ev.Object)
+			if err := w.handle(ctx, ev); err != nil {
+				return progressed, err
 			}
-			if err := w.forward(ctx, ev); err != nil {
-				return true, err
-			}
+			quiet, progressed = false, true
 		}
 	}
+}
+
+// handle hands on one event, or returns the error that it is.
+func (w *hostWatcher) handle(ctx context.Context, ev watch.Event) error {
+	if ev.Type == watch.Error {
+		return apierrors.FromObject(ev.Object)
+	}
+	return w.forward(ctx, ev)
 }
 
 // probe asks the host for next to nothing.
