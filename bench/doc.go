@@ -12,8 +12,9 @@
 // and a virtual cluster in it, as porticod demo does, and can then also measure
 // how fast the virtual cluster starts and what memory it takes. With
 // --host-kubeconfig and --virtual-kubeconfig it measures clusters that run
-// already. With --etcd-kubeconfig, writes are measured against that cluster's
-// API server as well; it must be on the same disk for the ratio to say anything.
+// already. Writes of own kinds are measured against an API server on etcd, the
+// lab's (make lab-up) or that of --etcd-kubeconfig; it must be on the same disk
+// for the ratio to say anything.
 //
 // # Files
 //

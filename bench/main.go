@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -55,7 +56,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.SetOutput(usage)
 	f.StringVar(&o.hostKubeconfig, "host-kubeconfig", "", "a running `host` cluster; with --virtual-kubeconfig")
 	f.StringVar(&o.virtualKubeconfig, "virtual-kubeconfig", "", "a running `virtual` cluster of that host")
-	f.StringVar(&o.etcdKubeconfig, "etcd-kubeconfig", "", "a `cluster` whose API server writes to etcd on the same disk")
+	f.StringVar(&o.etcdKubeconfig, "etcd-kubeconfig", "", "a `cluster` whose API server writes to etcd on the same disk; default: the lab, if it runs")
 	f.StringVar(&o.porticod, "porticod", "bin/porticod", "the `program` to start clusters with when none are given")
 	f.StringVar(&o.namespace, "namespace", "portico-bench", "`namespace` to make, use and remove in each cluster")
 	f.IntVar(&o.requests, "requests", 1000, "measured requests of each side of a comparison")
@@ -77,8 +78,45 @@ func parse(args []string, usage io.Writer) (options, error) {
 	return o, nil
 }
 
+// labKubeconfig is the lab's (make lab-up): its API server stands on etcd.
+func labKubeconfig() string {
+	dir := os.Getenv("LAB_DIR")
+	if dir == "" {
+		dir = filepath.Join(os.TempDir(), "lab")
+	}
+	return filepath.Join(dir, "admin.conf")
+}
+
+// etcdClient returns a client of the etcd-backed cluster, or nil when none was
+// asked for and no lab is running. It is called before anything is measured,
+// so that a run of minutes does not end with a wrong path.
+func etcdClient(ctx context.Context, o options) (kubernetes.Interface, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	kubeconfig := o.etcdKubeconfig
+	if kubeconfig == "" {
+		kubeconfig = labKubeconfig()
+	}
+	c, err := client(kubeconfig)
+	if err == nil {
+		err = c.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+	}
+	switch {
+	case err == nil:
+		return c, nil
+	case o.etcdKubeconfig == "":
+		return nil, nil //nolint:nilnil // no lab is the ordinary case
+	default:
+		return nil, fmt.Errorf("reach the etcd-backed cluster: %w", err)
+	}
+}
+
 func run(ctx context.Context, out, progress io.Writer, args []string) (err error) {
 	o, err := parse(args, progress)
+	if err != nil {
+		return err
+	}
+	etcd, err := etcdClient(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -113,7 +151,7 @@ func run(ctx context.Context, out, progress io.Writer, args []string) (err error
 			return err
 		}
 	}
-	if err := measureRequests(ctx, progress, r, host, virtual, o); err != nil {
+	if err := measureRequests(ctx, progress, r, host, virtual, etcd, o); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "%s, %d CPUs, %s, load %s; %d requests of each side\n\n",
@@ -135,7 +173,7 @@ func measureProcess(ctx context.Context, progress io.Writer, r *report, c *demo.
 }
 
 // measureRequests runs the scenarios that compare requests.
-func measureRequests(ctx context.Context, progress io.Writer, r *report, host, virtual kubernetes.Interface, o options) (err error) {
+func measureRequests(ctx context.Context, progress io.Writer, r *report, host, virtual, etcd kubernetes.Interface, o options) (err error) {
 	door := side{"door", virtual, o.namespace}
 	direct := side{"host", host, o.namespace}
 	fmt.Fprintf(progress, "Creating %d pods on each side\n", o.listed)
@@ -158,21 +196,17 @@ func measureRequests(ctx context.Context, progress io.Writer, r *report, host, v
 			return fmt.Errorf("measure %s: %w", scenario.what, err)
 		}
 	}
-	if o.etcdKubeconfig == "" {
-		r.skip("POST ConfigMap", "no --etcd-kubeconfig")
+	if etcd == nil {
+		r.skip("POST ConfigMap", "no --etcd-kubeconfig and no running lab")
 		return nil
 	}
-	other, err := client(o.etcdKubeconfig)
-	if err != nil {
-		return err
-	}
-	etcd := side{"etcd", other, o.namespace + "-etcd"}
-	defer func() { err = errors.Join(err, etcd.tearDown(ctx)) }()
-	if err := etcd.setUp(ctx, 0); err != nil {
+	other := side{"etcd", etcd, o.namespace + "-etcd"}
+	defer func() { err = errors.Join(err, other.tearDown(ctx)) }()
+	if err := other.setUp(ctx, 0); err != nil {
 		return fmt.Errorf("prepare the etcd side: %w", err)
 	}
 	fmt.Fprintln(progress, "Measuring POST ConfigMap")
-	if err := createConfigMap(ctx, r, door, etcd, o.requests); err != nil {
+	if err := createConfigMap(ctx, r, door, other, o.requests); err != nil {
 		return fmt.Errorf("measure POST ConfigMap: %w", err)
 	}
 	return nil
