@@ -471,7 +471,7 @@ func (h *fakeHost) patch(c call, old tree, format types.PatchType) (int, tree) {
 	}
 	var obj tree
 	_ = json.Unmarshal(patched, &obj)
-	obj = only(c.subresource, clone(old), obj)
+	obj = partOf(c.subresource, clone(old), obj)
 	if same, _ := json.Marshal(obj); string(same) == string(mustJSON(old)) {
 		return 200, old
 	}
@@ -523,8 +523,8 @@ func merge(o, p any) any {
 	return out
 }
 
-// only keeps of a patched object what the subresource is about.
-func only(subresource string, old, obj tree) tree {
+// partOf keeps of a patched object what the subresource is about.
+func partOf(subresource string, old, obj tree) tree {
 	switch subresource {
 	case "":
 		obj["status"] = old["status"]
