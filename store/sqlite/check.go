@@ -53,12 +53,12 @@ func Check(ctx context.Context, dir string) (Report, error) {
 		return r, err
 	}
 	defer lock.Close()
-	if err := recognise(r.Path); err != nil {
-		if errors.Is(err, store.ErrCorrupt) {
-			r.Problems = append(r.Problems, err.Error())
-			return r, nil
-		}
-		return r, err
+	switch err := recognise(r.Path); {
+	case errors.Is(err, store.ErrCorrupt):
+		r.Problems = append(r.Problems, err.Error())
+		return r, nil
+	case err != nil:
+		return r, fmt.Errorf("check store %q: %w", r.Path, err)
 	}
 	return r, r.inspect(ctx)
 }
@@ -68,7 +68,7 @@ func Check(ctx context.Context, dir string) (Report, error) {
 func (r *Report) inspect(ctx context.Context) error {
 	c, err := connect(r.Path, Full)
 	if err != nil {
-		return diskError("check store", err)
+		return diskError("connect", err)
 	}
 	defer c.Close()
 	for into, q := range map[*int64]string{

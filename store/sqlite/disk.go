@@ -60,7 +60,7 @@ func connect(path string, d Durability) (*sqlite3.SQLiteConn, error) {
 func openDisk(path string, durability Durability) (*disk, error) {
 	conn, err := connect(path, durability)
 	if err != nil {
-		return nil, diskError("open store", err)
+		return nil, diskError("connect", err)
 	}
 	d := &disk{conn: conn}
 	for _, p := range []struct {
@@ -78,8 +78,9 @@ func openDisk(path string, durability Durability) (*disk, error) {
 	} {
 		s, err := conn.Prepare(p.query)
 		if err != nil {
-			d.close()
-			return nil, diskError("prepare "+p.query, err)
+			_ = d.close()
+			// The file is open, so it is its tables that are not right.
+			return nil, fmt.Errorf("%s: %w: %w", p.query, store.ErrCorrupt, err)
 		}
 		*p.into = s.(*sqlite3.SQLiteStmt)
 	}

@@ -77,7 +77,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	e.close = sync.OnceValue(e.shutdown)
 	if err := e.openFile(ctx); err != nil {
 		_ = e.releaseFile()
-		return nil, err
+		return nil, fmt.Errorf("open store %q: %w", e.path, err)
 	}
 	e.start(context.WithoutCancel(ctx))
 	return e, nil
@@ -97,14 +97,14 @@ func (e *Engine) openFile(ctx context.Context) error {
 		return err
 	}
 	if e.index, e.garbage, err = load(ctx, e.disk.conn); err != nil {
-		return fmt.Errorf("load %q: %w", e.path, err)
+		return fmt.Errorf("load: %w", err)
 	}
 	// Found out now rather than at the first write: a read-only disk.
 	if err := e.disk.probe(); err != nil {
-		return fmt.Errorf("write to %q: %w: %w", e.path, store.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	if e.checkpoints, err = connect(e.path, e.options.Durability); err != nil {
-		return diskError("open store for checkpoints", err)
+		return diskError("connect for checkpoints", err)
 	}
 	klog.FromContext(ctx).V(2).Info("Opened store", "path", e.path, "revision", e.index.Revision(),
 		"compactRevision", e.index.CompactRevision(), "duration", time.Since(started))

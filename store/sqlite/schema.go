@@ -77,10 +77,10 @@ func ensureFile(dir string) error {
 		return nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("look for store: %w", err)
+		return fmt.Errorf("look for it: %w", err)
 	}
 	if _, err := os.Stat(path + "-wal"); err == nil {
-		return fmt.Errorf("%q is missing next to its write-ahead log: %w", path, store.ErrCorrupt)
+		return fmt.Errorf("the file is missing next to its write-ahead log: %w", store.ErrCorrupt)
 	}
 	fresh := filepath.Join(dir, newName)
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
@@ -89,10 +89,10 @@ func ensureFile(dir string) error {
 		}
 	}
 	if err := createFile(fresh); err != nil {
-		return fmt.Errorf("create store %q: %w", path, err)
+		return fmt.Errorf("create: %w", err)
 	}
 	if err := os.Rename(fresh, path); err != nil {
-		return fmt.Errorf("create store: %w", err)
+		return fmt.Errorf("create: %w", err)
 	}
 	return syncDir(dir)
 }
@@ -127,19 +127,19 @@ func recognise(path string) error {
 	}
 	c, err := connect(path, Full)
 	if err != nil {
-		return diskError("open store", err)
+		return diskError("connect", err)
 	}
 	defer c.Close()
 	version, err := queryInt(c, `SELECT value FROM meta WHERE name = '`+metaSchema+`'`)
 	switch {
 	case errors.Is(err, io.EOF):
-		return fmt.Errorf("%q has no schema version: %w", path, store.ErrCorrupt)
+		return fmt.Errorf("no schema version: %w", store.ErrCorrupt)
 	case err != nil:
 		return diskError("read schema version", err)
 	case version > schemaVersion:
-		return fmt.Errorf("%q has schema version %d, this is version %d: %w", path, version, schemaVersion, store.ErrNewerSchema)
+		return fmt.Errorf("schema version %d, and %d is the newest known: %w", version, schemaVersion, store.ErrNewerSchema)
 	case version < 1:
-		return fmt.Errorf("%q has schema version %d: %w", path, version, store.ErrCorrupt)
+		return fmt.Errorf("schema version %d: %w", version, store.ErrCorrupt)
 	}
 	return nil
 }
@@ -150,26 +150,26 @@ func recognise(path string) error {
 func checkHeader(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("open store: %w", err)
+		return err
 	}
 	defer f.Close()
 	header := make([]byte, headerSize)
 	n, err := io.ReadFull(f, header)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("read store: %w", err)
+		return fmt.Errorf("read header: %w", err)
 	}
 	switch {
 	case n == 0:
-		return fmt.Errorf("%q is empty: %w", path, store.ErrCorrupt)
+		return fmt.Errorf("the file is empty: %w", store.ErrCorrupt)
 	case !bytes.HasPrefix(header[:n], sqliteMagic):
-		return fmt.Errorf("%q is not an SQLite file: %w", path, store.ErrForeign)
+		return fmt.Errorf("not an SQLite file: %w", store.ErrForeign)
 	case n < headerSize:
-		return fmt.Errorf("%q ends within its header: %w", path, store.ErrCorrupt)
+		return fmt.Errorf("the file ends within its header: %w", store.ErrCorrupt)
 	}
 	// The id is in the file itself, not only in a WAL, because the file was
 	// complete before it got its name.
 	if id := binary.BigEndian.Uint32(header[applicationIDOffset:]); id != applicationID {
-		return fmt.Errorf("%q has application id %#x: %w", path, id, store.ErrForeign)
+		return fmt.Errorf("application id %#x: %w", id, store.ErrForeign)
 	}
 	return nil
 }
