@@ -64,6 +64,7 @@ type controlPlane struct {
 // newControlPlane opens the store, issues the certificates and composes the
 // API server. The listener must be closed by the caller if this fails.
 func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Listener) (*controlPlane, error) {
+	tuneMemory()
 	port, err := listenerPort(listener)
 	if err != nil {
 		return nil, err
@@ -201,6 +202,7 @@ func (c *controlPlane) publishKubeconfig(ctx context.Context) error {
 	if err := certs.WriteKubeconfig(c.options.kubeconfigPath, b); err != nil {
 		return err
 	}
+	releaseStartup()
 	klog.FromContext(ctx).Info("Cluster became ready", "cluster", c.options.name, "server", c.url(), "kubeconfig", c.options.kubeconfigPath)
 	return nil
 }

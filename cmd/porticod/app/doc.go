@@ -16,4 +16,5 @@
 //   - host.go: porticod host, an embedded host cluster for demos and tests
 //   - check.go: porticod check, an offline look at a data directory
 //   - demo.go: porticod demo
+//   - memory.go: what the garbage collector is told
 package app
