@@ -47,6 +47,18 @@ const (
 // Reserved reports whether a label or annotation key is Portico's own.
 func Reserved(key string) bool { return strings.HasPrefix(key, Prefix) }
 
+// foreign reports whether a reserved key is none that a translation writes.
+// Other parts of Portico have put it on the host object, and it is theirs.
+func foreign(key string) bool {
+	switch key {
+	case LabelCluster, LabelNamespace, AnnotationName, AnnotationKind, AnnotationOverlay,
+		AnnotationLabels, AnnotationAnnotations, AnnotationServiceAccount:
+		return false // LabelNamespace is AnnotationNamespace too
+	}
+	return Reserved(key) && !strings.HasPrefix(key, movedLabelPrefix) &&
+		!strings.HasPrefix(key, namespaceLabelPrefix) && !strings.HasPrefix(key, movedAnnotationPrefix)
+}
+
 func movedLabelKey(key string) string      { return movedLabelPrefix + hash(key) }
 func namespaceLabelKey(key string) string  { return namespaceLabelPrefix + hash(key) }
 func movedAnnotationKey(key string) string { return movedAnnotationPrefix + hash(key) }

@@ -4,6 +4,8 @@
 package rewrite_test
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -212,3 +214,5 @@ func TestToHostIsDeterministic(t *testing.T) {
 		}
 	}
 }
+
+func sortedChanges() []string { return slices.Sorted(maps.Keys(hostChanges)) }

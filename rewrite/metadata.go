@@ -6,6 +6,7 @@ package rewrite
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -44,9 +45,20 @@ func (c *toHost) metadata(m *metav1.ObjectMeta, host *hostMeta) {
 
 func (c *toHost) hostLabels(virtual map[string]string, host *hostMeta) map[string]string {
 	out := make(map[string]string, len(virtual)+len(c.in.NamespaceLabels)+2)
+	for k, v := range host.host.Labels {
+		switch {
+		case foreign(k):
+			out[k] = v
+		case strings.HasPrefix(k, namespaceLabelPrefix):
+			if c.in.NamespaceLabels == nil { // not known, rather than none
+				out[k] = v
+			}
+		case !Reserved(k) && c.t.movesLabel(k):
+			out[k] = v // set by a tool of the host, and its own
+		}
+	}
 	for k, v := range virtual {
-		if was, ok := host.host.Labels[k]; ok && !Reserved(k) && was == v {
-			out[k] = v // also a moved key, if a tool of the host has set it
+		if seen, ok := host.seen.Labels[k]; ok && seen == v && out[k] == v {
 			continue
 		}
 		out[c.labelKey(k)] = v
@@ -68,31 +80,28 @@ func (c *toHost) labelKey(key string) string {
 
 func (c *toHost) hostAnnotations(virtual map[string]string, host *hostMeta) map[string]string {
 	out := make(map[string]string, len(virtual)+4)
-	hide := func(k, v string) {
-		if c.overlay.Annotations == nil {
-			c.overlay.Annotations = map[string]string{}
+	for k, v := range host.host.Annotations {
+		if foreign(k) || !Reserved(k) && c.t.hidesAnnotation(c.kind, k) {
+			out[k] = v // never ours, so neither to change nor to remove
 		}
-		c.overlay.Annotations[k] = v
 	}
+	hidden := map[string]string{}
 	for k, v := range virtual {
-		if !c.t.hidesAnnotation(c.kind, k) {
+		seen, known := host.seen.Annotations[k]
+		_, onHost := out[k]
+		before, wasHidden := c.prior.Annotations[k]
+		switch {
+		case !c.t.hidesAnnotation(c.kind, k):
 			out[k] = v
-			continue
+		case !known || seen != v:
+			hidden[k] = v
+		case wasHidden:
+			hidden[k] = before
+		case !onHost:
+			hidden[k] = v
 		}
-		was, onHost := host.host.Annotations[k]
-		if onHost && !Reserved(k) {
-			out[k] = was // not ours to write, and not ours to remove
-		}
-		if seen, ok := host.seen.Annotations[k]; ok && seen == v {
-			if hidden, ok := c.prior.Annotations[k]; ok {
-				hide(k, hidden)
-			} else if !onHost {
-				hide(k, v)
-			}
-			continue
-		}
-		hide(k, v)
 	}
+	c.overlay.Annotations = orNilMap(hidden)
 	out[AnnotationName] = c.name
 	out[AnnotationNamespace] = c.namespace
 	out[AnnotationKind] = c.kind

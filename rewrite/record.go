@@ -29,7 +29,8 @@ func (o *overlay) put(key string, record any) {
 	o.Records[key] = raw
 }
 
-// get loads a record and reports whether there was one.
+// get loads a record and reports whether there was one. One that cannot be read
+// is forgotten, so that it is not handed on to the next overlay.
 func (o *overlay) get(key string, record any) bool {
 	raw, ok := o.Records[key]
 	if !ok {
@@ -37,6 +38,7 @@ func (o *overlay) get(key string, record any) bool {
 	}
 	if err := json.Unmarshal(raw, record); err != nil {
 		o.fail(key, err)
+		delete(o.Records, key)
 		return false
 	}
 	return true
