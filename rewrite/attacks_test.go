@@ -435,3 +435,28 @@ func TestAttackWriteTheClustersOwnService(t *testing.T) {
 		t.Errorf("the update changes the host's Service:\n%s", d)
 	}
 }
+
+// TestAttackEndpointsOfTheClustersOwnService would send the door's traffic, and
+// every pod's token with it, to a pod of the tenant.
+func TestAttackEndpointsOfTheClustersOwnService(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	slice := &discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "thief", Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"}},
+		Endpoints:  []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.66"}}},
+	}
+	if h, err := tr.EndpointSliceToHost(slice); !errors.Is(err, rewrite.ErrOwnService) {
+		t.Errorf("slice: got %v, %v, want ErrOwnService", h, err)
+	}
+	endpoints := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes"}} //nolint:staticcheck // deprecated, not gone
+	if h, err := tr.EndpointsToHost(endpoints); !errors.Is(err, rewrite.ErrOwnService) {
+		t.Errorf("endpoints: got %v, %v, want ErrOwnService", h, err)
+	}
+	slice.Labels[discoveryv1.LabelServiceName] = "my-vcluster"
+	h, err := tr.EndpointSliceToHost(slice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Labels[discoveryv1.LabelServiceName]; got == "my-vcluster" {
+		t.Errorf("the slice belongs to the host Service %s", got)
+	}
+}

@@ -15,8 +15,8 @@ var (
 	ErrForeign = errors.New("host object does not belong to this virtual cluster")
 
 	// ErrOwnService is returned for an attempt to translate a new
-	// default/kubernetes Service: it is the cluster's own host Service, which
-	// only the installation writes.
+	// default/kubernetes Service, or endpoints of it: it is the cluster's own
+	// host Service, which only the installation writes.
 	ErrOwnService = errors.New("the kubernetes Service is the cluster's own and cannot be written")
 
 	// ErrKind is returned for an object of a kind that has no translation.

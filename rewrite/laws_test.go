@@ -16,7 +16,7 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-const seeds = 60
+const seeds = 40
 
 // TestLaw1RestoreUndoesTranslate: ToVirtual(ToHost(v)) == v.
 func TestLaw1RestoreUndoesTranslate(t *testing.T) {

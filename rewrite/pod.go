@@ -7,30 +7,19 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
+var pods = kind[*corev1.Pod]{
+	name: "Pod", validate: ValidatePod, toHost: (*toHost).pod, toVirtual: (*toVirtual).pod,
+}
+
 // PodToHost returns the host pod of a virtual pod.
 func (t *Translator) PodToHost(v *corev1.Pod, in Inputs) (*corev1.Pod, error) {
-	if err := invalid("Pod", v.Name, ValidatePod(v)); err != nil {
-		return nil, err
-	}
-	c := t.toHost("Pod", v, in)
-	h := v.DeepCopy()
-	host, _ := in.Host.(*corev1.Pod)
-	if host == nil {
-		c.metadata(&h.ObjectMeta, nil)
-		c.pod(h, v)
-		return h, c.seal(&h.ObjectMeta)
-	}
-	seen, prior, err := t.restorePod(host)
-	if err != nil {
-		return nil, err
-	}
-	c.over(prior, &host.ObjectMeta)
-	c.metadata(&h.ObjectMeta, &hostMeta{host: &host.ObjectMeta, seen: &seen.ObjectMeta})
-	c.pod(h, v)
-	host = host.DeepCopy()
-	c.keep("", &v.Spec, &seen.Spec, &host.Spec, &h.Spec)
-	c.keep("status", &v.Status, &seen.Status, &host.Status, &h.Status)
-	return h, c.seal(&h.ObjectMeta)
+	return pods.hostOf(t, v, in)
+}
+
+// PodToVirtual returns the virtual pod that a host pod is. Beside a
+// *CorruptOverlayError the pod is usable.
+func (t *Translator) PodToVirtual(h *corev1.Pod) (*corev1.Pod, error) {
+	return pods.virtualOf(t, h)
 }
 
 // pod runs the passes over h, which is a copy of v when they begin. Passes that
@@ -50,27 +39,6 @@ func (c *toHost) pod(h, v *corev1.Pod) {
 	c.affinity(h, v.Labels)
 
 	c.downward(h.Annotations, &v.ObjectMeta, v.Spec.ServiceAccountName)
-}
-
-// PodToVirtual returns the virtual pod that a host pod is. Beside a
-// *CorruptOverlayError the pod is usable.
-func (t *Translator) PodToVirtual(h *corev1.Pod) (*corev1.Pod, error) {
-	v, c, err := t.restorePod(h)
-	if err != nil {
-		return nil, err
-	}
-	return v, c.err(h.Name)
-}
-
-func (t *Translator) restorePod(h *corev1.Pod) (*corev1.Pod, *toVirtual, error) {
-	c, err := t.toVirtual("Pod", &h.ObjectMeta)
-	if err != nil {
-		return nil, nil, err
-	}
-	v := h.DeepCopy()
-	c.metadata(&v.ObjectMeta)
-	c.pod(v, h)
-	return v, c, nil
 }
 
 // pod undoes the passes of toHost.pod, last one first.

@@ -39,13 +39,18 @@ func (t *Translator) ConfigMapToHost(v *corev1.ConfigMap) (*corev1.ConfigMap, er
 }
 
 // EndpointSliceToHost returns the host copy of a slice of a Service without
-// selector. It is managed by nobody on the host but us.
+// selector. It is managed by nobody on the host but us. One of
+// default/kubernetes is ErrOwnService: the door's traffic would go where the
+// tenant says.
 func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice) (*discoveryv1.EndpointSlice, error) {
 	h := v.DeepCopy()
 	if err := t.pushed("EndpointSlice", t.Name(v.Namespace, v.Name), &h.ObjectMeta); err != nil {
 		return nil, err
 	}
 	if service, ok := v.Labels[discoveryv1.LabelServiceName]; ok {
+		if isKubernetesService(v.Namespace, service) {
+			return nil, ErrOwnService
+		}
 		h.Labels[discoveryv1.LabelServiceName] = t.ServiceName(v.Namespace, service)
 	}
 	h.Labels[discoveryv1.LabelManagedBy] = ManagedBy
@@ -61,6 +66,9 @@ func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice) (*discove
 //
 //nolint:staticcheck // deprecated, but tenants still write them by hand
 func (t *Translator) EndpointsToHost(v *corev1.Endpoints) (*corev1.Endpoints, error) {
+	if isKubernetesService(v.Namespace, v.Name) {
+		return nil, ErrOwnService
+	}
 	h := v.DeepCopy()
 	if err := t.pushed("Endpoints", t.ServiceName(v.Namespace, v.Name), &h.ObjectMeta); err != nil {
 		return nil, err

@@ -11,43 +11,34 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+var services = kind[*corev1.Service]{
+	name: "Service", validate: ValidateService, toHost: (*toHost).service, toVirtual: (*toVirtual).service,
+}
+
 // ServiceToHost returns the host Service of a virtual Service. The virtual
 // default/kubernetes is the cluster's own host Service: an update leaves that
 // as it is, a new one is ErrOwnService.
 func (t *Translator) ServiceToHost(v *corev1.Service, in Inputs) (*corev1.Service, error) {
-	host, _ := in.Host.(*corev1.Service)
 	if isKubernetesService(v.Namespace, v.Name) {
-		if host == nil {
-			return nil, ErrOwnService
+		if host, ok := in.Host.(*corev1.Service); ok {
+			return host.DeepCopy(), nil
 		}
-		return host.DeepCopy(), nil
+		return nil, ErrOwnService
 	}
-	if err := invalid("Service", v.Name, ValidateService(v)); err != nil {
-		return nil, err
+	return services.hostOf(t, v, in)
+}
+
+// ServiceToVirtual returns the virtual Service that a host Service is.
+func (t *Translator) ServiceToVirtual(h *corev1.Service) (*corev1.Service, error) {
+	if h.Namespace == t.cluster.HostNamespace && h.Name == t.cluster.Service {
+		return t.kubernetesService(h), nil
 	}
-	c := t.toHost("Service", v, in)
-	h := v.DeepCopy()
-	if host == nil {
-		c.metadata(&h.ObjectMeta, nil)
-		c.service(h)
-		return h, c.seal(&h.ObjectMeta)
-	}
-	seen, prior, err := t.restoreService(host)
-	if err != nil {
-		return nil, err
-	}
-	c.over(prior, &host.ObjectMeta)
-	c.metadata(&h.ObjectMeta, &hostMeta{host: &host.ObjectMeta, seen: &seen.ObjectMeta})
-	c.service(h)
-	host = host.DeepCopy()
-	c.keep("", &v.Spec, &seen.Spec, &host.Spec, &h.Spec)
-	c.keep("status", &v.Status, &seen.Status, &host.Status, &h.Status)
-	return h, c.seal(&h.ObjectMeta)
+	return services.virtualOf(t, h)
 }
 
 // service narrows the selector to the pods of the Service's own namespace. A
 // Service without a selector stays without: its endpoints are the tenant's.
-func (c *toHost) service(h *corev1.Service) {
+func (c *toHost) service(h, _ *corev1.Service) {
 	if len(h.Spec.Selector) > 0 {
 		selector := make(map[string]string, len(h.Spec.Selector)+2)
 		for k, v := range h.Spec.Selector {
@@ -59,36 +50,15 @@ func (c *toHost) service(h *corev1.Service) {
 	c.references(h)
 }
 
-// ServiceToVirtual returns the virtual Service that a host Service is.
-func (t *Translator) ServiceToVirtual(h *corev1.Service) (*corev1.Service, error) {
-	if h.Namespace == t.cluster.HostNamespace && h.Name == t.cluster.Service {
-		return t.kubernetesService(h), nil
-	}
-	v, c, err := t.restoreService(h)
-	if err != nil {
-		return nil, err
-	}
-	return v, c.err(h.Name)
-}
-
-func (t *Translator) restoreService(h *corev1.Service) (*corev1.Service, *toVirtual, error) {
-	c, err := t.toVirtual("Service", &h.ObjectMeta)
-	if err != nil {
-		return nil, nil, err
-	}
-	v := h.DeepCopy()
-	c.metadata(&v.ObjectMeta)
+func (c *toVirtual) service(v, _ *corev1.Service) {
 	c.references(v)
-	if v.Spec.Selector != nil {
-		selector := make(map[string]string, len(v.Spec.Selector))
-		for k, value := range v.Spec.Selector {
-			if virtual, ok := c.labelKey(k); ok {
-				selector[virtual] = value
-			}
+	selector := make(map[string]string, len(v.Spec.Selector))
+	for k, value := range v.Spec.Selector {
+		if virtual, ok := c.labelKey(k); ok {
+			selector[virtual] = value
 		}
-		v.Spec.Selector = orNilMap(selector)
 	}
-	return v, c, nil
+	v.Spec.Selector = orNilMap(selector)
 }
 
 // kubernetesService shows the cluster's own host Service as the Service that

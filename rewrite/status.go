@@ -40,7 +40,7 @@ func (t *Translator) StatusWith(s metav1.Status, known map[string]VirtualRef) me
 // Known returns the names that can stand in a text about a host object of the
 // given kind: its own, and those that it refers to. It is empty for an object
 // that is not ours.
-func (t *Translator) Known(kind string, m *metav1.ObjectMeta) map[string]VirtualRef {
+func (t *Translator) Known(kind string, m metav1.Object) map[string]VirtualRef {
 	c, err := t.toVirtual(kind, m)
 	if err != nil {
 		return map[string]VirtualRef{}

@@ -84,12 +84,6 @@ func (t *Translator) toHost(kind string, m metav1.Object, in Inputs) *toHost {
 	}
 }
 
-// over makes the translation one over an existing host object, which prior
-// opened.
-func (c *toHost) over(prior *toVirtual, host *metav1.ObjectMeta) {
-	c.prior, c.sealed = prior.overlay, host.Annotations[AnnotationOverlay]
-}
-
 // seal writes the overlay into the annotations of the host object. An overlay
 // that does not fit is a Status, for the tenant to read.
 func (c *toHost) seal(m *metav1.ObjectMeta) error {
@@ -118,13 +112,13 @@ type toVirtual struct {
 }
 
 // toVirtual checks that a host object is ours and opens its overlay.
-func (t *Translator) toVirtual(kind string, m *metav1.ObjectMeta) (*toVirtual, error) {
+func (t *Translator) toVirtual(kind string, m metav1.Object) (*toVirtual, error) {
 	namespace, name, err := t.Identify(kind, m)
 	if err != nil {
 		return nil, err
 	}
 	c := &toVirtual{t: t, kind: kind, namespace: namespace, name: name}
-	c.overlay, c.overlayErr = decodeOverlay(m.Annotations)
+	c.overlay, c.overlayErr = decodeOverlay(m.GetAnnotations())
 	c.names = make(map[string]string, len(c.overlay.Names))
 	for _, n := range c.overlay.Names {
 		c.names[t.Name(namespace, n)] = n

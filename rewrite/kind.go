@@ -1,0 +1,97 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"reflect"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// object is a pointer to an API object.
+type object interface {
+	metav1.Object
+	metav1.ObjectMetaAccessor
+	runtime.Object
+}
+
+// kind is a kind that lives on the host, and what is its own in a translation.
+type kind[T object] struct {
+	name     string
+	validate func(T) field.ErrorList
+	// toHost makes of h, a copy of v with host metadata, the host object.
+	toHost func(c *toHost, h, v T)
+	// toVirtual makes of v, a copy of h with virtual metadata, the virtual
+	// object.
+	toVirtual func(c *toVirtual, v, h T)
+}
+
+// hostOf translates v: it translates, keeps and seals (see the package's doc).
+func (k kind[T]) hostOf(t *Translator, v T, in Inputs) (T, error) {
+	var none T
+	if err := invalid(k.name, v.GetName(), k.validate(v)); err != nil {
+		return none, err
+	}
+	c := t.toHost(k.name, v, in)
+	h := v.DeepCopyObject().(T)
+	if was, ok := in.Host.(T); ok {
+		if err := k.over(c, h, v, was.DeepCopyObject().(T)); err != nil {
+			return none, err
+		}
+	} else {
+		c.metadata(metaOf(h), nil)
+		k.toHost(c, h, v)
+	}
+	if err := c.seal(metaOf(h)); err != nil {
+		return none, err
+	}
+	return h, nil
+}
+
+// over translates v into h where host is on the host already. h may end up with
+// parts of host in it.
+func (k kind[T]) over(c *toHost, h, v, host T) error {
+	seen, opened, err := k.open(c.t, host)
+	if err != nil {
+		return err
+	}
+	c.prior, c.sealed = opened.overlay, host.GetAnnotations()[AnnotationOverlay]
+	c.metadata(metaOf(h), &hostMeta{host: metaOf(host), seen: metaOf(seen)})
+	k.toHost(c, h, v)
+	c.keep("", part(v, "Spec"), part(seen, "Spec"), part(host, "Spec"), part(h, "Spec"))
+	c.keep("status", part(v, "Status"), part(seen, "Status"), part(host, "Status"), part(h, "Status"))
+	return nil
+}
+
+// virtualOf turns h back. Beside a *CorruptOverlayError the object is usable.
+func (k kind[T]) virtualOf(t *Translator, h T) (T, error) {
+	v, c, err := k.open(t, h)
+	if err != nil {
+		return v, err
+	}
+	return v, c.err(h.GetName())
+}
+
+func (k kind[T]) open(t *Translator, h T) (T, *toVirtual, error) {
+	c, err := t.toVirtual(k.name, h)
+	if err != nil {
+		var none T
+		return none, nil, err
+	}
+	v := h.DeepCopyObject().(T)
+	c.metadata(metaOf(v))
+	k.toVirtual(c, v, h)
+	return v, c, nil
+}
+
+func metaOf(o metav1.ObjectMetaAccessor) *metav1.ObjectMeta {
+	return o.GetObjectMeta().(*metav1.ObjectMeta)
+}
+
+// part returns a pointer to the spec or the status of an object.
+func part(o any, name string) any {
+	return reflect.ValueOf(o).Elem().FieldByName(name).Addr().Interface()
+}
