@@ -105,12 +105,13 @@ func (c Config) complete() Config {
 // ClientConfig returns c as the door uses it for its host: protobuf, which is
 // several times cheaper than JSON for pods, and no limit on the rate, which
 // would be shared by every client of the virtual cluster. What the host cannot
-// take it refuses by priority and fairness.
+// take it refuses by priority and fairness. Its warnings go to the tenant.
 func ClientConfig(c *rest.Config) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.ContentType = runtime.ContentTypeProtobuf
 	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	c.QPS, c.Burst = -1, -1
 	c.RateLimiter = nil
+	c.WarningHandler, c.WarningHandlerWithContext = nil, warnings{}
 	return c
 }

@@ -52,12 +52,13 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 	}
 	m.SetUID("")
 	m.SetResourceVersion("")
+	k = k.about(h)
 	if err := s.ensureReferents(ctx, k, versioned); err != nil {
 		return err
 	}
-	reply, err := s.hostCreate(ctx, h)
+	reply, err := s.hostCreate(s.withWarnings(ctx, k), h)
 	if err != nil {
-		return s.interpret(ctx, err, k.about(h))
+		return s.interpret(ctx, err, k)
 	}
 	return s.accept(ctx, reply, out, false)
 }

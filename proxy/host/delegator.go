@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/storage/cacher"
 )
@@ -117,4 +118,16 @@ func (d *Delegator) GetList(ctx context.Context, key string, opts storage.ListOp
 		}
 	}
 	return d.host.GetList(ctx, key, opts, listObj)
+}
+
+// Watch implements storage.Interface. A watch that begins with the latest
+// state is a read of it.
+func (d *Delegator) Watch(ctx context.Context, key string, opts storage.ListOptions) (watch.Interface, error) {
+	if opts.ResourceVersion == "" && opts.SendInitialEvents != nil && *opts.SendInitialEvents {
+		if err := d.host.Fresh(); err != nil {
+			return nil, err
+		}
+		d.host.revisions.settle(ctx)
+	}
+	return d.CacheDelegator.Watch(ctx, key, opts)
 }

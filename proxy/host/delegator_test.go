@@ -246,3 +246,28 @@ func TestCacheThatIsNotReadyAsksTheHost(t *testing.T) {
 		t.Errorf("the host was asked %d times", n)
 	}
 }
+
+func TestPagesFromTheCache(t *testing.T) {
+	c := newCached(t)
+	c.waitReady()
+	for _, n := range []string{"c", "a", "b"} {
+		c.create(newPod("demo", n))
+	}
+	var got []string
+	opts := storage.ListOptions{Recursive: true, Predicate: storage.Everything}
+	for opts.Predicate.Limit = 1; ; {
+		var page corev1.PodList
+		if err := c.door.GetList(t.Context(), "/pods/demo", opts, &page); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range page.Items {
+			got = append(got, p.Name)
+		}
+		if opts.Predicate.Continue = page.Continue; page.Continue == "" {
+			break
+		}
+	}
+	if strings.Join(got, "") != "abc" {
+		t.Errorf("pages %v", got)
+	}
+}

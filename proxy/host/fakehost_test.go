@@ -53,6 +53,8 @@ type fakeHost struct {
 	answer func(c call) *metav1.Status
 	// before runs ahead of each request that changes something, unlocked.
 	before func(c call)
+	// warn is said with every answer.
+	warn string
 }
 
 type call struct {
@@ -355,6 +357,9 @@ func (h *fakeHost) serve(rw http.ResponseWriter, req *http.Request) {
 	h.mu.Lock()
 	h.calls = append(h.calls, c)
 	answer, before := h.answer, h.before
+	if h.warn != "" {
+		rw.Header().Set("Warning", fmt.Sprintf("299 - %q", h.warn))
+	}
 	h.mu.Unlock()
 	if answer != nil {
 		if st := answer(c); st != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -43,8 +44,12 @@ func (s *Storage) GetList(ctx context.Context, path string, opts storage.ListOpt
 	if err != nil {
 		return err
 	}
+	selector, err := s.selector(namespace)
+	if err != nil {
+		return err
+	}
 	options := metav1.ListOptions{
-		LabelSelector:        s.selector(namespace),
+		LabelSelector:        selector,
 		ResourceVersion:      opts.ResourceVersion,
 		ResourceVersionMatch: opts.ResourceVersionMatch,
 	}
@@ -165,12 +170,17 @@ func (s *Storage) listOne(ctx context.Context, path string, opts storage.ListOpt
 }
 
 // selector selects the host objects of a virtual namespace, or of the whole
-// cluster.
-func (s *Storage) selector(namespace string) string {
+// cluster. A namespace that is no label value would end as a selector of the
+// tenant's making.
+func (s *Storage) selector(namespace string) (string, error) {
 	if namespace == "" {
-		return s.cfg.Translator.ScopeSelector().String()
+		return s.cfg.Translator.ScopeSelector().String(), nil
 	}
-	return labels.SelectorFromValidatedSet(s.cfg.Translator.NamespaceSelector(namespace)).String()
+	selector, err := labels.ValidatedSelectorFromSet(s.cfg.Translator.NamespaceSelector(namespace))
+	if err != nil {
+		return "", apierrors.NewBadRequest(fmt.Sprintf("invalid namespace %q", namespace))
+	}
+	return selector.String(), nil
 }
 
 func itemsOf(listObj runtime.Object) (reflect.Value, error) {

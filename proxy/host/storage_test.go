@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/apiserver/pkg/warning"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 
@@ -55,7 +56,9 @@ func newTranslator(t *testing.T) *rewrite.Translator {
 func newFixture(t *testing.T, resource string, change ...func(*host.Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t, host: newFakeHost(t), tr: newTranslator(t), events: &eventLog{}}
-	client, err := kubernetes.NewForConfig(f.host.config())
+	rc := host.ClientConfig(f.host.config())
+	rc.ContentType, rc.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON // all that the fake speaks
+	client, err := kubernetes.NewForConfig(rc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -549,6 +552,39 @@ func TestListScopesAndPages(t *testing.T) {
 		t.Errorf("list of none: %v, %v", err, one.Items)
 	}
 }
+
+// A namespace that is no namespace must not become part of a label selector.
+func TestNamespaceCannotWidenTheScope(t *testing.T) {
+	f := newFixture(t, "pods")
+	for _, namespace := range []string{"a,portico.dev/cluster!=vc", "a b", "!=a", "in (a)"} {
+		err := f.GetList(t.Context(), "/pods/"+namespace, storage.ListOptions{Recursive: true, Predicate: storage.Everything}, &corev1.PodList{})
+		if err == nil || storage.IsNotFound(err) {
+			t.Errorf("%q: %v", namespace, err)
+		}
+	}
+	if len(f.host.calls) != 0 {
+		t.Errorf("the host was asked: %v", f.host.calls)
+	}
+}
+
+func TestHostWarningsReachTheTenant(t *testing.T) {
+	f := newFixture(t, "pods")
+	f.host.mu.Lock()
+	f.host.warn = `would violate PodSecurity: pod ` + hostWeb
+	f.host.mu.Unlock()
+	var heard warningLog
+	pod := newPod("demo", "web")
+	if err := f.Create(warning.WithWarningRecorder(t.Context(), &heard), podKey(pod), pod, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(warningLog{"would violate PodSecurity: pod web"}, heard); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
+type warningLog []string
+
+func (w *warningLog) AddWarning(_, text string) { *w = append(*w, text) }
 
 func TestKeysOutsideTheResourceAreRefused(t *testing.T) {
 	f := newFixture(t, "pods")

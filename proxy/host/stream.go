@@ -123,9 +123,15 @@ func (t target) virtualPath() string {
 	return path.Join("/api/v1/namespaces", t.namespace, t.resource, t.id, t.subresource)
 }
 
-func (s *Streams) hostURL(t target) *url.URL {
-	return s.cfg.Client.CoreV1().RESTClient().Get().
-		Namespace(s.namespace).Resource(t.resource).Name(t.hostID()).SubResource(t.subresource).URL()
+// hostURL fails for an id that is no path segment, such as one with a port of
+// "%": without the name, the subresource would be taken for it.
+func (s *Streams) hostURL(t target) (*url.URL, error) {
+	r := s.cfg.Client.CoreV1().RESTClient().Get().
+		Namespace(s.namespace).Resource(t.resource).Name(t.hostID()).SubResource(t.subresource)
+	if err := r.Error(); err != nil {
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("invalid %s request %q", strings.TrimSuffix(t.resource, "s"), t.id))
+	}
+	return r.URL(), nil
 }
 
 // Subresources of a pod that need a connection that changes protocols.
@@ -147,7 +153,11 @@ func (s *Streams) Connect(ctx context.Context, subresource, name string, respond
 	if err != nil {
 		return nil, err
 	}
-	proxy := s.proxy(t, s.hostURL(t), responder)
+	location, err := s.hostURL(t)
+	if err != nil {
+		return nil, err
+	}
+	proxy := s.proxy(t, location, responder)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !httpstream.IsUpgradeRequest(req) {
 			responder.Error(apierrors.NewBadRequest("Upgrade request required"))
@@ -164,18 +174,22 @@ func (s *Streams) Proxy(ctx context.Context, resource, id, subpath string, respo
 	if err != nil {
 		return nil, err
 	}
-	location := s.hostURL(t)
+	location, err := s.hostURL(t)
+	if err != nil {
+		return nil, err
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		to := *location
-		to.Path = utilnetJoin(to.Path, subpath, req.URL.Path)
+		to.Path = below(to.Path, subpath, req.URL.Path)
 		s.proxy(t, &to, responder).ServeHTTP(w, req)
 	}), nil
 }
 
-// utilnetJoin appends subpath to base. The door's path parsing has lost a
-// slash at its end, to which web servers give a meaning.
-func utilnetJoin(base, subpath, requested string) string {
-	joined := strings.TrimSuffix(base, "/") + "/" + strings.TrimPrefix(subpath, "/")
+// below appends subpath to base and does not let it lead out of there: what is
+// above is the host's API, and the door has rights in it. The path parsing
+// before has lost a slash at the end, to which web servers give a meaning.
+func below(base, subpath, requested string) string {
+	joined := strings.TrimSuffix(base, "/") + path.Clean("/"+subpath)
 	if strings.HasSuffix(requested, "/") && !strings.HasSuffix(joined, "/") {
 		joined += "/"
 	}

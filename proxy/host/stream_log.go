@@ -32,7 +32,10 @@ func (s *Streams) newLog(t target, opts *corev1.PodLogOptions) (*logStream, erro
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
-	location := s.hostURL(t)
+	location, err := s.hostURL(t)
+	if err != nil {
+		return nil, err
+	}
 	location.RawQuery = query.Encode()
 	return &logStream{target: t, LocationStreamer: &genericrest.LocationStreamer{
 		Location:        location,

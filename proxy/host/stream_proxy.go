@@ -52,7 +52,7 @@ func (s *Streams) proxy(t target, location *url.URL, responder rest.Responder) h
 				r.Out.Header.Set("Accept", "*/*")
 			}
 		},
-		ModifyResponse: func(resp *http.Response) error { return s.toVirtual(t, location, resp) },
+		ModifyResponse: func(resp *http.Response) error { return s.toVirtual(t, resp) },
 		ErrorHandler: func(_ http.ResponseWriter, req *http.Request, err error) {
 			klog.FromContext(req.Context()).Info("Host stream failed", "resource", t.resource, "subresource", t.subresource,
 				"virtualObject", klog.KRef(t.namespace, t.name), "err", err)
@@ -64,7 +64,7 @@ func (s *Streams) proxy(t target, location *url.URL, responder rest.Responder) h
 // toVirtual puts what the host answers into virtual names: errors of its API,
 // warnings, and, behind a proxy, where links and redirects lead. The rest is
 // between the tenant and its own container.
-func (s *Streams) toVirtual(t target, location *url.URL, resp *http.Response) error {
+func (s *Streams) toVirtual(t target, resp *http.Response) error {
 	known := t.known()
 	for i, warning := range resp.Header["Warning"] {
 		resp.Header["Warning"][i] = s.cfg.Translator.TextToVirtual(warning, known)
@@ -132,7 +132,11 @@ func statusIn(body []byte) (metav1.Status, bool) {
 // putLinksRight leads redirects and the links of HTML pages back through the
 // door. The host's proxy has made them lead through the host's API.
 func (s *Streams) putLinksRight(t target, resp *http.Response) error {
-	hostPath := s.hostURL(t).Path
+	location, err := s.hostURL(t)
+	if err != nil {
+		return err
+	}
+	hostPath := location.Path
 	if to := resp.Header.Get("Location"); to != "" {
 		resp.Header.Set("Location", relocate(to, hostPath, t.virtualPath()))
 	}

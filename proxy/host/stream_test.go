@@ -416,3 +416,35 @@ func TestProxyLeadsLinksBackThroughTheDoor(t *testing.T) {
 		t.Errorf("the backend's own error: %d %s", resp.StatusCode, body)
 	}
 }
+
+// The door may read Secrets of its host namespace, its tenants may not.
+func TestProxyPathDoesNotLeadIntoTheHostAPI(t *testing.T) {
+	s := newStreaming(t, func(http.ResponseWriter, *http.Request) {})
+	for _, subpath := range []string{"../../../secrets/door", "a/../../../../secrets", "..", "/../x", "./../../exec"} {
+		h, err := s.streams.Proxy(request.WithNamespace(t.Context(), "demo"), "pods", "web:80", subpath, responder{httptest.NewRecorder()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://door/x", nil))
+	}
+	for _, r := range s.seen {
+		if !strings.HasPrefix(r.URL.Path, podPath+":80/proxy/") || strings.Contains(r.URL.Path, "..") {
+			t.Errorf("the host was asked for %s", r.URL.Path)
+		}
+	}
+	if len(s.seen) != 5 {
+		t.Errorf("%d requests", len(s.seen))
+	}
+}
+
+// An id that the URL of the host cannot hold would leave the name out, and the
+// next segment would become it.
+func TestProxyOfAnUnspeakablePortIs400(t *testing.T) {
+	s := newStreaming(t, func(http.ResponseWriter, *http.Request) {})
+	for _, id := range []string{"web:%2e", "web:a%", "http:web:%/"} {
+		_, err := s.streams.Proxy(request.WithNamespace(t.Context(), "demo"), "pods", id, "exec", responder{httptest.NewRecorder()})
+		if !apierrors.IsBadRequest(err) {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}

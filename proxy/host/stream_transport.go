@@ -4,7 +4,6 @@
 package host
 
 import (
-	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -37,9 +36,13 @@ func transports(c *rest.Config) (plain, upgrade http.RoundTripper, err error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	}
+	proxy := c.Proxy
+	if proxy == nil {
+		proxy = http.ProxyFromEnvironment
+	}
 	upgrade, err = transport.HTTPWrappersForConfig(tc, &http.Transport{
-		Proxy:               c.Proxy,
-		DialContext:         func(ctx context.Context, network, addr string) (net.Conn, error) { return dial(ctx, network, addr) },
+		Proxy:               proxy,
+		DialContext:         dial,
 		TLSClientConfig:     tlsConfig,
 		TLSHandshakeTimeout: 10 * time.Second,
 		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},

@@ -142,7 +142,7 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	// spec that can refer to anything does not change.
 	for _, st := range p.steps {
 		if st.subresource == subEphemeral {
-			return p, s.ensureReferents(ctx, k, versioned)
+			return p, s.ensureReferents(ctx, k.about(after), versioned)
 		}
 	}
 	return p, nil
@@ -175,7 +175,7 @@ func (s *Storage) execute(ctx context.Context, k key, orig *state, p plan) (runt
 		} else {
 			var body patch
 			if body, err = st.patch(p.format, uid, rv); err == nil {
-				reply, err = s.hostPatch(ctx, name, body)
+				reply, err = s.hostPatch(s.withWarnings(ctx, k.about(orig.host)), name, body)
 			}
 		}
 		if err != nil {

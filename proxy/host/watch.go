@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
@@ -45,19 +46,21 @@ func (s *Storage) Watch(ctx context.Context, path string, opts storage.ListOptio
 		return nil, apierrors.NewBadRequest("sendInitialEvents is served by the watch cache only")
 	}
 	options := metav1.ListOptions{ResourceVersion: opts.ResourceVersion, AllowWatchBookmarks: true}
+	var namespace string
+	var err error
 	if opts.Recursive {
-		namespace, err := s.scope(path)
-		if err != nil {
-			return nil, err
-		}
-		options.LabelSelector = s.selector(namespace)
+		namespace, err = s.scope(path)
 	} else {
-		k, err := s.parse(path)
-		if err != nil {
-			return nil, err
-		}
-		options.LabelSelector = s.selector(k.namespace)
-		options.FieldSelector = "metadata.name=" + s.hostName(k)
+		var k key
+		k, err = s.parse(path)
+		namespace = k.namespace
+		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", s.hostName(k)).String()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if options.LabelSelector, err = s.selector(namespace); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	w := &hostWatcher{s: s, options: options, pred: opts.Predicate, result: make(chan watch.Event, watchBuffer), cancel: cancel}
