@@ -177,6 +177,23 @@ func (c *Clusters) start(ctx context.Context, cluster *Cluster, spec child.Spec,
 	return err
 }
 
+// ended says which child has ended by itself, as an error with its log: the
+// likely reason when something that talked to it failed.
+func (c *Clusters) ended() error {
+	var errs []error
+	for _, cluster := range []*Cluster{&c.Host, &c.Virtual} {
+		if cluster.process == nil {
+			continue
+		}
+		select {
+		case <-cluster.process.Ended():
+			errs = append(errs, cluster.process.Err())
+		default:
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // StopVirtual ends the virtual cluster if it runs.
 func (c *Clusters) StopVirtual() error { return c.Virtual.stop() }
 
