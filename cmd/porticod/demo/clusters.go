@@ -92,7 +92,7 @@ func Start(ctx context.Context, o ClusterOptions) (*Clusters, error) {
 		o.Executable = self
 	}
 	c := &Clusters{Name: ClusterName, Namespace: namespacePrefix + ClusterName, options: o}
-	for _, step := range []struct {
+	for i, step := range []struct {
 		what string
 		do   func() error
 	}{
@@ -101,6 +101,9 @@ func Start(ctx context.Context, o ClusterOptions) (*Clusters, error) {
 		{"Starting virtual cluster " + c.Name + " in it", func() error { return c.StartVirtual(ctx) }},
 	} {
 		if err := o.Step(step.what, step.do); err != nil {
+			if i > 0 {
+				err = errors.Join(c.Host.ended(), err)
+			}
 			return nil, errors.Join(err, c.Stop())
 		}
 	}
@@ -177,21 +180,18 @@ func (c *Clusters) start(ctx context.Context, cluster *Cluster, spec child.Spec,
 	return err
 }
 
-// ended says which child has ended by itself, as an error with its log: the
+// ended returns an error with the child's log if it has ended by itself: the
 // likely reason when something that talked to it failed.
-func (c *Clusters) ended() error {
-	var errs []error
-	for _, cluster := range []*Cluster{&c.Host, &c.Virtual} {
-		if cluster.process == nil {
-			continue
-		}
-		select {
-		case <-cluster.process.Ended():
-			errs = append(errs, cluster.process.Err())
-		default:
-		}
+func (c *Cluster) ended() error {
+	if c.process == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	select {
+	case <-c.process.Ended():
+		return c.process.Err()
+	default:
+		return nil
+	}
 }
 
 // StopVirtual ends the virtual cluster if it runs.

@@ -70,7 +70,7 @@ func Run(ctx context.Context, s Streams, o Options) (err error) {
 		return err
 	}
 	if err := show(ctx, s.Out, p, clusters); err != nil {
-		return errors.Join(clusters.ended(), err)
+		return errors.Join(clusters.Host.ended(), clusters.Virtual.ended(), err)
 	}
 	if o.Once {
 		return nil
