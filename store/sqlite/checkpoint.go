@@ -18,11 +18,11 @@ const (
 	pageSize = 8192
 	// walSoftLimit is how much is written before the WAL is moved into the
 	// file in the background.
-	walSoftLimit = 8 << 20
+	walSoftLimit = 4 << 20
 	// walHardLimit is the size of a WAL that the writer stops for. Background
 	// checkpoints alone cannot start the WAL over while writes keep coming:
 	// there is always something in it that came after the checkpoint began.
-	walHardLimit = 64 << 20
+	walHardLimit = 16 << 20
 )
 
 // countWAL keeps an estimate of what was written to the WAL.

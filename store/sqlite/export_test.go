@@ -43,6 +43,15 @@ func (e *Engine) Rows(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
+// FreePages returns how many pages of the file are free.
+func (e *Engine) FreePages(ctx context.Context) (n int64, err error) {
+	err = e.onWriter(ctx, func() (err error) {
+		n, err = queryInt(e.disk.conn, `PRAGMA freelist_count`)
+		return err
+	})
+	return n, err
+}
+
 // onWriter runs fn on the writer goroutine.
 func (e *Engine) onWriter(ctx context.Context, fn func() error) error {
 	done := make(chan error, 1)

@@ -33,3 +33,12 @@ func rows(t testing.TB, e *sqlite.Engine) int64 {
 	}
 	return n
 }
+
+func freePages(t testing.TB, e *sqlite.Engine) int64 {
+	t.Helper()
+	n, err := e.FreePages(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,118 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlite_test
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	etcdk8s "go.etcd.io/etcd/client/v3/kubernetes"
+
+	"portico.dev/portico/store/sqlite"
+)
+
+// Under steady churn the file and its WAL stay within a small multiple of what
+// is live, and space of a burst is given back.
+func TestSizeIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	e := open(t, sqlite.Options{Dir: dir, Durability: sqlite.Normal, Retention: 20 * time.Millisecond})
+	c := e.Client()
+	value := string(bytes.Repeat([]byte("x"), 16<<10))
+	const keys, rounds = 40, 100 // 64 MiB written, 640 KiB live
+	largest := int64(0)
+	for round := range rounds {
+		for key := range keys {
+			put(t, c, fmt.Sprintf("/churn/%02d", key), value)
+		}
+		if round%10 == 0 {
+			largest = max(largest, e.Size())
+		}
+	}
+	if limit := int64(40 << 20); largest > limit {
+		t.Errorf("store grew to %d bytes, want at most %d", largest, limit)
+	}
+	waitFor(t, func() bool { return rows(t, e) == keys })
+
+	burst(t, c, 2000, value)
+	if _, err := c.KV.Delete(t.Context(), "/burst/", clientv3.WithPrefix()); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool { return rows(t, e) == keys })
+	waitFor(t, func() bool { return freePages(t, e) < 1024 })
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	report, err := sqlite.Check(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit := int64(12 << 20); report.FileBytes > limit {
+		t.Errorf("after a burst of 32 MiB was deleted the file has %d bytes, want at most %d", report.FileBytes, limit)
+	}
+}
+
+// burst creates n keys from several goroutines.
+func burst(t *testing.T, c *etcdk8s.Client, n int, value string) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := worker; i < n; i += 8 {
+				resp, err := c.Kubernetes.OptimisticPut(t.Context(), fmt.Sprintf("/burst/%05d", i), []byte(value), 0, etcdk8s.PutOptions{})
+				if err != nil || !resp.Succeeded {
+					t.Errorf("create %d: %+v, %v", i, resp, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A reader in the past and a writer do not disturb each other, and the past does
+// not change while it is read.
+func TestReadsDoNotSeeLaterWrites(t *testing.T) {
+	e := open(t, sqlite.Options{Dir: t.TempDir(), Durability: sqlite.Normal, Retention: -1})
+	c := e.Client()
+	var rev int64
+	for key := range 100 {
+		rev = put(t, c, fmt.Sprintf("/p/%03d", key), "before")
+	}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := c.KV.Put(t.Context(), fmt.Sprintf("/p/%03d", n%200), "after"); err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := c.KV.Delete(t.Context(), fmt.Sprintf("/p/%03d", (n+50)%200)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 300 {
+		got := contents(t, c, "/p/", rev)
+		if len(got) != 100 {
+			t.Fatalf("%d keys at revision %d, want 100", len(got), rev)
+		}
+		for key, value := range got {
+			if value != "before" {
+				t.Fatalf("%s is %q at revision %d", key, value, rev)
+			}
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
