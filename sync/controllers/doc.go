@@ -26,6 +26,7 @@
 //	config.go      Config, Mode and upstream's component configuration derived from them
 //	clients.go     clients that act as the controllers' service accounts
 //	run.go         Run: build, start, wait
+//	informers.go   event handlers that wait until every controller is built
 //	tokens.go      the controller that fills service account token Secrets
 //	scheduler.go   upstream's scheduler, for Mode Host
 package controllers

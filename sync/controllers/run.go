@@ -56,10 +56,13 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := waitForAuthorization(ctx, cfg.Kubeconfig, clients); err != nil {
 		return stopped(ctx, err)
 	}
+	var release func()
+	cfg.Informers, release = hold(ctx, cfg.Informers)
 	controllers, shared, err := build(ctx, cfg, clients)
 	if err != nil {
 		return stopped(ctx, err)
 	}
+	release()
 
 	// Starting is idempotent: the API server has started most of these already.
 	shared.InformerFactory.Start(ctx.Done())
@@ -128,7 +131,8 @@ func waitForAuthorization(ctx context.Context, base *rest.Config, clients servic
 	return nil
 }
 
-// build makes every controller of the mode. Constructors register their event handlers, so nothing may be started before.
+// build makes every controller of the mode. Constructors register their event handlers, which must not be called before
+// all of them have returned: see heldInformers.
 func build(ctx context.Context, cfg Config, clients serviceAccountClients) (list []app.Controller, shared app.ControllerContext, err error) {
 	defer func() {
 		// Some of upstream's constructors and the OrDie clients panic.
