@@ -6,6 +6,7 @@ package rewrite
 import (
 	"reflect"
 	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -40,7 +41,7 @@ func (c *toHost) references(obj any) {
 // references turns every field with a rule back. A name that is none of ours
 // is the host's own change and stays.
 func (c *toVirtual) references(obj any) {
-	known := c.known()
+	known := sync.OnceValue(c.known) // most objects have no text
 	c.t.walkers[reflect.TypeOf(obj).Elem()].visit(obj, func(l leaf) {
 		switch l.rule.Action {
 		case rules.Reference:
@@ -59,7 +60,9 @@ func (c *toVirtual) references(obj any) {
 		case rules.FieldPath:
 			l.setText(c.fieldPath(l.text()))
 		case rules.Text:
-			l.setText(c.t.TextToVirtual(l.text(), known))
+			if text := l.text(); text != "" {
+				l.setText(c.t.TextToVirtual(text, known()))
+			}
 		case rules.Pass:
 		}
 	})
