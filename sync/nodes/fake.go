@@ -59,7 +59,7 @@ func (s Shape) status(name, internalIP string, old []corev1.NodeCondition, now m
 		Allocatable: s.Capacity.DeepCopy(),
 		Addresses:   []corev1.NodeAddress{{Type: corev1.NodeHostName, Address: name}},
 		NodeInfo: corev1.NodeSystemInfo{
-			OperatingSystem: "linux", Architecture: s.Architecture, KubeletVersion: s.KubeletVersion,
+			OSImage: "Portico", OperatingSystem: "linux", Architecture: s.Architecture, KubeletVersion: s.KubeletVersion,
 			ContainerRuntimeVersion: "portico://fake",
 		},
 	}

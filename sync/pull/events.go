@@ -102,10 +102,13 @@ func (e *Events) Run(ctx context.Context) error {
 
 // trim drops what is not read from an Event before it is kept.
 func trim(obj any) (any, error) {
-	if event, ok := obj.(*corev1.Event); ok {
-		event.ManagedFields, event.Labels, event.Annotations = nil, nil, nil
+	event, ok := obj.(*corev1.Event)
+	if !ok {
+		return obj, nil
 	}
-	return obj, nil
+	trimmed := *event // a watch may have given the same object to somebody else
+	trimmed.ManagedFields, trimmed.Labels, trimmed.Annotations = nil, nil, nil
+	return &trimmed, nil
 }
 
 func (e *Events) enqueue(obj any) {

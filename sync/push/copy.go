@@ -22,7 +22,7 @@ import (
 // copies are the host copies of one kind. The caller holds the lock of the reference.
 type copies interface {
 	// push brings the copy in step with the virtual object, which is read from the API server if live is set and from
-	// the informer otherwise. Without a virtual object there is no copy.
+	// the informer otherwise. Without a virtual object there is no copy; that is never believed of the informer.
 	push(ctx context.Context, r reference, live bool) error
 	// remove deletes the copy if there is one.
 	remove(ctx context.Context, r reference) error
@@ -125,10 +125,13 @@ func (k *kindCopies[T]) push(ctx context.Context, r reference, live bool) error 
 }
 
 func (k *kindCopies[T]) read(ctx context.Context, r reference, live bool) (T, error) {
-	if live {
-		return k.live(r.namespace).Get(ctx, r.name, metav1.GetOptions{})
+	if !live {
+		// An informer that is behind, or that has not begun, must not cost a running pod its CA bundle.
+		if virtual, err := k.informed(r.namespace, r.name); !apierrors.IsNotFound(err) {
+			return virtual, err
+		}
 	}
-	return k.informed(r.namespace, r.name)
+	return k.live(r.namespace).Get(ctx, r.name, metav1.GetOptions{})
 }
 
 // correct turns the host object under the copy's name into the copy.

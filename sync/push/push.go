@@ -224,6 +224,7 @@ func (p *Pusher) pin(r reference) {
 	p.queue.AddAfter(r, p.cfg.PinTime)
 }
 
+// key identifies the reference in an index.
 func (r reference) key() string { return r.kind + "/" + r.namespace + "/" + r.name }
 
 const (

@@ -352,6 +352,25 @@ func TestEnsureAgainAsksTheHostNothing(t *testing.T) {
 	}
 }
 
+// At a start, requests may come before the informers have anything.
+func TestEnsureDoesNotBelieveAnEmptyInformer(t *testing.T) {
+	ca := configMap("default", "kube-root-ca.crt", "pem")
+	tr := translator(t, "vc")
+	virtual, host := fake.NewClientset(ca), fake.NewClientset()
+	pusher, err := push.New(push.Config{
+		Translator: tr, Virtual: virtual, Informers: informers.NewSharedInformerFactory(virtual, 0), Host: host,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pusher.Ensure(t.Context(), "default", []rewrite.Reference{{Kind: "ConfigMap", Name: "kube-root-ca.crt"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := host.CoreV1().ConfigMaps(hostNamespace).Get(t.Context(), tr.Name("default", "kube-root-ca.crt"), metav1.GetOptions{}); err != nil {
+		t.Errorf("the CA bundle is not on the host: %v", err)
+	}
+}
+
 // --- attacks and refusals ---
 
 func TestPodCannotPullAnotherNamespacesSecret(t *testing.T) {

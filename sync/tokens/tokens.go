@@ -186,10 +186,12 @@ func (m *Manager) reconcile(ctx context.Context, key types.NamespacedName) (time
 		return 0, m.unlessGone(err, pod)
 	}
 	want := m.secret(pod, tokens)
+	// Noted before it is so: if somebody deletes the Secret right after, that event must find the note to remove.
+	m.written.Store(key, written{uid: pod.UID, renewAt: tokens.renewAt})
 	if err := m.write(ctx, want, pod); err != nil {
+		m.written.Delete(key)
 		return 0, m.unlessGone(err, pod)
 	}
-	m.written.Store(key, written{uid: pod.UID, renewAt: tokens.renewAt})
 	klog.FromContext(ctx).V(4).Info("Wrote token secret", "virtualObject", klog.KObj(pod),
 		"hostObject", klog.KObj(want), "renewAt", tokens.renewAt)
 	return tokens.renewAt.Sub(now), nil

@@ -10,7 +10,6 @@ import (
 	"maps"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
@@ -31,36 +30,37 @@ func NewFactory(client kubernetes.Interface, namespace string, selector labels.S
 		informers.WithTransform(reduce))
 }
 
-// reduce replaces the content of a Secret or ConfigMap by its digest. It runs before anything is stored.
+// reduce replaces the content of a Secret or ConfigMap by its digest. It runs before anything is stored, and leaves its
+// argument alone: a watch may have given the same object to somebody else.
 func reduce(obj any) (any, error) {
-	var content int
-	digest := Digest(obj)
 	switch o := obj.(type) {
 	case *corev1.Secret:
-		content = len(o.Data)
-		o.Data, o.StringData = nil, nil
+		reduced := *o
+		reduced.Data, reduced.StringData = nil, nil
+		reduced.ObjectMeta = reduceMeta(o.ObjectMeta, Digest(o), len(o.Data))
+		return &reduced, nil
 	case *corev1.ConfigMap:
-		content = len(o.Data) + len(o.BinaryData)
-		o.Data, o.BinaryData = nil, nil
+		reduced := *o
+		reduced.Data, reduced.BinaryData = nil, nil
+		reduced.ObjectMeta = reduceMeta(o.ObjectMeta, Digest(o), len(o.Data)+len(o.BinaryData))
+		return &reduced, nil
 	default:
 		return obj, nil
 	}
-	object, err := meta.Accessor(obj)
-	if err != nil {
-		return nil, err
-	}
-	object.SetManagedFields(nil)
-	annotations := maps.Clone(object.GetAnnotations())
+}
+
+func reduceMeta(m metav1.ObjectMeta, digest string, content int) metav1.ObjectMeta {
+	m.ManagedFields = nil
 	// An informer may transform an object twice; the second time there is no content left to digest.
-	if _, done := annotations[AnnotationDigest]; content == 0 && done {
-		return obj, nil
+	if _, done := m.Annotations[AnnotationDigest]; content == 0 && done {
+		return m
 	}
-	if annotations == nil {
-		annotations = map[string]string{}
+	m.Annotations = maps.Clone(m.Annotations)
+	if m.Annotations == nil {
+		m.Annotations = map[string]string{}
 	}
-	annotations[AnnotationDigest] = digest
-	object.SetAnnotations(annotations)
-	return obj, nil
+	m.Annotations[AnnotationDigest] = digest
+	return m
 }
 
 // Digest identifies the content of a Secret or ConfigMap: data, type and whether it may change. It is "" for any other

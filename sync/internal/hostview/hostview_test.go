@@ -52,15 +52,21 @@ func TestDigest(t *testing.T) {
 func TestViewHoldsNoContent(t *testing.T) {
 	original := &corev1.Secret{Data: map[string][]byte{"password": []byte("hunter2")}}
 	want := Digest(original)
+	var obj any = original
 	for range 2 { // informers may transform an object twice
-		if _, err := reduce(original); err != nil {
+		var err error
+		if obj, err = reduce(obj); err != nil {
 			t.Fatal(err)
 		}
-		if len(original.Data) != 0 {
+		seen := obj.(*corev1.Secret)
+		if len(seen.Data) != 0 {
 			t.Error("content is still there")
 		}
-		if got := original.Annotations[AnnotationDigest]; got != want {
+		if got := seen.Annotations[AnnotationDigest]; got != want {
 			t.Errorf("digest is %q, want %q", got, want)
 		}
+	}
+	if len(original.Data) != 1 || len(original.Annotations) != 0 {
+		t.Error("somebody else's object was changed")
 	}
 }
