@@ -59,6 +59,9 @@ func stopShared() error {
 		return nil
 	}
 	err := c.end(syscall.SIGTERM)
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, c.tail())
+	}
 	out, deleteErr := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "namespace", c.namespace).CombinedOutput()
 	if deleteErr != nil {
 		deleteErr = fmt.Errorf("%w: %s", deleteErr, out)
@@ -191,13 +194,13 @@ func (c *cluster) namespaceOf(t *testing.T) kubectl {
 		name = strings.TrimRight(name[:30], "-")
 	}
 	k := kubectl{t: t, kubeconfig: c.kubeconfig(), namespace: name}
-	k.run("create", "namespace", name)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("porticod:\n%s", c.tail())
 			c.describe(t, name)
 		}
 	})
+	k.run("create", "namespace", name)
 	// Upstream's controllers make it a moment later, and pods need it.
 	eventually(t, "default service account", func() (bool, string) {
 		r := k.try("", "get", "serviceaccount", "default")
