@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -117,23 +118,32 @@ func (p *process) kubeconfig(path string) (*rest.Config, error) {
 	return clientcmd.BuildConfigFromFlags("", path)
 }
 
-// hostCluster is the embedded host that all tests of a run share.
+// hostCluster is an embedded host cluster.
 type hostCluster struct {
 	once    sync.Once
 	dir     string
+	listen  string
 	process *process
 	config  *rest.Config
 	client  kubernetes.Interface
 	err     error
 }
 
-var shared hostCluster
+// shared is the host of all tests that do not harm it.
+var shared = hostCluster{listen: "127.0.0.1:0"}
+
+// create makes the host's directory and starts it.
+func (h *hostCluster) create() {
+	if h.dir, h.err = os.MkdirTemp("", "portico-integration-"); h.err == nil {
+		h.start()
+	}
+}
 
 func (h *hostCluster) start() {
-	if h.dir, h.err = os.MkdirTemp("", "portico-integration-"); h.err != nil {
+	if h.err = os.RemoveAll(h.kubeconfigPath()); h.err != nil {
 		return
 	}
-	h.process, h.err = start(h.dir, "host", "host", "--data-dir", h.dir, "--listen", "127.0.0.1:0", "--nodes", "2")
+	h.process, h.err = start(h.dir, "host", "host", "--data-dir", h.dir, "--listen", h.listen, "--nodes", "2")
 	if h.err != nil {
 		return
 	}
@@ -158,11 +168,31 @@ func (h *hostCluster) stop() {
 // sharedHost returns the host cluster, starting it for the first caller.
 func sharedHost(t *testing.T) *hostCluster {
 	t.Helper()
-	shared.once.Do(shared.start)
+	shared.once.Do(shared.create)
 	if shared.err != nil {
 		t.Fatalf("start the embedded host: %v", shared.err)
 	}
 	return &shared
+}
+
+// privateHost returns a host that a test may end and start again, at the same
+// address.
+func privateHost(t *testing.T) *hostCluster {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &hostCluster{listen: free.Addr().String()}
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.create()
+	t.Cleanup(h.stop)
+	if h.err != nil {
+		t.Fatalf("start an embedded host: %v", h.err)
+	}
+	return h
 }
 
 // cluster is a virtual cluster of one test.
@@ -181,7 +211,11 @@ type cluster struct {
 // gone when the test ends.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	h := sharedHost(t)
+	return newClusterOn(t, sharedHost(t))
+}
+
+func newClusterOn(t *testing.T, h *hostCluster) *cluster {
+	t.Helper()
 	ns, err := h.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "vc-"}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("create host namespace: %v", err)
