@@ -150,7 +150,7 @@ func (c *toHost) constraint(virtual corev1.TopologySpreadConstraint, virtualLabe
 	s := *virtual.DeepCopy()
 	s.MatchLabelKeys = c.labelKeys(s.LabelSelector, s.MatchLabelKeys, metav1.LabelSelectorOpIn, virtualLabels)
 	c.moveKeys(s.LabelSelector)
-	require(s.LabelSelector, in(LabelNamespace, c.namespace), c.inCluster())
+	require(s.LabelSelector, oneOf(LabelNamespace, c.namespace), c.inCluster())
 	return s
 }
 
@@ -174,9 +174,9 @@ func (c *toHost) term(virtual corev1.PodAffinityTerm, virtualLabels map[string]s
 	case t.NamespaceSelector != nil:
 		require(t.LabelSelector, c.namespacesMatching(t.NamespaceSelector)...)
 	case len(t.Namespaces) > 0:
-		require(t.LabelSelector, in(LabelNamespace, t.Namespaces...))
+		require(t.LabelSelector, oneOf(LabelNamespace, t.Namespaces...))
 	default:
-		require(t.LabelSelector, in(LabelNamespace, c.namespace))
+		require(t.LabelSelector, oneOf(LabelNamespace, c.namespace))
 	}
 	for i := range out {
 		require(out[i].LabelSelector, c.inCluster())
@@ -189,7 +189,7 @@ func (c *toHost) term(virtual corev1.PodAffinityTerm, virtualLabels map[string]s
 // the selector finds beside them.
 func (c *toHost) split(t corev1.PodAffinityTerm) []corev1.PodAffinityTerm {
 	listed, found := t, *t.DeepCopy()
-	require(listed.LabelSelector, in(LabelNamespace, t.Namespaces...))
+	require(listed.LabelSelector, oneOf(LabelNamespace, t.Namespaces...))
 	require(found.LabelSelector, c.namespacesMatching(t.NamespaceSelector)...)
 	require(found.LabelSelector, metav1.LabelSelectorRequirement{
 		Key: LabelNamespace, Operator: metav1.LabelSelectorOpNotIn, Values: t.Namespaces,
@@ -215,7 +215,7 @@ func (c *toHost) resolve(t corev1.PodAffinityTerm) []corev1.PodAffinityTerm {
 			}
 		}
 	}
-	require(t.LabelSelector, in(LabelNamespace, names.sorted()...))
+	require(t.LabelSelector, oneOf(LabelNamespace, names.sorted()...))
 	return []corev1.PodAffinityTerm{t}
 }
 
@@ -223,7 +223,7 @@ func (c *toHost) resolve(t corev1.PodAffinityTerm) []corev1.PodAffinityTerm {
 func (c *toHost) namespacesMatching(s *metav1.LabelSelector) []metav1.LabelSelectorRequirement {
 	var out []metav1.LabelSelectorRequirement
 	for _, k := range slices.Sorted(maps.Keys(s.MatchLabels)) {
-		out = append(out, in(namespaceLabelKey(k), s.MatchLabels[k]))
+		out = append(out, oneOf(namespaceLabelKey(k), s.MatchLabels[k]))
 	}
 	for i := range s.MatchExpressions {
 		r := *s.MatchExpressions[i].DeepCopy()

@@ -51,8 +51,9 @@ func neighbours(t *testing.T) map[string]*corev1.Pod {
 func selected(t *testing.T, selector labels.Selector) string {
 	t.Helper()
 	var names []string
+	pods := neighbours(t)
 	for _, name := range []string{"another cluster", "another namespace", "host", "own"} {
-		if selector.Matches(labels.Set(neighbours(t)[name].Labels)) {
+		if selector.Matches(labels.Set(pods[name].Labels)) {
 			names = append(names, name)
 		}
 	}

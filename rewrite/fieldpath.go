@@ -4,11 +4,10 @@
 package rewrite
 
 import (
-	"strconv"
-	"strings"
-
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -24,7 +23,7 @@ import (
 // exist, so Portico's own labels and the overlay stay out of sight.
 // The uid, the node and the addresses are the same on both sides.
 
-// hostFieldPaths pairs virtual paths with the annotations that stand for them.
+// hostFieldPath returns the annotation that stands for a path on the host.
 func hostFieldPath(path string) (annotation string, ok bool) {
 	switch path {
 	case "metadata.name":
@@ -41,6 +40,7 @@ func hostFieldPath(path string) (annotation string, ok bool) {
 	return "", false
 }
 
+// virtualFieldPath is the inverse of hostFieldPath.
 func virtualFieldPath(annotation string) (path string, ok bool) {
 	switch annotation {
 	case AnnotationName:

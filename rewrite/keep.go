@@ -14,7 +14,7 @@ import (
 // keep puts into out what the host has already, wherever the tenant changed
 // nothing: where after, the tenant's object, equals seen, what the tenant saw
 // of host. All four are pointers to the same struct type. Lists whose elements
-// have names are compared by element, and containers by field. The records of a
+// have names are compared by element, and what can change by field, by field. The records of a
 // field go with it; prefix is the key under which they are.
 //
 // It is applied by field and by element, never by value: a name that happens
@@ -44,6 +44,8 @@ func (c *toHost) keepStruct(prefix string, after, seen, host, out reflect.Value)
 			c.overlay.adopt(c.prior, key)
 		case named(f.Type):
 			c.keepElements(key, a, s, h, o)
+		case fieldwise(f.Type) && !a.IsNil() && !s.IsNil() && !h.IsNil() && !o.IsNil():
+			c.keepStruct(key, a.Elem(), s.Elem(), h.Elem(), o.Elem())
 		}
 	}
 }
@@ -74,10 +76,12 @@ func (c *toHost) keepElements(key string, after, seen, host, out reflect.Value) 
 	}
 }
 
-// fieldwise reports whether an element can change by field: the image or the
-// resources of a container. Any other is replaced as a whole by the passes.
+// fieldwise reports whether a value can change by field: the image or the
+// resources of a container, the node affinity of a pod that is not scheduled
+// yet. Any other is replaced as a whole by the passes.
 func fieldwise(typ reflect.Type) bool {
-	return typ == reflect.TypeFor[corev1.Container]() || typ == reflect.TypeFor[corev1.EphemeralContainer]()
+	return typ == reflect.TypeFor[corev1.Container]() || typ == reflect.TypeFor[corev1.EphemeralContainer]() ||
+		typ == reflect.TypeFor[*corev1.Affinity]()
 }
 
 // named reports whether typ is a list of structs with a name.

@@ -208,14 +208,64 @@ func TestUpdateOnTheHostRestores(t *testing.T) {
 	}
 }
 
+// TestUpdateTouchesOneField: what upstream allows to change in a pod changes on
+// the host, and nothing beside it, whatever else is different by then.
+func TestUpdateTouchesOneField(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	v := pod("demo", "p", nil)
+	peer := corev1.PodAffinityTerm{
+		LabelSelector: &metav1.LabelSelector{}, Namespaces: []string{"demo"},
+		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "blue"}},
+	}
+	v.Spec.Affinity = &corev1.Affinity{
+		NodeAffinity: &corev1.NodeAffinity{},
+		PodAffinity:  &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{peer}},
+	}
+	v.Spec.Containers = []corev1.Container{{Name: "a", Image: "nginx:1"}, {Name: "b", Image: "other:1"}}
+	in := testInputs()
+	in.Namespaces = map[string]map[string]string{"prod": {"team": "blue"}}
+	h := toHost(t, tr, v, in).(*corev1.Pod)
+
+	for name, change := range map[string]func(*corev1.Pod){
+		"image":         func(p *corev1.Pod) { p.Spec.Containers[0].Image = "other:2" },
+		"node affinity": func(p *corev1.Pod) { p.Spec.Affinity.NodeAffinity = nil },
+		"deadline":      func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = new(int64) },
+		"toleration":    func(p *corev1.Pod) { p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Key: "more"}) },
+		"debug container": func(p *corev1.Pod) {
+			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug"}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			after := toVirtual(t, tr, h).(*corev1.Pod)
+			change(after)
+			// By now the Service is gone and another namespace has the label.
+			got := toHost(t, tr, after, rewrite.Inputs{Host: h, Namespaces: map[string]map[string]string{"new": {"team": "blue"}}}).(*corev1.Pod)
+			if d := diff(after, toVirtual(t, tr, got)); d != "" {
+				t.Errorf("as the tenant sees it (-want +got):\n%s", d)
+			}
+			want := h.DeepCopy()
+			change(want)
+			if name == "debug container" { // its variables are those of now
+				want.Spec.EphemeralContainers[0].Env = got.Spec.EphemeralContainers[0].Env
+			}
+			if name == "toleration" { // the order means nothing
+				want.Spec.Tolerations, got.Spec.Tolerations = nil, nil
+			}
+			if d := diff(want.Spec, got.Spec); d != "" {
+				t.Errorf("on the host (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
 // TestToHostIsDeterministic: the same arguments give the same bytes.
 func TestToHostIsDeterministic(t *testing.T) {
-	tr := mustNew(t, testCluster())
-	for seed := range uint64(50) {
+	tr, other := mustNew(t, testCluster()), mustNew(t, testCluster())
+	for seed := range uint64(20) {
 		for _, v := range randomObjects(t, seed) {
 			first := toHost(t, tr, v, testInputs())
 			for range 3 {
-				if d := diff(first, toHost(t, mustNew(t, testCluster()), v, testInputs())); d != "" {
+				if d := diff(first, toHost(t, other, v, testInputs())); d != "" {
 					t.Fatalf("seed %d: %T:\n%s", seed, v, d)
 				}
 			}

@@ -154,3 +154,9 @@ func BenchmarkPod(b *testing.B) {
 		}
 	})
 }
+
+func BenchmarkNew(b *testing.B) {
+	for b.Loop() {
+		mustNew(b, testCluster())
+	}
+}

@@ -13,12 +13,13 @@ import (
 // are neighbours on the host. A selector stays inside because requirements on
 // the reserved labels are added to it, which no tenant can set or select.
 
-func in(key string, values ...string) metav1.LabelSelectorRequirement {
+// oneOf is the requirement that a label has one of some values.
+func oneOf(key string, values ...string) metav1.LabelSelectorRequirement {
 	return metav1.LabelSelectorRequirement{Key: key, Operator: metav1.LabelSelectorOpIn, Values: values}
 }
 
 func (c *toHost) inCluster() metav1.LabelSelectorRequirement {
-	return in(LabelCluster, c.t.cluster.Name)
+	return oneOf(LabelCluster, c.t.cluster.Name)
 }
 
 // moveKeys gives the tenant's label keys in a selector their host form.
