@@ -26,8 +26,6 @@ type diff struct {
 	status   map[string]any
 }
 
-func (d diff) empty() bool { return d.metadata == nil && d.spec == nil && d.status == nil }
-
 // compare returns what turns before into after, both host objects. Metadata
 // that only the host decides on is left out.
 //

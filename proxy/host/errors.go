@@ -47,11 +47,11 @@ func (s *Storage) interpret(ctx context.Context, err error, k key) error {
 	logger := klog.FromContext(ctx)
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
-		switch ctx.Err() {
-		case nil:
+		switch gone := ctx.Err(); {
+		case gone == nil:
 			logger.Info("Host call failed", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
 			return unavailable("the host of this cluster cannot be reached, or did not answer in time")
-		case context.DeadlineExceeded:
+		case errors.Is(gone, context.DeadlineExceeded):
 			return apierrors.NewTimeoutError("the host of this cluster did not answer in time", retryAfterSeconds)
 		default:
 			return apierrors.NewTimeoutError("the request was cancelled", 0)

@@ -336,7 +336,7 @@ func (h *fakeHost) serve(rw http.ResponseWriter, req *http.Request) {
 	h.mu.Unlock()
 	if down {
 		if c, _, err := http.NewResponseController(rw).Hijack(); err == nil {
-			c.Close()
+			_ = c.Close()
 		}
 		return
 	}

@@ -24,7 +24,7 @@ func TestUpdatesGoToTheSubresourceTheyAreAbout(t *testing.T) {
 	request := func(sub string) func(context.Context) context.Context {
 		return func(ctx context.Context) context.Context { return as(ctx, sub) }
 	}
-	managed := []metav1.ManagedFieldsEntry{{Manager: "kubectl", Operation: "Update", APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:x":{}}`)}}}
+	managed := []metav1.ManagedFieldsEntry{{Manager: "kubectl", Operation: "Update", APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:x":{}}`)}}
 	debug := []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "busybox"}}}
 	cases := map[string]struct {
 		ctx    func(context.Context) context.Context

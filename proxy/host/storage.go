@@ -46,6 +46,7 @@ var _ storage.Interface = (*Storage)(nil)
 // NewStorage returns the storage of one translated resource. The functions
 // make empty objects of the type that the generic registry stores.
 func NewStorage(cfg Config, gr schema.GroupResource, resourcePrefix string, newFunc, newListFunc func() runtime.Object) *Storage {
+	registerMetrics()
 	cfg = cfg.complete()
 	return &Storage{
 		cfg:         cfg,

@@ -70,7 +70,7 @@ func (c logChecker) Check(resp *http.Response) error {
 	if resp.StatusCode >= http.StatusOK && resp.StatusCode <= http.StatusPartialContent {
 		return nil
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // read as far as it is shown
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err != nil {
 		return unavailable("the host of this cluster did not finish its answer for pods/log")

@@ -140,7 +140,7 @@ func (s *streaming) serveLog(ctx context.Context, w http.ResponseWriter, id stri
 	if err == nil {
 		var stream io.ReadCloser
 		if stream, _, _, err = obj.(registryrest.ResourceStreamer).InputStream(ctx, "", ""); err == nil {
-			defer stream.Close()
+			defer func() { _ = stream.Close() }()
 			_, _ = io.Copy(w, stream)
 			return
 		}
@@ -156,7 +156,7 @@ func (s *streaming) open(method, path string, headers ...string) (*http.Response
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { conn.Close() })
+	s.t.Cleanup(func() { _ = conn.Close() })
 	req := method + " " + path + " HTTP/1.1\r\nHost: door\r\n"
 	for _, h := range headers {
 		req += h + "\r\n"
@@ -182,7 +182,7 @@ func echo(protocol string) http.HandlerFunc {
 		if err != nil {
 			return
 		}
-		defer conn.Close()
+		defer func() { _ = conn.Close() }()
 		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n", protocol)
 		_ = rw.Flush()
 		_, _ = io.Copy(conn, rw)
@@ -253,7 +253,7 @@ func hostSays(st metav1.Status) http.HandlerFunc {
 
 func readStatus(t *testing.T, resp *http.Response) metav1.Status {
 	t.Helper()
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -345,7 +345,7 @@ func TestStreamWithoutUpgradeIs400(t *testing.T) {
 func TestUnreachableHostIs503ForStreams(t *testing.T) {
 	s := newStreaming(t, func(w http.ResponseWriter, _ *http.Request) {
 		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
-			c.Close()
+			_ = c.Close()
 		}
 	})
 	resp, _, _ := s.open("POST", "/demo/pods/web/exec", "Connection: Upgrade", "Upgrade: SPDY/3.1")
@@ -367,7 +367,7 @@ func TestLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	// What a container writes is its own.
 	if body, _ := io.ReadAll(resp.Body); string(body) != "line of "+hostWeb+"\n" {
 		t.Errorf("log %q", body)
@@ -401,7 +401,7 @@ func TestProxyLeadsLinksBackThroughTheDoor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer resp.Body.Close()
+		defer func() { _ = resp.Body.Close() }()
 		body, _ := io.ReadAll(resp.Body)
 		return resp, string(body)
 	}

@@ -56,7 +56,7 @@ func transports(c *rest.Config) (plain, upgrade http.RoundTripper, err error) {
 
 // bearerProtocol is how a browser sends a token when it opens a WebSocket, in
 // a header that is otherwise needed.
-const bearerProtocol = "base64url.bearer.authorization.k8s.io."
+const bearerProtocol = "base64url.bearer.authorization.k8s.io." //nolint:gosec // the name of a protocol, no credential
 
 // scrub removes from the headers of a request what says who the tenant is and
 // what could make the host take the door for somebody else. The door's own

@@ -128,7 +128,7 @@ func newWatchBackoff() wait.Backoff {
 // once runs one host watch to its end. progressed reports whether it was one:
 // it brought something, or stood for a while.
 func (w *hostWatcher) once(ctx context.Context) (progressed bool, err error) {
-	timeout := int64((minWatchTimeout + rand.N(minWatchTimeout)).Seconds())
+	timeout := int64((minWatchTimeout + rand.N(minWatchTimeout)).Seconds()) //nolint:gosec // spreads load, hides nothing
 	options := w.options
 	options.TimeoutSeconds = &timeout
 	began := w.s.cfg.Clock.Now()
