@@ -77,7 +77,7 @@ lab-down: ## Stop the real host cluster
 
 .PHONY: e2e
 e2e: build image lab-up ## Test with a real kubectl against a real kubelet (root)
-	PORTICOD=$(CURDIR)/bin/porticod $(GO) test -tags $(TAGS),e2e -trimpath -count 1 -timeout 40m ./test/e2e
+	PORTICOD=$(CURDIR)/bin/porticod $(GO) test -tags $(TAGS),e2e -trimpath -count 1 -parallel 4 -timeout 40m ./test/e2e
 
 .PHONY: conformance
 conformance: build lab-up ## Run upstream's conformance tests against a virtual cluster (FOCUS= SKIP= PARALLEL=)
