@@ -49,6 +49,7 @@ type fakeHost struct {
 	watchers  map[*watcher]bool
 	calls     []call
 	down      bool
+	dropAll   bool // every watch, as soon as it is open
 	// answer, when set, may answer a request in the place of the host.
 	answer func(c call) *metav1.Status
 	// before runs ahead of each request that changes something, unlocked.
@@ -146,11 +147,14 @@ func (h *fakeHost) writes() []string {
 }
 
 // reads counts the GETs so far.
-func (h *fakeHost) reads() (n int) {
+func (h *fakeHost) reads() int { return h.count("GET") }
+
+// count counts the calls of one verb so far.
+func (h *fakeHost) count(verb string) (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, c := range h.calls {
-		if c.verb == "GET" {
+		if c.verb == verb {
 			n++
 		}
 	}
@@ -583,7 +587,9 @@ func (h *fakeHost) watch(rw http.ResponseWriter, req *http.Request, c call) {
 	w := &watcher{resource: c.resource, selector: selector, events: make(chan []byte, 10000), closed: make(chan struct{})}
 	rw.Header().Set("Content-Type", "application/json")
 	h.mu.Lock()
-	if from < h.compacted {
+	if h.dropAll {
+		close(w.closed)
+	} else if from < h.compacted {
 		_, st := refuse(410, metav1.StatusReasonExpired, c.resource, "", "too old resource version")
 		w.send("ERROR", st)
 		close(w.closed)

@@ -229,14 +229,15 @@ func (w *hostWatcher) forward(ctx context.Context, ev watch.Event) error {
 	if err != nil {
 		return err
 	}
-	if ok && !w.send(ctx, out) {
-		return ctx.Err()
-	}
-	w.options.ResourceVersion = m.GetResourceVersion()
+	// Before the event: a reader that has to wait for it finds its revision.
 	w.s.revisions.see(rv)
 	if ev.Type == watch.Deleted {
 		w.s.revisions.gone(m.GetUID())
 	}
+	if ok && !w.send(ctx, out) {
+		return ctx.Err()
+	}
+	w.options.ResourceVersion = m.GetResourceVersion()
 	return nil
 }
 

@@ -12,7 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/storage"
+	testclock "k8s.io/utils/clock/testing"
 
+	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
 )
 
@@ -160,5 +162,49 @@ func TestReleasedObjectIsGoneForReaders(t *testing.T) {
 	got := next(t, w)
 	if rv, _ := f.GetCurrentResourceVersion(t.Context()); got != "DELETED demo/web@"+rvString(rv) {
 		t.Errorf("event %q, current revision %d", got, rv)
+	}
+}
+
+// A connection can die without a word. The watch is asked about when it has
+// been quiet, and is lost when nobody answers.
+func TestSilentlyDeadWatchIsNoticed(t *testing.T) {
+	clock := testclock.NewFakeClock(time.Now())
+	f := newFixture(t, "pods", func(c *host.Config) { c.Clock, c.StaleBound = clock, 30*time.Second })
+	w := f.watchAll()
+	f.create(newPod("demo", "web"))
+	f.expect(w, "ADDED demo/web@1001")
+	f.host.mu.Lock()
+	f.host.answer = func(c call) *metav1.Status {
+		return &metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: "Failure", Code: 503}
+	}
+	f.host.mu.Unlock()
+	poll(t, func() bool {
+		clock.Step(5 * time.Second)
+		return f.Fresh() != nil
+	})
+	f.host.mu.Lock()
+	f.host.answer = nil
+	f.host.mu.Unlock()
+	poll(t, func() bool {
+		clock.Step(time.Second)
+		return f.Fresh() == nil
+	})
+	f.host.edit("pods", hostWeb, func(h tree) { h["status"] = tree{"phase": "Running"} })
+	f.expect(w, "MODIFIED demo/web@1002")
+}
+
+// A host, or something before it, that takes every watch and drops it at once
+// must not be asked in a tight loop.
+func TestDroppedWatchesAreNotAskedForInALoop(t *testing.T) {
+	clock := testclock.NewFakeClock(time.Now())
+	f := newFixture(t, "pods", func(c *host.Config) { c.Clock = clock })
+	f.host.mu.Lock()
+	f.host.dropAll = true
+	f.host.mu.Unlock()
+	f.watchAll()
+	// The clock stands still, so a pause never ends.
+	poll(t, func() bool { return clock.HasWaiters() && f.host.count("WATCH") > 0 })
+	if n := f.host.count("WATCH"); n > 1 {
+		t.Errorf("asked %d times without a pause", n)
 	}
 }
