@@ -5,13 +5,16 @@ package host
 
 import (
 	"context"
+	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/component-base/tracing"
 )
 
 // maxCallRetries is how often the client repeats a call that the host answered
@@ -24,13 +27,22 @@ func (s *Storage) request(r *rest.Request) *rest.Request {
 	return r.Namespace(s.namespace).Resource(s.kind.resource).MaxRetries(maxCallRetries)
 }
 
-// timed bounds a host call that is not a stream.
-func (s *Storage) timed(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, s.cfg.CallTimeout)
+// slowCall is from when on a host call is worth a line in the log.
+const slowCall = 500 * time.Millisecond
+
+// timed bounds a host call that is not a stream, and makes a span of it, so
+// that a trace of the request tells the host's time from ours.
+func (s *Storage) timed(ctx context.Context, verb string) (context.Context, context.CancelFunc) {
+	ctx, span := tracing.Start(ctx, "Host call", attribute.String("verb", verb), attribute.String("resource", s.kind.resource))
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	return ctx, func() {
+		cancel()
+		span.End(slowCall)
+	}
 }
 
 func (s *Storage) hostGet(ctx context.Context, name, rv string) (runtime.Object, error) {
-	ctx, cancel := s.timed(ctx)
+	ctx, cancel := s.timed(ctx, "get")
 	defer cancel()
 	out := s.kind.new()
 	err := s.request(s.cfg.Client.CoreV1().RESTClient().Get()).Name(name).
@@ -40,7 +52,7 @@ func (s *Storage) hostGet(ctx context.Context, name, rv string) (runtime.Object,
 }
 
 func (s *Storage) hostCreate(ctx context.Context, obj runtime.Object) (runtime.Object, error) {
-	ctx, cancel := s.timed(ctx)
+	ctx, cancel := s.timed(ctx, "create")
 	defer cancel()
 	out := s.kind.new()
 	err := s.request(s.cfg.Client.CoreV1().RESTClient().Post()).
@@ -50,7 +62,7 @@ func (s *Storage) hostCreate(ctx context.Context, obj runtime.Object) (runtime.O
 }
 
 func (s *Storage) hostPatch(ctx context.Context, name string, p patch) (runtime.Object, error) {
-	ctx, cancel := s.timed(ctx)
+	ctx, cancel := s.timed(ctx, "patch")
 	defer cancel()
 	out := s.kind.new()
 	err := s.request(s.cfg.Client.CoreV1().RESTClient().Patch(p.format)).Name(name).SubResource(p.subresources()...).
@@ -61,7 +73,7 @@ func (s *Storage) hostPatch(ctx context.Context, name string, p patch) (runtime.
 
 // hostSubresource posts to a subresource that answers with a Status.
 func (s *Storage) hostSubresource(ctx context.Context, name, subresource string, body runtime.Object) error {
-	ctx, cancel := s.timed(ctx)
+	ctx, cancel := s.timed(ctx, "create")
 	defer cancel()
 	return s.request(s.cfg.Client.CoreV1().RESTClient().Post()).Name(name).SubResource(subresource).
 		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
@@ -74,7 +86,7 @@ func (s *Storage) hostSubresource(ctx context.Context, name, subresource string,
 //
 // The reply is the object, or nil when an old host answers with a Status.
 func (s *Storage) hostDelete(ctx context.Context, name string, grace *int64, uid types.UID, rv string) (runtime.Object, error) {
-	ctx, cancel := s.timed(ctx)
+	ctx, cancel := s.timed(ctx, "delete")
 	defer cancel()
 	background := metav1.DeletePropagationBackground
 	reply, err := s.request(s.cfg.Client.CoreV1().RESTClient().Delete()).Name(name).
@@ -93,7 +105,7 @@ func (s *Storage) hostDelete(ctx context.Context, name string, grace *int64, uid
 }
 
 func (s *Storage) hostList(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-	ctx, cancel := s.timed(ctx)
+	ctx, cancel := s.timed(ctx, "list")
 	defer cancel()
 	out := s.kind.newList()
 	err := s.request(s.cfg.Client.CoreV1().RESTClient().Get()).
