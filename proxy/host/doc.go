@@ -59,7 +59,7 @@
 //	shown.go        the host objects behind what was shown
 //	revision.go     how far a cache must have come; health.go  whether it can
 //	delegator.go    reads of the latest state
-//	call.go errors.go metrics.go   host calls and what tenants see of errors
+//	call.go errors.go warnings.go metrics.go   host calls and what tenants see of them
 //	stream*.go      Streams
 //	bootstrap.go    the cluster's own Service
 package host
