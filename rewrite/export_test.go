@@ -24,6 +24,6 @@ func PackOverlay(raw string) string {
 	var buf bytes.Buffer
 	w := gzip.NewWriter(&buf)
 	w.Write([]byte(raw)) //nolint:errcheck // a buffer
-	w.Close()            //nolint:errcheck
+	w.Close()            //nolint:errcheck // a buffer
 	return base64.StdEncoding.EncodeToString(buf.Bytes())
 }

@@ -91,7 +91,7 @@ func filler(seed uint64) *randfill.Filler {
 		func(v *metav1.Time, c randfill.Continue) {
 			*v = metav1.Unix(int64(c.Rand.Intn(1_000_000_000)), 0).Rfc3339Copy()
 		},
-		func(f *metav1.FieldsV1, _ randfill.Continue) { f.Raw = []byte(`{"f:spec":{}}`) },
+		func(f *metav1.FieldsV1, _ randfill.Continue) { f.SetRawBytes([]byte(`{"f:spec":{}}`)) },
 		func(e *corev1.EnvVarSource, c randfill.Continue) {
 			c.FillNoCustom(e)
 			if e.FieldRef != nil {

@@ -44,7 +44,7 @@ func TestGolden(t *testing.T) {
 			got := render(t, h)
 			golden := strings.TrimSuffix(in, ".in.yaml") + ".host.yaml"
 			if *update {
-				if err := os.WriteFile(golden, got, 0o644); err != nil { //nolint:gosec // a test file
+				if err := os.WriteFile(golden, got, 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -155,7 +155,7 @@ func visitType(path string, typ reflect.Type, do func(string, bool, reflect.Type
 		_, word := rules.Words[typ.Key().String()]
 		_, values := rules.Words[typ.Elem().String()]
 		amounts := typ.Elem().PkgPath() == "k8s.io/apimachinery/pkg/api/resource"
-		do(path, !word || !(values || amounts), typ)
+		do(path, !word || (!values && !amounts), typ)
 	case reflect.Slice:
 		if do(path, false, typ) {
 			visitType(path+"[]", typ.Elem(), do)

@@ -5,6 +5,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -85,7 +86,7 @@ func addAllocationHooks(server *genericapiserver.GenericAPIServer, c controlplan
 					continue
 				}
 				// Two Services may share a port number under two protocols.
-				if err := a.nodePort.Allocate(int(p.NodePort)); err != nil && err != portallocator.ErrAllocated {
+				if err := a.nodePort.Allocate(int(p.NodePort)); err != nil && !errors.Is(err, portallocator.ErrAllocated) {
 					return fmt.Errorf("hold node port %d of service %s/%s: %w", p.NodePort, services.Items[i].Namespace, services.Items[i].Name, err)
 				}
 			}

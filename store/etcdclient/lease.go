@@ -30,7 +30,7 @@ func (l *lease) Grant(ctx context.Context, ttl int64) (*clientv3.LeaseGrantRespo
 		return nil, rpctypes.ErrLeaseTTLTooLarge
 	}
 	ttl = max(ttl, 1)
-	id := rand.Int64N(1<<62) + 1
+	id := rand.Int64N(1<<62) + 1 //nolint:gosec // An id that is free, not a secret.
 	length := time.Duration(min(ttl, int64(1<<63-1)/int64(time.Second))) * time.Second
 	rev, err := l.engine.Update(ctx, func(t *mvcc.Tx) error {
 		return t.Grant(id, length, time.Now().Add(length))

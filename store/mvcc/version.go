@@ -32,7 +32,7 @@ func (v *Version) Revision() int64 { return v.KV.ModRevision }
 // never modified. It keeps each key in memory once instead of three times, and
 // comparisons free of allocations.
 func (v *Version) key() string {
-	return unsafe.String(unsafe.SliceData(v.KV.Key), len(v.KV.Key))
+	return unsafe.String(unsafe.SliceData(v.KV.Key), len(v.KV.Key)) //nolint:gosec // The key is never written to after it was made.
 }
 
 // Prev returns the version that v replaced, or nil if there was none or it was

@@ -423,7 +423,7 @@ func TestHostRefusalHasVirtualNames(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1")}, nil, func(h *harness) {
 		h.host.PrependReactor("create", "secrets", func(a clienttesting.Action) (bool, runtime.Object, error) {
 			name := a.(clienttesting.CreateAction).GetObject().(*corev1.Secret).Name
-			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, name, errQuota(name))
+			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, name, quotaError(name))
 		})
 	})
 	err := h.pusher.Ensure(t.Context(), "default", refs())
@@ -435,9 +435,9 @@ func TestHostRefusalHasVirtualNames(t *testing.T) {
 	}
 }
 
-type errQuota string
+type quotaError string
 
-func (e errQuota) Error() string { return "exceeded quota: too many, at " + string(e) }
+func (e quotaError) Error() string { return "exceeded quota: too many, at " + string(e) }
 
 func TestTokenSecretsAreNotTouched(t *testing.T) {
 	token := secret(hostNamespace, "anything", "token")

@@ -40,7 +40,7 @@ func shared(t *testing.T) (kubectl, *cluster) {
 	sharedMu.Lock()
 	defer sharedMu.Unlock()
 	if sharedCluster == nil {
-		dir, err := os.MkdirTemp("", "portico-e2e-")
+		dir, err := os.MkdirTemp("", "portico-e2e-") //nolint:usetesting // It outlives the first test that asks for it.
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func private(t *testing.T, name, namespace string) *cluster {
 		if err := c.end(syscall.SIGTERM); err != nil {
 			t.Errorf("porticod did not shut down cleanly: %v\n%s", err, c.tail())
 		}
-		//nolint:usetesting // The test's own context has ended by now.
+		// Not bound to the test's context, which has ended by now.
 		if out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "namespace", namespace).CombinedOutput(); err != nil {
 			t.Errorf("delete host namespace: %v: %s", err, out)
 		}
@@ -120,7 +120,7 @@ func (c *cluster) start(t *testing.T) error {
 	}
 	defer log.Close()
 	// Not bound to the test's context: the shared cluster outlives its first test.
-	c.process = exec.Command(lab.porticod, "serve", "--config", filepath.Join(c.dir, "portico.yaml")) //nolint:noctx // see above
+	c.process = exec.Command(lab.porticod, "serve", "--config", filepath.Join(c.dir, "portico.yaml"))
 	c.process.Stdout, c.process.Stderr = log, log
 	// It must not outlive a test binary that is killed.
 	c.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -141,7 +141,7 @@ func (c *cluster) awaitReady() error {
 		select {
 		case err := <-c.ended:
 			c.ended <- err
-			return fmt.Errorf("porticod ended: %v", err)
+			return fmt.Errorf("porticod ended: %w", err)
 		case <-timeout:
 			return fmt.Errorf("porticod is not ready after %v", patience)
 		case <-tick.C:
@@ -216,7 +216,7 @@ func (c *cluster) describe(t *testing.T, namespace string) {
 		{"--kubeconfig", c.kubeconfig(), "--namespace", namespace, "get", "all,pvc,events", "-o", "wide"},
 		{"--kubeconfig", lab.kubeconfig, "--namespace", c.namespace, "get", "pods,services,pvc,events", "-o", "wide"},
 	} {
-		//nolint:usetesting // The test's own context has ended by now.
+		// Not bound to the test's context, which has ended by now.
 		out, err := exec.Command(lab.kubectl, args...).CombinedOutput()
 		t.Logf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
 	}

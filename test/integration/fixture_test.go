@@ -232,7 +232,7 @@ func newClusterOn(t *testing.T, h *hostCluster) *cluster {
 				t.Errorf("porticod did not shut down cleanly: %v\n%s", err, c.process.tail())
 			}
 		}
-		//nolint:usetesting // The test's own context has ended by now.
+		// Not bound to the test's context, which has ended by now.
 		if err := h.client.CoreV1().Namespaces().Delete(context.Background(), c.namespace, metav1.DeleteOptions{}); err != nil {
 			t.Errorf("delete host namespace: %v", err)
 		}

@@ -32,7 +32,6 @@ import (
 type controlPlaneOptions struct {
 	name          string
 	dataDir       string
-	listen        string
 	durability    sqlite.Durability
 	clusterDomain string
 	serviceCIDR   string

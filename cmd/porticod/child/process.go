@@ -64,7 +64,7 @@ func Start(spec Spec) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: open its log: %w", spec.Name, err)
 	}
-	cmd := exec.Command(spec.Executable, spec.Args...) //nolint:gosec,noctx // the caller's own program; it is ended by Stop, in order
+	cmd := exec.Command(spec.Executable, spec.Args...) //nolint:noctx // the caller's own program; it is ended by Stop, in order
 	cmd.Env = append(os.Environ(), spec.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = sysProcAttr()
@@ -152,7 +152,7 @@ func (p *Process) fail(err error) error {
 
 // tail returns the last whole lines of a file, or nothing if it can't be read.
 func tail(path string) string {
-	f, err := os.Open(path) //nolint:gosec // the log we made ourselves
+	f, err := os.Open(path)
 	if err != nil {
 		return ""
 	}
