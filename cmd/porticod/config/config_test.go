@@ -4,15 +4,22 @@
 package config_test
 
 import (
+	"errors"
+	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 
 	"portico.dev/portico/cmd/porticod/config"
 )
+
+var update = flag.Bool("update", false, "write the golden reports anew")
 
 func load(t *testing.T, file string, env map[string]string, args ...string) (*config.Config, error) {
 	t.Helper()
@@ -57,37 +64,62 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// An operator fixes a file once, not once per mistake.
+// An operator fixes a file once, not once per mistake. Each file of testdata
+// has its whole report beside it.
 func TestAllMistakesAreReportedAtOnce(t *testing.T) {
-	_, err := load(t, `
-name: Not_A_Name
-host: {namespace: "", advertiseAddress: "door:0"}
-dataDir: relative
-listen: nonsense
-certSANs: ["ok.example", "not ok"]
-reads: sometimes
-store: {durability: maybe}
-replicas: 3
-sync: {nodes: {enabled: true}}
-logLevel: 11
-`, nil)
-	if err == nil {
-		t.Fatal("no error")
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files: %v", err)
 	}
-	for _, path := range []string{
-		"name:", "host.namespace:", "host.advertiseAddress:", "dataDir:", "listen:", "certSANs[1]:", "reads:",
-		"store.durability:", "replicas:", "sync.nodes.enabled:", "logLevel:",
-	} {
-		if !strings.Contains(err.Error(), path) {
-			t.Errorf("%q is not in the report:\n%v", path, err)
-		}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = load(t, string(content), nil)
+			var aggregate utilerrors.Aggregate
+			if !errors.As(err, &aggregate) {
+				t.Fatalf("got %v, want a list of mistakes", err)
+			}
+			var got strings.Builder
+			for _, mistake := range aggregate.Errors() {
+				fmt.Fprintln(&got, mistake)
+			}
+			golden := strings.TrimSuffix(file, ".yaml") + ".txt"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got.String()), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Errorf("report (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
-func TestUnknownKeysAreMistakes(t *testing.T) {
-	_, err := load(t, "name: a\nhost: {namespace: b, namespase: c}\n", nil)
-	if err == nil || !strings.Contains(err.Error(), "namespase") {
-		t.Errorf("got %v, want an error that names the key", err)
+func TestBrokenSourcesAreErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		file string
+		env  map[string]string
+		want string
+	}{
+		"not YAML":       {"name: [", nil, "portico.yaml"},
+		"wrong type":     {"name: a\nreplicas: many\n", nil, "replicas"},
+		"key twice":      {"name: a\nname: b\n", nil, `"name" already set`},
+		"not a number":   {"name: a\nhost: {namespace: b}\n", map[string]string{"PORTICO_REPLICAS": "many"}, "replicas: Invalid value: \"many\""},
+		"one of several": {"name: a\n", map[string]string{"PORTICO_REPLICAS": "many"}, "host.namespace"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := load(t, c.file, c.env); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 )
 
@@ -102,16 +104,10 @@ func NewLoader(flags *pflag.FlagSet, env func(string) (string, bool)) *Loader {
 // Load returns the configuration, completed and valid, or every mistake in it.
 func (l *Loader) Load() (*Config, error) {
 	c := Default()
-	if l.file != "" {
-		raw, err := os.ReadFile(l.file)
-		if err != nil {
-			return nil, fmt.Errorf("read configuration: %w", err)
-		}
-		if err := yaml.UnmarshalStrict(raw, c); err != nil {
-			return nil, fmt.Errorf("configuration file %s: %w", l.file, err)
-		}
+	errs, err := readFile(l.file, c)
+	if err != nil {
+		return nil, err
 	}
-	var errs field.ErrorList
 	for _, s := range settings() {
 		v, set := l.env(s.env())
 		if f := l.flags.Lookup(s.flag()); f.Changed {
@@ -129,4 +125,33 @@ func (l *Loader) Load() (*Config, error) {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	return c, nil
+}
+
+// readFile fills c from a file, if there is one. Keys that mean nothing are
+// mistakes like others; a file of which the rest cannot be read is an error.
+func readFile(path string, c *Config) (field.ErrorList, error) {
+	if path == "" {
+		return nil, nil
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	content, err := yaml.YAMLToJSONStrict(raw)
+	if err != nil {
+		return nil, fmt.Errorf("configuration file %s: %w", path, err)
+	}
+	unknown, err := json.UnmarshalStrict(content, c)
+	if err != nil {
+		return nil, fmt.Errorf("configuration file %s: %w", path, err)
+	}
+	var errs field.ErrorList
+	for _, u := range unknown {
+		var at json.FieldError
+		if !errors.As(u, &at) {
+			return nil, fmt.Errorf("configuration file %s: %w", path, u)
+		}
+		errs = append(errs, field.Forbidden(field.NewPath(at.FieldPath()), "no such key"))
+	}
+	return errs, nil
 }

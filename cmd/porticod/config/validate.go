@@ -4,12 +4,15 @@
 package config
 
 import (
+	"maps"
 	"net"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
@@ -44,6 +47,8 @@ func (c *Config) validate() field.ErrorList {
 	errs = append(errs, oneOf(field.NewPath("store", "durability"), c.Store.Durability, DurabilityFull, DurabilityNormal)...)
 	errs = append(errs, c.validateReplicas()...)
 	errs = append(errs, c.Sync.Nodes.validate(field.NewPath("sync", "nodes"))...)
+	errs = append(errs, c.Pods.validate(field.NewPath("pods"))...)
+	errs = append(errs, images(field.NewPath("images"), c.Images)...)
 	if c.LogLevel < 0 || c.LogLevel > 10 {
 		errs = append(errs, field.Invalid(field.NewPath("logLevel"), c.LogLevel, "must be 0 to 10"))
 	}
@@ -60,6 +65,11 @@ func (h *Host) validate(path *field.Path) field.ErrorList {
 	if h.ServiceName != "" {
 		for _, msg := range validation.IsDNS1035Label(h.ServiceName) {
 			errs = append(errs, field.Invalid(path.Child("serviceName"), h.ServiceName, msg))
+		}
+	}
+	if h.WorkloadServiceAccount != "" {
+		for _, msg := range validation.IsDNS1123Subdomain(h.WorkloadServiceAccount) {
+			errs = append(errs, field.Invalid(path.Child("workloadServiceAccount"), h.WorkloadServiceAccount, msg))
 		}
 	}
 	if h.AdvertiseAddress != "" {
@@ -91,6 +101,47 @@ func (n *Nodes) validate(path *field.Path) field.ErrorList {
 	}{{"enabled", n.Enabled}, {"syncAllNodes", n.SyncAllNodes}, {"nodeSelector", n.NodeSelector != ""}, {"enableScheduler", n.EnableScheduler}} {
 		if f.set {
 			errs = append(errs, field.Forbidden(path.Child(f.name), notYet))
+		}
+	}
+	return errs
+}
+
+// validate finds out now what the host would say about every single pod.
+func (p *Pods) validate(path *field.Path) field.ErrorList {
+	errs := metav1validation.ValidateLabels(p.NodeSelector, path.Child("nodeSelector"))
+	for i, t := range p.Tolerations {
+		at := path.Child("tolerations").Index(i)
+		if t.Key != "" {
+			errs = append(errs, metav1validation.ValidateLabelName(t.Key, at.Child("key"))...)
+		}
+		switch t.Operator {
+		case corev1.TolerationOpExists:
+			if t.Value != "" {
+				errs = append(errs, field.Invalid(at.Child("value"), t.Value, "must be empty when the operator is Exists"))
+			}
+		case corev1.TolerationOpEqual, "":
+			if t.Key == "" {
+				errs = append(errs, field.Required(at.Child("key"), "only the operator Exists goes without a key"))
+			}
+		default:
+			errs = append(errs, field.NotSupported(at.Child("operator"), t.Operator, []corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))
+		}
+		switch t.Effect {
+		case "", corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute:
+		default:
+			errs = append(errs, field.NotSupported(at.Child("effect"), t.Effect,
+				[]corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute}))
+		}
+	}
+	return errs
+}
+
+// images checks the map of images. What a valid image is, is the runtime's to say.
+func images(path *field.Path, m map[string]string) field.ErrorList {
+	var errs field.ErrorList
+	for _, from := range slices.Sorted(maps.Keys(m)) {
+		if from == "" || m[from] == "" {
+			errs = append(errs, field.Required(path.Key(from), "neither image may be empty"))
 		}
 	}
 	return errs
