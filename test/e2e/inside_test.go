@@ -25,11 +25,10 @@ func TestPorticodRunsInsideItsHostNamespace(t *testing.T) {
 	host := admin(t, namespace)
 	t.Cleanup(func() {
 		if t.Failed() {
-			//nolint:usetesting // The test's own context has ended by now.
+			// Not bound to the test's context, which has ended by now.
 			out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "--namespace", namespace, "logs", "porticod", "-c", "porticod", "--tail=50").CombinedOutput()
 			t.Logf("porticod: %v\n%s", err, out)
 		}
-		//nolint:usetesting // The test's own context has ended by now.
 		if out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "namespace", namespace).CombinedOutput(); err != nil {
 			t.Errorf("delete host namespace: %v: %s", err, out)
 		}
