@@ -36,7 +36,7 @@
 //
 // # Invariants
 //
-// The laws of DESIGN.md D7, each held by a test in laws_test.go:
+// The laws of docs/decisions.md D7, each held by a test in laws_test.go:
 //
 //  1. ToVirtual(ToHost(v)) == v.
 //  2. After the host changed its copy, ToVirtual shows v plus those changes

@@ -58,7 +58,7 @@ type Config struct {
 	AllowBinding bool
 
 	// Strict asks the host for every read that wants the latest state, for
-	// more than one replica of the door (D4 in DESIGN.md).
+	// more than one replica of the door (D4 in docs/decisions.md).
 	Strict bool
 
 	// StaleBound and CallTimeout have defaults when zero.

@@ -17,7 +17,7 @@ import (
 
 // Delegator stands on upstream's cache and answers reads that want the latest
 // state from it, once it has caught up with every write that was acknowledged
-// through this door (D4 in DESIGN.md). Upstream asks the storage for those.
+// through this door (D4 in docs/decisions.md). Upstream asks the storage for those.
 //
 //	resourceVersion  answered from
 //	""               the cache at the revision of the last acknowledged write;

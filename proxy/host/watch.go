@@ -39,7 +39,7 @@ const (
 // the last revision seen, for as long as that takes. Upstream's cache would
 // otherwise start over, end the watches of every tenant, and serve nothing
 // while the host is away; like this, reads at resourceVersion=0 and open
-// watches go on (D4 in DESIGN.md). It ends with an error only when the host no
+// watches go on (D4 in docs/decisions.md). It ends with an error only when the host no
 // longer has the history, and the cache has to be filled again.
 func (s *Storage) Watch(ctx context.Context, path string, opts storage.ListOptions) (watch.Interface, error) {
 	if opts.SendInitialEvents != nil && *opts.SendInitialEvents {
