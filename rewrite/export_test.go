@@ -23,7 +23,7 @@ func UnpackOverlay(s string) (json.RawMessage, error) {
 func PackOverlay(raw string) string {
 	var buf bytes.Buffer
 	w := gzip.NewWriter(&buf)
-	w.Write([]byte(raw)) //nolint:errcheck // a buffer
-	w.Close()            //nolint:errcheck // a buffer
+	w.Write([]byte(raw))
+	w.Close()
 	return base64.StdEncoding.EncodeToString(buf.Bytes())
 }

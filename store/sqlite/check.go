@@ -70,7 +70,7 @@ func (r *Report) inspect(ctx context.Context) error {
 	if err != nil {
 		return diskError("connect", err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // Nothing was written through it.
 	for into, q := range map[*int64]string{
 		&r.SchemaVersion: `SELECT value FROM meta WHERE name = '` + metaSchema + `'`,
 		&r.FreePages:     `PRAGMA freelist_count`,

@@ -191,7 +191,7 @@ func query(c *sqlite3.SQLiteConn, q string, fn func(row []driver.Value) error) e
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // Its error is that of the iteration, checked below.
 	row := make([]driver.Value, len(rows.Columns()))
 	for {
 		switch err := rows.Next(row); {

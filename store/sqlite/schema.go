@@ -129,7 +129,7 @@ func recognise(path string) error {
 	if err != nil {
 		return diskError("connect", err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	version, err := queryInt(c, `SELECT value FROM meta WHERE name = '`+metaSchema+`'`)
 	switch {
 	case errors.Is(err, io.EOF):

@@ -61,7 +61,7 @@ func start(dir, name string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer out.Close() //nolint:errcheck // The child has its own descriptor.
+	defer out.Close() // The child has its own descriptor.
 	p.cmd = exec.Command(os.Args[0], args...)
 	p.cmd.Env = append(os.Environ(), childEnv+"=1")
 	p.cmd.Stdout, p.cmd.Stderr = out, out
