@@ -106,6 +106,49 @@ func TestHostQuotaRefusalReachesTheTenantInVirtualNames(t *testing.T) {
 	}
 }
 
+func TestHostPodSecurityRefusalReachesTheTenantInVirtualNames(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	enforce := []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/enforce":"restricted"}}}`)
+	if _, err := c.host.CoreV1().Namespaces().Patch(t.Context(), c.namespace, types.MergePatchType, enforce, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p := pod("p", nil)
+	p.Spec.HostNetwork = true
+	eventually(t, "refusal", func(ctx context.Context) (bool, string) {
+		// The host's admission sees the new label through an informer.
+		_, err := c.virtual.CoreV1().Pods("a").Create(ctx, p, metav1.CreateOptions{})
+		if err == nil {
+			return false, "created"
+		}
+		if strings.Contains(err.Error(), "-x-") {
+			t.Errorf("host name in %q", err)
+		}
+		return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "violates PodSecurity"), err.Error()
+	})
+}
+
+// The namespace in the body and the one in the URL must agree, or a tenant's
+// tool would write where its user did not look.
+func TestManifestForAnotherNamespaceIsRefused(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	c.createNamespace("b")
+	p := pod("p", nil)
+	p.Namespace = "b"
+	result := c.virtual.CoreV1().RESTClient().Post().Namespace("a").Resource("pods").Body(p).Do(t.Context())
+	if err := result.Error(); !apierrors.IsBadRequest(err) {
+		t.Errorf("got %v, want 400", err)
+	}
+	p.Namespace = "missing"
+	if _, err := c.virtual.CoreV1().Pods("missing").Create(t.Context(), p, metav1.CreateOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("pod in a namespace that does not exist: %v, want 404", err)
+	}
+	if l, err := c.host.CoreV1().Pods(c.namespace).List(t.Context(), metav1.ListOptions{}); err != nil || len(l.Items) != 0 {
+		t.Errorf("host pods after refusals: %v, %v; want none", l.Items, err)
+	}
+}
+
 func TestLongNamesFitTheHost(t *testing.T) {
 	c := newCluster(t)
 	c.createNamespace("a")

@@ -16,5 +16,6 @@
 //   - host.go: porticod host, an embedded host cluster for demos and tests
 //   - check.go: porticod check, an offline look at a data directory
 //   - demo.go: porticod demo
+//   - logging.go: where logs go
 //   - memory.go: what the garbage collector is told
 package app

@@ -59,6 +59,9 @@ written when the cluster is ready.`,
 }
 
 func runServe(ctx context.Context, cfg *config.Config) error {
+	if err := setupLogging(cfg.LogLevel); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return err
 	}
