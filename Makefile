@@ -93,9 +93,9 @@ IMAGE_CONFIG := {"Entrypoint":["/porticod"],"Cmd":["serve"],"User":"65532:65532"
 
 .PHONY: image
 image: ## Put porticod into bin/porticod-image.tar, for docker load or ctr images import
-	rm -rf bin/image && mkdir -p bin/image/root/tmp && chmod 1777 bin/image/root/tmp
-	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -linkmode external -extldflags -static $(VERSION_VARS)' -o bin/image/root/porticod ./cmd/porticod
-	tar -C bin/image/root --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf bin/image/layer.tar .
+	rm -rf bin/image && mkdir -p bin/image/rootfs/tmp && chmod 1777 bin/image/rootfs/tmp
+	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -linkmode external -extldflags -static $(VERSION_VARS)' -o bin/image/rootfs/porticod ./cmd/porticod
+	tar -C bin/image/rootfs --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf bin/image/layer.tar .
 	echo '$(IMAGE) | layer.tar | $(IMAGE_CONFIG)' >bin/image/list
 	cd bin/image && python3 ../../test/lab/pack.py ../porticod-image.tar list
 	rm -rf bin/image

@@ -82,6 +82,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return cfg.Backend.Ready()
 	}))
 
+	// installOpenAPI does it, in less memory.
+	kube.KubeAPIs.ControlPlane.Generic.SkipOpenAPIInstallation = true
+
 	complete, err := kube.Complete()
 	if err != nil {
 		return nil, fmt.Errorf("complete API server configuration: %w", err)
@@ -138,6 +141,7 @@ func installNative(cfg Config, st *storages, c controlplane.CompletedConfig, del
 	if err := server.InstallAPIs(providers(c, client, core)...); err != nil {
 		return nil, fmt.Errorf("install native APIs: %w", err)
 	}
+	installOpenAPI(server.GenericAPIServer, c.ControlPlane.Generic.OpenAPIConfig, c.ControlPlane.Generic.OpenAPIV3Config)
 	if err := core.addHooks(server.GenericAPIServer); err != nil {
 		return nil, err
 	}

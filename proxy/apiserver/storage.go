@@ -119,7 +119,9 @@ func (s *storages) raw(c *storagebackend.ConfigForResource, prefix string, newFu
 		transformer = identity.NewEncryptCheckTransformer()
 	}
 	versioner := storage.APIObjectVersioner{}
-	own, err := etcd3.New(s.backend.Client(), compactor{s.backend}, c.Codec, newFunc, newListFunc, c.Prefix, prefix,
+	// The backend compacts by itself and says how far; upstream's own
+	// compactor would dial etcd.
+	own, err := etcd3.New(s.backend.Client(), s.backend, c.Codec, newFunc, newListFunc, c.Prefix, prefix,
 		c.GroupResource, transformer, c.LeaseManagerConfig, etcd3.NewDefaultDecoder(c.Codec, versioner), versioner)
 	if err != nil {
 		return nil, err
@@ -131,13 +133,6 @@ func (s *storages) raw(c *storagebackend.ConfigForResource, prefix string, newFu
 		keys:      strings.TrimSuffix(path.Join("/", c.Prefix, prefix), "/") + "/",
 	}, nil
 }
-
-// compactor tells upstream's store how far the backend has compacted. The
-// backend compacts by itself; upstream's own compactor would dial etcd.
-type compactor struct{ backend store.Backend }
-
-// CompactRevision implements etcd3.Compactor.
-func (c compactor) CompactRevision() int64 { return c.backend.CompactRevision() }
 
 // scoped answers GetCurrentResourceVersion with the revision of the last
 // change to this resource instead of the last change to anything.

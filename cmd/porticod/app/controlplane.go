@@ -153,7 +153,12 @@ func (c *controlPlane) run(ctx context.Context, parts ...func(ctx context.Contex
 			return ignoreEnd(ctx, part(ctx))
 		})
 	}
-	working.Go(func() error { return ignoreEnd(ctx, c.publishKubeconfig(ctx)) })
+	working.Go(func() error {
+		if err := c.publishKubeconfig(ctx); err != nil {
+			return ignoreEnd(ctx, err)
+		}
+		return giveMemoryBack(ctx)
+	})
 
 	err = working.Wait()
 	stopServing()
@@ -201,7 +206,6 @@ func (c *controlPlane) publishKubeconfig(ctx context.Context) error {
 	if err := certs.WriteKubeconfig(c.options.kubeconfigPath, b); err != nil {
 		return err
 	}
-	releaseStartup()
 	klog.FromContext(ctx).Info("Cluster became ready", "cluster", c.options.name, "server", c.url(), "kubeconfig", c.options.kubeconfigPath)
 	return nil
 }

@@ -4,13 +4,24 @@
 package app
 
 import (
+	"context"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
+	"time"
 )
 
-// gcPercent trades processor time for memory: an idle control plane is mostly
-// live data, of which the default would let as much again pile up as garbage.
-const gcPercent = 50
+const (
+	// gcPercent trades processor time for memory: an idle control plane is
+	// mostly live data, of which the default would let as much again pile up
+	// as garbage.
+	gcPercent = 50
+
+	// idleInterval is how often giveMemoryBack looks, and idleAllocation what
+	// a process that does no more than its periodic work allocates meanwhile.
+	idleInterval   = 20 * time.Second
+	idleAllocation = 32 << 20
+)
 
 // tuneMemory applies gcPercent unless the operator chose with GOGC.
 func tuneMemory() {
@@ -19,6 +30,31 @@ func tuneMemory() {
 	}
 }
 
-// releaseStartup gives back what only starting needed: composing the API makes
-// about as much garbage as it leaves live data.
-func releaseStartup() { debug.FreeOSMemory() }
+// giveMemoryBack returns unused memory to the system now, and whenever the
+// process has been idle, until ctx ends. Composing the API makes more garbage
+// than it leaves live data, and an idle process would not collect it for
+// minutes. A busy one is left alone: collecting is then work on top.
+func giveMemoryBack(ctx context.Context) error {
+	debug.FreeOSMemory()
+	tick := time.NewTicker(idleInterval)
+	defer tick.Stop()
+	for before := allocated(); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		now := allocated()
+		if now-before < idleAllocation {
+			debug.FreeOSMemory()
+		}
+		before = now
+	}
+}
+
+// allocated is the number of bytes of all heap objects ever allocated.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
