@@ -226,13 +226,6 @@ func (s *Server) Loopback() *rest.Config {
 // them instead of holding a second copy of every object.
 func (s *Server) Informers() informers.SharedInformerFactory { return s.informers }
 
-// AddPostStartHook runs f when the server serves. Readiness waits for it.
-func (s *Server) AddPostStartHook(name string, f func(ctx context.Context) error) error {
-	return s.aggregator.GenericAPIServer.AddPostStartHook(name, func(h genericapiserver.PostStartHookContext) error {
-		return f(h)
-	})
-}
-
 // Run serves until ctx ends, then drains requests and returns.
 func (s *Server) Run(ctx context.Context) error {
 	prepared, err := s.aggregator.PrepareRun()
