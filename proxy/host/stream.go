@@ -187,9 +187,10 @@ func (s *Streams) Proxy(ctx context.Context, resource, id, subpath string, respo
 
 // below appends subpath to base and does not let it lead out of there: what is
 // above is the host's API, and the door has rights in it. The path parsing
-// before has lost a slash at the end, to which web servers give a meaning.
+// before has lost a slash at the end, to which web servers give a meaning, and
+// without which the host's proxy redirects to where it is.
 func below(base, subpath, requested string) string {
-	joined := strings.TrimSuffix(base, "/") + path.Clean("/"+subpath)
+	joined := strings.TrimSuffix(base, "/") + strings.TrimSuffix(path.Clean("/"+subpath), "/")
 	if strings.HasSuffix(requested, "/") && !strings.HasSuffix(joined, "/") {
 		joined += "/"
 	}

@@ -388,6 +388,10 @@ func TestProxyLeadsLinksBackThroughTheDoor(t *testing.T) {
 		case "/old":
 			w.Header().Set("Location", "https://host.example:6443"+hostPath+"/new?x=y")
 			w.WriteHeader(302)
+		case "":
+			// As the host's proxy does it for a path without a slash at its end.
+			w.Header().Set("Location", hostPath+"/?x=y")
+			w.WriteHeader(301)
 		case "/own-error":
 			w.WriteHeader(404)
 			fmt.Fprint(w, "no such page in "+hostWeb)
@@ -412,6 +416,9 @@ func TestProxyLeadsLinksBackThroughTheDoor(t *testing.T) {
 	if resp, _ := get("/old"); resp.Header.Get("Location") != virtual+"/new?x=y" {
 		t.Errorf("redirect to %s", resp.Header.Get("Location"))
 	}
+	if resp, _ := get("?x=y"); resp.StatusCode != 301 || resp.Header.Get("Location") != virtual+"/?x=y" {
+		t.Errorf("the root without a slash: %d to %s", resp.StatusCode, resp.Header.Get("Location"))
+	}
 	if resp, body := get("/own-error"); resp.StatusCode != 404 || body != "no such page in "+hostWeb {
 		t.Errorf("the backend's own error: %d %s", resp.StatusCode, body)
 	}
@@ -428,7 +435,7 @@ func TestProxyPathDoesNotLeadIntoTheHostAPI(t *testing.T) {
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "http://door/x", nil))
 	}
 	for _, r := range s.seen {
-		if !strings.HasPrefix(r.URL.Path, podPath+":80/proxy/") || strings.Contains(r.URL.Path, "..") {
+		if !strings.HasPrefix(r.URL.Path+"/", podPath+":80/proxy/") || strings.Contains(r.URL.Path, "..") {
 			t.Errorf("the host was asked for %s", r.URL.Path)
 		}
 	}
