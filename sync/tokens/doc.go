@@ -8,8 +8,8 @@
 // lifetimes. It also writes nothing into the virtual cluster.
 //
 // How a pod gets its tokens: the pod exists on the host first, because a token is bound to the pod's uid and that uid is
-// the host's. The Secret is written as soon as the pod is seen, while the kubelet is still preparing the pod; until it is
-// there the kubelet retries the mount. After 80 % of a token's life the Secret is written anew and the kubelet brings the
+// the host's. The Secret is written as soon as the pod is seen on a node, which the tokens name too, while the kubelet is
+// still preparing the pod; until it is there the kubelet retries the mount. After 80 % of a token's life the Secret is written anew and the kubelet brings the
 // new content into the running container.
 //
 // Invariants:

@@ -84,7 +84,15 @@ func New(cfg Config) (*Manager, error) {
 	}
 	m.queue = queue.New("tokens", cfg.Clock, m.reconcile)
 
-	podEvents, err := pods.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: m.enqueuePod, DeleteFunc: m.enqueuePod})
+	podEvents, err := pods.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: m.enqueuePod,
+		UpdateFunc: func(old, obj any) {
+			if !placed(old) && placed(obj) {
+				m.enqueuePod(obj)
+			}
+		},
+		DeleteFunc: m.enqueuePod,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("listen to pods: %w", err)
 	}
@@ -176,6 +184,9 @@ func (m *Manager) reconcile(ctx context.Context, key types.NamespacedName) (time
 		m.written.Delete(key)
 		return 0, nil
 	}
+	if !placed(pod) {
+		return 0, nil // the update that places it comes here again
+	}
 	now := m.clock.Now()
 	if at := m.renewAt(key, pod, projections); now.Before(at) {
 		return at.Sub(now), nil
@@ -208,6 +219,12 @@ func (m *Manager) renewAt(key types.NamespacedName, pod *corev1.Pod, projections
 		return time.Time{}
 	}
 	return due(secret, pod, projections)
+}
+
+// placed reports whether a pod is on a node. Its tokens name the node too (KEP-4193), and nobody reads them before.
+func placed(obj any) bool {
+	pod, ok := obj.(*corev1.Pod)
+	return ok && pod.Spec.NodeName != ""
 }
 
 // finished reports whether no container of the pod will start again, so that a new token would be of no use.

@@ -142,6 +142,7 @@ func pod(name string, uid types.UID) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: uid},
 		Spec: corev1.PodSpec{
+			NodeName:           "node-1",
 			ServiceAccountName: "builder",
 			Volumes: []corev1.Volume{{Name: "kube-api-access", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
 				Sources: []corev1.VolumeProjection{
@@ -218,6 +219,25 @@ func TestTokensOfANewPod(t *testing.T) {
 		if r.ExpirationSeconds == nil || *r.ExpirationSeconds <= 0 {
 			t.Error("a token without expiry was asked for")
 		}
+	}
+}
+
+// What a token says about the node must be true when the kubelet mounts it.
+func TestTokensWaitForTheNode(t *testing.T) {
+	h := newHarness(t, nil, nil)
+	p := pod("web", "uid-1")
+	p.Spec.NodeName = ""
+	h.createPod(p)
+	h.createPod(pod("later", "uid-2"))
+	h.secret("later", "a secret of a pod created after it", 0, anySecret)
+	p.Spec.NodeName = "node-1"
+	if _, err := h.virtual.CoreV1().Pods("default").Update(t.Context(), p, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.secret("web", "a secret", 0, anySecret)
+	requests := h.minted()
+	if first := requests[0].BoundObjectRef; first.Name != "later" {
+		t.Errorf("the first token was asked for pod %s, want the one that was on a node first", first.Name)
 	}
 }
 
