@@ -44,7 +44,7 @@ func shared(t *testing.T) (kubectl, *cluster) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := newCluster(t, "shared", "portico-e2e-shared", dir)
+		c := newCluster(t, "shared", "shared", dir)
 		sharedCluster = c
 	}
 	return sharedCluster.namespaceOf(t), sharedCluster
@@ -70,33 +70,33 @@ func stopShared() error {
 }
 
 // private starts a cluster that is the test's alone.
-func private(t *testing.T, name, namespace string) *cluster {
+func private(t *testing.T, name, suffix string) *cluster {
 	t.Helper()
-	c := newCluster(t, name, namespace, t.TempDir())
+	c := newCluster(t, name, suffix, t.TempDir())
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("porticod of %s:\n%s", namespace, c.tail())
+			t.Logf("porticod of %s:\n%s", c.namespace, c.tail())
 		}
 		if err := c.end(syscall.SIGTERM); err != nil {
 			t.Errorf("porticod did not shut down cleanly: %v\n%s", err, c.tail())
 		}
 		// Not bound to the test's context, which has ended by now.
-		if out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "namespace", namespace).CombinedOutput(); err != nil {
+		if out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "namespace", c.namespace).CombinedOutput(); err != nil {
 			t.Errorf("delete host namespace: %v: %s", err, out)
 		}
 	})
 	return c
 }
 
-func newCluster(t *testing.T, name, namespace, dir string) *cluster {
+func newCluster(t *testing.T, name, suffix, dir string) *cluster {
 	t.Helper()
-	c := &cluster{name: name, namespace: namespace, dir: dir}
-	newHostNamespace(t, namespace, filepath.Join(dir, "host.kubeconfig"))
+	c := &cluster{name: name, namespace: hostNamespace(suffix), dir: dir}
+	newHostNamespace(t, c.namespace, filepath.Join(dir, "host.kubeconfig"))
 	address, err := doorAddress()
 	if err != nil {
 		t.Fatalf("address for porticod: %v", err)
 	}
-	if err := writeConfig(dir, name, namespace, address); err != nil {
+	if err := writeConfig(dir, name, c.namespace, address); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.start(t); err != nil {

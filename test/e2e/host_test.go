@@ -22,19 +22,21 @@ func admin(t *testing.T, namespace string) kubectl {
 	return kubectl{t: t, kubeconfig: lab.kubeconfig, namespace: namespace}
 }
 
+// hostNamespace names a namespace of the host. Two runs at the same time, on
+// one lab, have each their own.
+func hostNamespace(suffix string) string { return fmt.Sprintf("portico-e2e-%d-%s", os.Getpid(), suffix) }
+
 // newHostNamespace makes a namespace with a ServiceAccount that has the Role
 // of testdata/role.yaml, and writes that account's kubeconfig.
 func newHostNamespace(t *testing.T, namespace, kubeconfig string) {
 	t.Helper()
-	// What a run that was killed has left.
-	admin(t, "").run("delete", "namespace", namespace, "--ignore-not-found", "--timeout", patience.String())
 	admin(t, "").run("create", "namespace", namespace)
 	k := admin(t, namespace)
 	k.apply("role.yaml")
 	k.run("create", "serviceaccount", "porticod")
 	k.run("create", "rolebinding", "porticod", "--role=porticod", "--serviceaccount="+namespace+":porticod")
 	token := k.run("create", "token", "porticod", "--duration=4h")
-	if err := confine(kubeconfig, namespace, token); err != nil {
+	if err := withToken(lab.kubeconfig, kubeconfig, token); err != nil {
 		t.Fatal(err)
 	}
 	if out := (kubectl{t: t, kubeconfig: kubeconfig, namespace: "kube-system"}).refused("get", "pods"); out == "" {
@@ -42,15 +44,14 @@ func newHostNamespace(t *testing.T, namespace, kubeconfig string) {
 	}
 }
 
-// confine writes the administrator's kubeconfig with a token in place of the
-// administrator.
-func confine(path, namespace, token string) error {
-	c, err := clientcmd.LoadFromFile(lab.kubeconfig)
+// withToken writes the kubeconfig at from to path, with a token in the place of
+// its user.
+func withToken(from, path, token string) error {
+	c, err := clientcmd.LoadFromFile(from)
 	if err != nil {
 		return err
 	}
 	context := c.Contexts[c.CurrentContext]
-	context.Namespace = namespace
 	c.AuthInfos = map[string]*clientcmdapi.AuthInfo{context.AuthInfo: {Token: token}}
 	return clientcmd.WriteToFile(*c, path)
 }

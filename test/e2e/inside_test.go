@@ -19,7 +19,7 @@ import (
 // the Service that selects it.
 func TestPorticodRunsInsideItsHostNamespace(t *testing.T) {
 	t.Parallel()
-	const namespace = "portico-e2e-inside"
+	namespace := hostNamespace("inside")
 	loadImage(t)
 	newHostNamespace(t, namespace, filepath.Join(t.TempDir(), "unused"))
 	host := admin(t, namespace)

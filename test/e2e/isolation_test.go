@@ -18,8 +18,8 @@ import (
 // would collide if a host name, a selector or a certificate were shared.
 func TestTwoClustersSeeNothingOfEachOther(t *testing.T) {
 	t.Parallel()
-	a := private(t, "twin", "portico-e2e-twin-a")
-	b := private(t, "twin", "portico-e2e-twin-b")
+	a := private(t, "twin", "twin-a")
+	b := private(t, "twin", "twin-b")
 	in := map[*cluster]kubectl{a: a.namespaceOf(t), b: b.namespaceOf(t)}
 	for _, k := range in {
 		k.apply("web.yaml", "shell.yaml")
@@ -89,7 +89,7 @@ func refusedBy(t *testing.T, of, by *cluster) {
 // in the tenant's names.
 func TestHostRefusalIsToldInVirtualNames(t *testing.T) {
 	t.Parallel()
-	c := private(t, "strict", "portico-e2e-strict")
+	c := private(t, "strict", "strict")
 	k := c.namespaceOf(t)
 	admin(t, "").run("label", "namespace", c.namespace, "pod-security.kubernetes.io/enforce=restricted")
 	refusal := k.refused("run", "greedy", "--image=docker.io/library/busybox:1.37", "--privileged")

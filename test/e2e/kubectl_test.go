@@ -116,8 +116,15 @@ func (k kubectl) object(v any, args ...string) {
 // eventually waits until a condition holds, and fails with what it last said.
 func eventually(t *testing.T, what string, holds func() (bool, string)) {
 	t.Helper()
+	eventuallyWithin(t, patience, what, holds)
+}
+
+// eventuallyWithin is eventually for what takes long by its nature.
+func eventuallyWithin(t *testing.T, limit time.Duration, what string, holds func() (bool, string)) {
+	t.Helper()
 	var last string
-	err := wait.PollUntilContextTimeout(t.Context(), 100*time.Millisecond, patience, true, func(context.Context) (bool, error) {
+	interval := min(limit/1000, time.Second)
+	err := wait.PollUntilContextTimeout(t.Context(), interval, limit, true, func(context.Context) (bool, error) {
 		ok, state := holds()
 		last = state
 		return ok, nil

@@ -17,7 +17,7 @@ import (
 // What it had acknowledged is there afterwards, and the update completes.
 func TestKillDuringRolloutLosesNothing(t *testing.T) {
 	t.Parallel()
-	c := private(t, "killed", "portico-e2e-killed")
+	c := private(t, "killed", "killed")
 	k := c.namespaceOf(t)
 	k.apply("web.yaml")
 	k.run("scale", "deployment/web", "--replicas=4")
