@@ -384,9 +384,17 @@ func TestAttackHostIdentity(t *testing.T) {
 	if s := h.Spec.Volumes[0].Projected.Sources[0]; s.ServiceAccountToken != nil || s.Secret == nil {
 		t.Errorf("the host pod asks the host for a token: %v", s)
 	}
-	v.Spec.Volumes[0].Projected.Sources[0] = corev1.VolumeProjection{PodCertificate: &corev1.PodCertificateProjection{SignerName: "kubernetes.io/kube-apiserver-client-pod"}}
-	if _, err := mustNew(t, testCluster()).PodToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
-		t.Errorf("certificate: got %v, want Invalid", err)
+	v.Spec.Volumes[0].Projected.Sources[0] = corev1.VolumeProjection{PodCertificate: &corev1.PodCertificateProjection{
+		SignerName: "kubernetes.io/kube-apiserver-client-pod", CredentialBundlePath: "bundle.pem",
+	}}
+	h = podToHost(t, v, rewrite.Inputs{})
+	if s := h.Spec.Volumes[0].Projected.Sources[0]; s.PodCertificate != nil || s.Secret == nil {
+		t.Errorf("the host pod asks the host's signers for a certificate: %v", s)
+	}
+	v.Spec.Volumes[0].Projected.Sources[0] = corev1.VolumeProjection{ClusterTrustBundle: &corev1.ClusterTrustBundleProjection{Name: ptr("host-ca"), Path: "ca.pem"}}
+	h = podToHost(t, v, rewrite.Inputs{})
+	if s := h.Spec.Volumes[0].Projected.Sources[0]; s.ClusterTrustBundle != nil || s.ConfigMap == nil {
+		t.Errorf("the host pod reads the host's trust bundles: %v", s)
 	}
 }
 

@@ -100,9 +100,14 @@ func filler(seed uint64) *randfill.Filler {
 		},
 		func(p *corev1.VolumeProjection, c randfill.Continue) {
 			c.FillNoCustom(p)
-			p.PodCertificate = nil
-			if p.ServiceAccountToken != nil {
+			// A source is one thing.
+			switch {
+			case p.ServiceAccountToken != nil:
 				*p = corev1.VolumeProjection{ServiceAccountToken: p.ServiceAccountToken}
+			case p.PodCertificate != nil:
+				*p = corev1.VolumeProjection{PodCertificate: p.PodCertificate}
+			case p.ClusterTrustBundle != nil:
+				*p = corev1.VolumeProjection{ClusterTrustBundle: p.ClusterTrustBundle}
 			}
 		},
 		func(r *corev1.TypedObjectReference, c randfill.Continue) {

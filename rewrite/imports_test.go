@@ -42,7 +42,7 @@ func TestImports(t *testing.T) {
 					t.Errorf("%s imports %s: %s", file, path, reason)
 				}
 				standard := !strings.Contains(strings.Split(path, "/")[0], ".")
-				allowed := path == "portico.dev/portico/rewrite/rules" || strings.HasPrefix(path, "k8s.io/api/") || strings.HasPrefix(path, "k8s.io/apimachinery/")
+				allowed := path == "portico.dev/portico/rewrite/rules" || path == "k8s.io/utils/ptr" || strings.HasPrefix(path, "k8s.io/api/") || strings.HasPrefix(path, "k8s.io/apimachinery/")
 				if !standard && !allowed {
 					t.Errorf("%s imports %s", file, path)
 				}

@@ -69,6 +69,20 @@ func (t *Translator) TokenSecretName(namespace, pod string) string {
 	return shorten(joined, "serviceaccount-token", pod, namespace, t.cluster.Name)
 }
 
+// CertificateSecretName returns the host name of the Secret that holds the
+// certificates of a virtual pod, in the way of TokenSecretName.
+func (t *Translator) CertificateSecretName(namespace, pod string) string {
+	joined := pod + "-certificate" + separator + namespace + separator + t.cluster.Name
+	return shorten(joined, "pod-certificate", pod, namespace, t.cluster.Name)
+}
+
+// TrustBundleName returns the host name of the ConfigMap that holds what b asks
+// for. It is shorter than any hashed name that has no "-x-" in it, so that no
+// ConfigMap of a tenant can have the same name.
+func (t *Translator) TrustBundleName(b TrustBundle) string {
+	return "trust-bundle-" + hash("cluster-trust-bundle", b.Name, b.SignerName, b.Selector, t.cluster.Name)
+}
+
 // joinsUniquely reports whether the separator stands in joined at first and at
 // second and nowhere else. Only then can no other triple give the same string:
 // beside a name or namespace that contains "-x-", also "a-x" in "b" and "a" in

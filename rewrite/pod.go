@@ -31,7 +31,7 @@ func (c *toHost) pod(h, v *corev1.Pod) {
 	c.references(h)
 
 	c.identity(&h.Spec)
-	c.tokens(h.Spec.Volumes)
+	c.projections(h.Spec.Volumes)
 	c.env(&h.Spec, v.Spec.EnableServiceLinks)
 	c.images(&h.Spec)
 	c.network(&h.Spec)
@@ -48,7 +48,7 @@ func (c *toVirtual) pod(v, h *corev1.Pod) {
 	c.network(&v.Spec)
 	c.images(v)
 	c.env(&v.Spec)
-	c.tokens(v.Spec.Volumes)
+	c.projections(v.Spec.Volumes)
 	c.identity(&v.Spec, &h.Spec)
 
 	c.references(v)

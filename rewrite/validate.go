@@ -42,15 +42,6 @@ func ValidatePod(v *corev1.Pod) field.ErrorList {
 	}
 	for i := range v.Spec.Volumes {
 		path := spec.Child("volumes").Index(i)
-		if p := v.Spec.Volumes[i].Projected; p != nil {
-			for j := range p.Sources {
-				// The kubelet would ask the host's signers for it, with the
-				// host's identity of the pod in it.
-				if p.Sources[j].PodCertificate != nil {
-					errs = append(errs, field.Forbidden(path.Child("projected", "sources").Index(j).Child("podCertificate"), "pod certificates are not available in a virtual cluster"))
-				}
-			}
-		}
 		if e := v.Spec.Volumes[i].Ephemeral; e != nil && e.VolumeClaimTemplate != nil {
 			errs = append(errs, validateClaimSpec(path.Child("ephemeral", "volumeClaimTemplate", "spec"), v.Namespace, &e.VolumeClaimTemplate.Spec)...)
 		}

@@ -31,8 +31,6 @@ var podRules = []Rule{
 	{Path: volumes + ".projected.sources[].secret.name", Action: Reference, Kind: "Secret"},
 	{Path: volumes + ".projected.sources[].configMap.name", Action: Reference, Kind: "ConfigMap"},
 	{Path: volumes + ".projected.sources[].downwardAPI.items[].fieldRef.fieldPath", Action: FieldPath},
-	{Path: volumes + ".projected.sources[].clusterTrustBundle.name", Action: ClusterReference, Kind: "ClusterTrustBundle"},
-	{Path: volumes + ".projected.sources[].clusterTrustBundle.labelSelector", Action: ClusterSelector, Kind: "ClusterTrustBundle"},
 	{Path: volumes + ".downwardAPI.items[].fieldRef.fieldPath", Action: FieldPath},
 	{Path: volumes + ".csi.nodePublishSecretRef.name", Action: Reference, Kind: "Secret"},
 	// The secrets-store driver reads an object of the pod's namespace.
@@ -48,8 +46,9 @@ var podRules = []Rule{
 	{Path: volumes + ".storageos.secretRef.name", Action: Reference, Kind: "Secret"},
 	{Path: volumes + ".image.reference", Action: Pass, Kind: "images"},
 	{Path: volumes + ".ephemeral", Action: Pass, Kind: "volumes"},
-	{Path: volumes + ".projected.sources[].serviceAccountToken", Action: Pass, Kind: "identity"},
-	{Path: volumes + ".projected.sources[].podCertificate", Action: Pass, Kind: "validate"},
+	{Path: volumes + ".projected.sources[].clusterTrustBundle", Action: Pass, Kind: "projections"},
+	{Path: volumes + ".projected.sources[].podCertificate", Action: Pass, Kind: "projections"},
+	{Path: volumes + ".projected.sources[].serviceAccountToken", Action: Pass, Kind: "projections"},
 
 	// Identity. A kubelet goes on without a pull secret that does not exist.
 	{Path: "spec.imagePullSecrets[].name", Action: Reference, Kind: "Secret", Optional: true},

@@ -70,7 +70,7 @@ func (p *Pusher) secretCopies() copies {
 		host:     p.cfg.Host.CoreV1().Secrets(p.namespace),
 		toHost:   p.cfg.Translator.SecretToHost,
 		data: func(want, old *corev1.Secret) map[string]any {
-			return map[string]any{"data": changed(want.Data, old.Data), "immutable": want.Immutable}
+			return map[string]any{"data": hostview.Changes(want.Data, old.Data), "immutable": want.Immutable}
 		},
 		fixed: func(want, old *corev1.Secret) bool {
 			return isTrue(old.Immutable) || secretType(want) != secretType(old)
@@ -89,7 +89,7 @@ func (p *Pusher) configMapCopies() copies {
 		toHost:   p.cfg.Translator.ConfigMapToHost,
 		data: func(want, old *corev1.ConfigMap) map[string]any {
 			return map[string]any{
-				"data": changed(want.Data, old.Data), "binaryData": changed(want.BinaryData, old.BinaryData),
+				"data": hostview.Changes(want.Data, old.Data), "binaryData": hostview.Changes(want.BinaryData, old.BinaryData),
 				"immutable": want.Immutable,
 			}
 		},
@@ -227,18 +227,6 @@ func contains(all, some map[string]string) bool {
 		}
 	}
 	return true
-}
-
-// changed returns the merge patch from old to want: a key that is gone is null.
-func changed[V any](want, old map[string]V) map[string]any {
-	patch := make(map[string]any, len(want))
-	for k := range old {
-		patch[k] = nil
-	}
-	for k, v := range want {
-		patch[k] = v
-	}
-	return patch
 }
 
 func secretType(s *corev1.Secret) corev1.SecretType {

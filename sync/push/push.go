@@ -6,13 +6,10 @@ package push
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -78,7 +75,7 @@ func New(cfg Config) (*Pusher, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
 	}
-	selector, err := scope(cfg.Translator)
+	selector, err := hostview.Pushed(cfg.Translator)
 	if err != nil {
 		return nil, err
 	}
@@ -92,15 +89,6 @@ func New(cfg Config) (*Pusher, error) {
 	p.kinds = map[string]copies{kindSecret: p.secretCopies(), kindConfigMap: p.configMapCopies()}
 	p.queue = queue.New("push", cfg.Clock, p.reconcile)
 	return p, p.listen()
-}
-
-// scope selects the pushed objects of one cluster: all of ours but the Secrets of pod tokens.
-func scope(t *rewrite.Translator) (labels.Selector, error) {
-	noToken, err := labels.NewRequirement(hostview.LabelToken, selection.DoesNotExist, nil)
-	if err != nil {
-		return nil, fmt.Errorf("select pushed objects: %w", err)
-	}
-	return t.ScopeSelector().Add(*noToken), nil
 }
 
 // Run works until ctx ends. Ensure works without it too, but nothing is kept in step then.

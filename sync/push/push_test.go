@@ -441,7 +441,7 @@ func (e quotaError) Error() string { return "exceeded quota: too many, at " + st
 
 func TestTokenSecretsAreNotTouched(t *testing.T) {
 	token := secret(hostNamespace, "anything", "token")
-	token.Labels = map[string]string{"portico.dev/cluster": "vc", "portico.dev/token": "true"}
+	token.Labels = map[string]string{"portico.dev/cluster": "vc", "portico.dev/composed": "token"}
 	h := newHarness(t, nil, []runtime.Object{token})
 	h.settled()
 	h.clock.Step(time.Hour)

@@ -14,14 +14,11 @@
 //
 // Invariants:
 //
-//   - A Secret belongs to one pod instance, by an ownerReference with its uid. The host's garbage collector removes it
-//     with the pod; a Secret of an earlier pod of the same name is replaced, not filled.
-//   - A host Secret under our name that is not marked as ours is never touched.
+//   - The Secret goes with the pod instance; see package podsecret.
 //   - No token is logged, put into an error, an annotation or an event, or kept in memory after it was written.
 //
 // Files:
 //
 //	tokens.go   Manager: when a pod's Secret is written
 //	mint.go     asking for tokens
-//	secret.go   the host Secret and what is known about it
 package tokens

@@ -11,8 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -23,6 +21,7 @@ import (
 
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/internal/hostview"
+	"portico.dev/portico/sync/internal/podsecret"
 	"portico.dev/portico/sync/internal/queue"
 )
 
@@ -45,12 +44,11 @@ type Config struct {
 
 // Manager writes and renews the token Secrets of pods.
 type Manager struct {
-	translator *rewrite.Translator
-	namespace  string
-	virtual    kubernetes.Interface
-	host       kubernetes.Interface
-	clock      clock.WithTicker
+	namespace string
+	virtual   kubernetes.Interface
+	clock     clock.WithTicker
 
+	keeper    podsecret.Keeper
 	informers informers.SharedInformerFactory
 	view      informers.SharedInformerFactory
 	pods      corelisters.PodLister
@@ -71,15 +69,16 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
 	}
-	selector, err := scope(cfg.Translator)
+	keeper := podsecret.Keeper{
+		Translator: cfg.Translator, Host: cfg.Host, Purpose: hostview.Token, Name: cfg.Translator.TokenSecretName,
+	}
+	view, err := keeper.View()
 	if err != nil {
 		return nil, err
 	}
-	namespace := cfg.Translator.Cluster().HostNamespace
-	view := hostview.NewFactory(cfg.Host, namespace, selector)
 	pods, secrets := cfg.Informers.Core().V1().Pods(), view.Core().V1().Secrets()
 	m := &Manager{
-		translator: cfg.Translator, namespace: namespace, virtual: cfg.Virtual, host: cfg.Host, clock: cfg.Clock,
+		namespace: cfg.Translator.Cluster().HostNamespace, virtual: cfg.Virtual, clock: cfg.Clock, keeper: keeper,
 		informers: cfg.Informers, view: view, pods: pods.Lister(), secrets: secrets.Lister(),
 	}
 	m.queue = queue.New("tokens", cfg.Clock, m.reconcile)
@@ -108,15 +107,6 @@ func New(cfg Config) (*Manager, error) {
 	return m, nil
 }
 
-// scope selects the token Secrets of one cluster.
-func scope(t *rewrite.Translator) (labels.Selector, error) {
-	token, err := labels.NewRequirement(hostview.LabelToken, selection.Exists, nil)
-	if err != nil {
-		return nil, fmt.Errorf("select token secrets: %w", err)
-	}
-	return t.ScopeSelector().Add(*token), nil
-}
-
 // Run works until ctx ends.
 func (m *Manager) Run(ctx context.Context) error {
 	m.informers.Start(ctx.Done())
@@ -139,7 +129,7 @@ func (m *Manager) enqueuePod(obj any) {
 }
 
 func (m *Manager) enqueueSecret(obj any) {
-	if key, ok := m.keyOf(obj); ok {
+	if key, ok := m.keeper.KeyOf(obj); ok {
 		m.queue.Add(key)
 	}
 }
@@ -148,25 +138,15 @@ func (m *Manager) secretDeleted(obj any) {
 	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
 		obj = gone.Obj
 	}
-	key, ok := m.keyOf(obj)
+	key, ok := m.keeper.KeyOf(obj)
 	if !ok {
 		return
 	}
 	// The Secret of an earlier pod of this name goes after the new one was written, which is no reason to write it again.
-	if last, ok := m.written.Load(key); ok && ownedBy(obj.(*corev1.Secret), last.(written).uid) {
+	if last, ok := m.written.Load(key); ok && podsecret.OwnedBy(obj.(*corev1.Secret), last.(written).uid) {
 		m.written.Delete(key)
 	}
 	m.queue.Add(key)
-}
-
-// keyOf says which virtual pod a token Secret belongs to.
-func (m *Manager) keyOf(obj any) (types.NamespacedName, bool) {
-	secret, ok := obj.(*corev1.Secret)
-	if !ok {
-		return types.NamespacedName{}, false
-	}
-	key := types.NamespacedName{Namespace: secret.Annotations[rewrite.AnnotationNamespace], Name: secret.Annotations[rewrite.AnnotationName]}
-	return key, secret.Name == m.translator.TokenSecretName(key.Namespace, key.Name)
 }
 
 // reconcile writes the Secret of one pod if it is due, and says when it will be.
@@ -196,15 +176,13 @@ func (m *Manager) reconcile(ctx context.Context, key types.NamespacedName) (time
 	if err != nil {
 		return 0, m.unlessGone(err, pod)
 	}
-	want := m.secret(pod, tokens)
 	// Noted before it is so: if somebody deletes the Secret right after, that event must find the note to remove.
 	m.written.Store(key, written{uid: pod.UID, renewAt: tokens.renewAt})
-	if err := m.write(ctx, want, pod); err != nil {
+	if err := m.keeper.Write(ctx, pod, tokens.data, tokens.renewAt); err != nil {
 		m.written.Delete(key)
 		return 0, m.unlessGone(err, pod)
 	}
-	klog.FromContext(ctx).V(4).Info("Wrote token secret", "virtualObject", klog.KObj(pod),
-		"hostObject", klog.KObj(want), "renewAt", tokens.renewAt)
+	klog.FromContext(ctx).V(4).Info("Wrote token secret", "virtualObject", klog.KObj(pod), "renewAt", tokens.renewAt)
 	return tokens.renewAt.Sub(now), nil
 }
 
@@ -214,11 +192,15 @@ func (m *Manager) renewAt(key types.NamespacedName, pod *corev1.Pod, projections
 	if last, ok := m.written.Load(key); ok && last.(written).uid == pod.UID {
 		return last.(written).renewAt
 	}
-	secret, err := m.secrets.Secrets(m.namespace).Get(m.translator.TokenSecretName(key.Namespace, key.Name))
-	if err != nil || !m.ours(secret, pod) {
+	secret, err := m.secrets.Secrets(m.namespace).Get(m.keeper.Name(key.Namespace, key.Name))
+	if err != nil {
 		return time.Time{}
 	}
-	return due(secret, pod, projections)
+	keys := make([]string, 0, len(projections))
+	for _, p := range projections {
+		keys = append(keys, p.Key)
+	}
+	return m.keeper.Due(secret, pod, keys)
 }
 
 // placed reports whether a pod is on a node. Its tokens name the node too (KEP-4193), and nobody reads them before.

@@ -284,7 +284,7 @@ func TestRestartKeepsTokens(t *testing.T) {
 	}
 	// And it still knows when they are due.
 	again.secret("web", "a renewed token", 10*time.Second, func(n *corev1.Secret) bool {
-		return n.Annotations["portico.dev/token-renew-at"] != s.Annotations["portico.dev/token-renew-at"]
+		return n.Annotations["portico.dev/renew-at"] != s.Annotations["portico.dev/renew-at"]
 	})
 }
 

@@ -163,7 +163,7 @@ func TestTokenDiesWithItsPod(t *testing.T) {
 		return r.err != nil && unauthorized(r.stderr), r.String()
 	})
 	eventually(t, "end of the host's copy", func() (bool, string) {
-		left := c.host(t).names("secrets", "-l", "portico.dev/namespace="+k.namespace+",portico.dev/token")
+		left := c.host(t).names("secrets", "-l", "portico.dev/namespace="+k.namespace+",portico.dev/composed=token")
 		return len(left) == 0, fmt.Sprint(left)
 	})
 }

@@ -24,7 +24,9 @@ func admin(t *testing.T, namespace string) kubectl {
 
 // hostNamespace names a namespace of the host. Two runs at the same time, on
 // one lab, have each their own.
-func hostNamespace(suffix string) string { return fmt.Sprintf("portico-e2e-%d-%s", os.Getpid(), suffix) }
+func hostNamespace(suffix string) string {
+	return fmt.Sprintf("portico-e2e-%d-%s", os.Getpid(), suffix)
+}
 
 // newHostNamespace makes a namespace with a ServiceAccount that has the Role
 // of testdata/role.yaml, and writes that account's kubeconfig.

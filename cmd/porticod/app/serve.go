@@ -26,11 +26,13 @@ import (
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/store/sqlite"
+	"portico.dev/portico/sync/certificates"
 	"portico.dev/portico/sync/controllers"
 	"portico.dev/portico/sync/nodes"
 	"portico.dev/portico/sync/pull"
 	"portico.dev/portico/sync/push"
 	"portico.dev/portico/sync/tokens"
+	"portico.dev/portico/sync/trust"
 )
 
 func newServe() *cobra.Command {
@@ -235,7 +237,17 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 		return host.Config{}, err
 	}
 	reporter := newReporter(virtual)
-	vc.parts = []part{pusher, tokenManager, events, nodeController, reporter}
+	certificateManager, err := certificates.New(certificates.Config{
+		Translator: vc.translator, Virtual: virtual, Informers: shared, Host: vc.hostClient, Events: reporter,
+	})
+	if err != nil {
+		return host.Config{}, err
+	}
+	trustManager, err := trust.New(trust.Config{Translator: vc.translator, Informers: shared, Host: vc.hostClient})
+	if err != nil {
+		return host.Config{}, err
+	}
+	vc.parts = []part{pusher, tokenManager, certificateManager, trustManager, events, nodeController, reporter}
 	return host.Config{
 		Client:     vc.hostClient,
 		REST:       vc.hostConfig,

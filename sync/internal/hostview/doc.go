@@ -14,5 +14,5 @@
 //
 // Files:
 //
-//	hostview.go   NewFactory, Digest
+//	hostview.go   NewFactory and its relatives, Digest, Changes
 package hostview

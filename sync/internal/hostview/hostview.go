@@ -7,20 +7,53 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+
+	"portico.dev/portico/rewrite"
 )
 
 // AnnotationDigest holds an object's Digest in the view.
 const AnnotationDigest = "portico.dev/observed-digest"
 
-// LabelToken sets the Secrets of pod tokens apart from pushed Secrets, so that each is watched and owned by one package.
-const LabelToken = "portico.dev/token"
+// LabelComposed sets objects that were composed for the host apart from those that were pushed to it, so that each is
+// watched and owned by one package. Its value is a Purpose.
+const LabelComposed = "portico.dev/composed"
+
+// Purpose is what an object was composed for.
+type Purpose string
+
+// The purposes, each of which one package owns.
+const (
+	Token       Purpose = "token"
+	Certificate Purpose = "certificate"
+	TrustBundle Purpose = "trust-bundle"
+)
+
+// NewComposedFactory returns informers over what was composed for one purpose in one cluster.
+func NewComposedFactory(client kubernetes.Interface, t *rewrite.Translator, p Purpose) (informers.SharedInformerFactory, error) {
+	r, err := labels.NewRequirement(LabelComposed, selection.Equals, []string{string(p)})
+	if err != nil {
+		return nil, fmt.Errorf("select objects composed for a %s: %w", p, err)
+	}
+	return NewFactory(client, t.Cluster().HostNamespace, t.ScopeSelector().Add(*r)), nil
+}
+
+// Pushed selects the objects of one cluster that were not composed.
+func Pushed(t *rewrite.Translator) (labels.Selector, error) {
+	r, err := labels.NewRequirement(LabelComposed, selection.DoesNotExist, nil)
+	if err != nil {
+		return nil, fmt.Errorf("select pushed objects: %w", err)
+	}
+	return t.ScopeSelector().Add(*r), nil
+}
 
 // NewFactory returns informers over the objects of one host namespace that selector matches.
 func NewFactory(client kubernetes.Interface, namespace string, selector labels.Selector) informers.SharedInformerFactory {
@@ -86,6 +119,18 @@ func Digest(obj any) string {
 	}
 	sum := sha256.Sum256(encoded)
 	return hex.EncodeToString(sum[:])
+}
+
+// Changes returns the merge patch from old to want: a key that is gone is null.
+func Changes[V any](want, old map[string]V) map[string]any {
+	patch := make(map[string]any, len(want))
+	for k := range old {
+		patch[k] = nil
+	}
+	for k, v := range want {
+		patch[k] = v
+	}
+	return patch
 }
 
 func isTrue(b *bool) bool { return b != nil && *b }

@@ -1,0 +1,19 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package podsecret keeps one host Secret per pod of a virtual cluster, for what the kubelet would have composed from its
+// own cluster: tokens and certificates. The pod's projected volumes read it.
+//
+// It is not for Secrets of the tenant; those are pushed. It does not decide what is in the Secret, or when that is due.
+//
+// Invariants:
+//
+//   - A Secret belongs to one pod instance, by an ownerReference with its uid. The host's garbage collector removes it
+//     with the pod; a Secret of an earlier pod of the same name is replaced, not filled.
+//   - A host Secret under our name that is not marked as ours is never touched.
+//   - The content is in no annotation, error, log line or cache.
+//
+// Files:
+//
+//	podsecret.go   Keeper
+package podsecret

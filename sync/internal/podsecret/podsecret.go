@@ -1,0 +1,162 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package podsecret
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/hostview"
+)
+
+const (
+	// annotationRenewAt says when the content is due, so that a restart neither renews all of it at once nor misses some.
+	annotationRenewAt = rewrite.Prefix + "renew-at"
+	// annotationKeys lists the keys of the Secret: the view does not hold its content.
+	annotationKeys = rewrite.Prefix + "keys"
+)
+
+// Keeper writes the Secrets of one purpose.
+type Keeper struct {
+	Translator *rewrite.Translator
+	Host       kubernetes.Interface
+	// Purpose sets these Secrets apart from others, and stands in errors.
+	Purpose hostview.Purpose
+	// Name is the host name of the Secret of a virtual pod.
+	Name func(namespace, pod string) string
+}
+
+// View returns informers over the Secrets of this purpose.
+func (k *Keeper) View() (informers.SharedInformerFactory, error) {
+	return hostview.NewComposedFactory(k.Host, k.Translator, k.Purpose)
+}
+
+// KeyOf says which virtual pod a Secret of the view belongs to.
+func (k *Keeper) KeyOf(obj any) (types.NamespacedName, bool) {
+	secret, ok := obj.(*corev1.Secret)
+	if !ok {
+		return types.NamespacedName{}, false
+	}
+	key := types.NamespacedName{Namespace: secret.Annotations[rewrite.AnnotationNamespace], Name: secret.Annotations[rewrite.AnnotationName]}
+	return key, secret.Name == k.Name(key.Namespace, key.Name)
+}
+
+// Due says when the content of a pod's Secret must be renewed: the zero time if now, because it is not ours, of an earlier
+// pod, or lacks one of keys.
+func (k *Keeper) Due(secret *corev1.Secret, pod *corev1.Pod, keys []string) time.Time {
+	if !k.ours(secret, pod) || !OwnedBy(secret, pod.UID) || secret.DeletionTimestamp != nil || secret.Annotations[annotationKeys] != joined(keys) {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, secret.Annotations[annotationRenewAt])
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// Write brings the Secret of a pod to the host. The host's answer decides, not the view.
+func (k *Keeper) Write(ctx context.Context, pod *corev1.Pod, data map[string][]byte, renewAt time.Time) error {
+	want := k.secret(pod, data, renewAt)
+	secrets := k.Host.CoreV1().Secrets(want.Namespace)
+	_, err := secrets.Create(ctx, want, metav1.CreateOptions{})
+	if !apierrors.IsAlreadyExists(err) {
+		return k.describe("create", pod, err)
+	}
+	old, err := secrets.Get(ctx, want.Name, metav1.GetOptions{})
+	if err != nil {
+		return k.describe("read", pod, err) // not found: it was just collected, and the next try creates it
+	}
+	if !k.ours(old, pod) {
+		return fmt.Errorf("write the %s secret of pod %s/%s: a host object with its name is not ours", k.Purpose, pod.Namespace, pod.Name)
+	}
+	if !OwnedBy(old, pod.UID) || old.DeletionTimestamp != nil || isTrue(old.Immutable) {
+		// Of an earlier pod of this name. The garbage collector may be about to delete it, with its uid as a
+		// precondition: a new object is safe from that, a changed one might not be.
+		err := secrets.Delete(ctx, old.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(old.UID))})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return k.describe("replace", pod, err)
+		}
+		_, err = secrets.Create(ctx, want, metav1.CreateOptions{})
+		return k.describe("create", pod, err)
+	}
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{
+			"uid": old.UID, "resourceVersion": old.ResourceVersion,
+			"labels": want.Labels, "annotations": want.Annotations,
+		},
+		"data": hostview.Changes(want.Data, old.Data),
+	})
+	if err != nil {
+		return k.describe("encode", pod, err)
+	}
+	_, err = secrets.Patch(ctx, want.Name, types.MergePatchType, body, metav1.PatchOptions{})
+	return k.describe("renew", pod, err)
+}
+
+func (k *Keeper) secret(pod *corev1.Pod, data map[string][]byte, renewAt time.Time) *corev1.Secret {
+	marks := k.Translator.NamespaceSelector(pod.Namespace)
+	marks[hostview.LabelComposed] = string(k.Purpose)
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: k.Translator.Cluster().HostNamespace,
+			Name:      k.Name(pod.Namespace, pod.Name),
+			Labels:    marks,
+			Annotations: map[string]string{
+				rewrite.AnnotationNamespace: pod.Namespace,
+				rewrite.AnnotationName:      pod.Name,
+				// Keeps the Secret from being taken for a Secret of the tenant.
+				rewrite.AnnotationKind: "Pod/" + string(k.Purpose),
+				annotationRenewAt:      renewAt.UTC().Format(time.RFC3339),
+				annotationKeys:         joined(slices.Collect(maps.Keys(data))),
+			},
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: "v1", Kind: "Pod", Name: k.Translator.Name(pod.Namespace, pod.Name), UID: pod.UID,
+			}},
+		},
+		Type: corev1.SecretTypeOpaque,
+		Data: data,
+	}
+}
+
+// ours reports whether a host Secret is the one of this virtual pod's name. Only the host can set these keys.
+func (k *Keeper) ours(secret *corev1.Secret, pod *corev1.Pod) bool {
+	return k.Translator.ScopeSelector().Matches(labels.Set(secret.Labels)) &&
+		secret.Labels[hostview.LabelComposed] == string(k.Purpose) &&
+		secret.Annotations[rewrite.AnnotationNamespace] == pod.Namespace &&
+		secret.Annotations[rewrite.AnnotationName] == pod.Name
+}
+
+// describe adds what was done to which pod. The host's error names the Secret, never its content.
+func (k *Keeper) describe(action string, pod *corev1.Pod, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s the %s secret of pod %s/%s: %w", action, k.Purpose, pod.Namespace, pod.Name, err)
+}
+
+// OwnedBy reports whether a Secret is of the pod instance with this uid.
+func OwnedBy(secret *corev1.Secret, uid types.UID) bool {
+	return slices.ContainsFunc(secret.OwnerReferences, func(o metav1.OwnerReference) bool { return o.Kind == "Pod" && o.UID == uid })
+}
+
+func joined(keys []string) string {
+	slices.Sort(keys)
+	return strings.Join(keys, ",")
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }

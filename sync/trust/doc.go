@@ -1,0 +1,20 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package trust brings the trust anchors of the virtual cluster's ClusterTrustBundles (KEP-3257) to the pods that project
+// them. The kubelet would read the bundles of its own cluster, the host's. In place of it, each question that a pod asks,
+// a name or a signer and a selector, is answered here, in one host ConfigMap that all pods with this question share.
+//
+// It is not the store of bundles, which are the virtual cluster's own, and it does not judge them.
+//
+// Invariants:
+//
+//   - A ConfigMap is there exactly while a pod asks its question.
+//   - As in the kubelet, the anchors of several bundles are put together, each once, without what stands between them.
+//   - Without a bundle that answers, the key for pods that insist is missing, so that they do not start.
+//
+// Files:
+//
+//	trust.go     Manager
+//	anchors.go   what answers a question
+package trust
