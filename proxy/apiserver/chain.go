@@ -145,6 +145,11 @@ func installNative(cfg Config, st *storages, c controlplane.CompletedConfig, del
 	if err := core.addHooks(server.GenericAPIServer); err != nil {
 		return nil, err
 	}
+	if cfg.ServiceCIDR != "" {
+		if err := addServiceCIDRHook(server.GenericAPIServer, c, client); err != nil {
+			return nil, err
+		}
+	}
 	return server, addEndpointsHook(server.GenericAPIServer, client, cfg.AdvertiseAddress, cfg.AdvertisePort)
 }
 

@@ -4,6 +4,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -42,8 +43,9 @@ type Config struct {
 	AdvertiseAddress net.IP
 	AdvertisePort    int
 
-	// ServiceCIDR is where an ordinary cluster allocates its ClusterIPs. A
-	// virtual cluster allocates none; there it only has to be valid.
+	// ServiceCIDR is where ClusterIPs are allocated: by an ordinary cluster
+	// itself, for a virtual one by its host. The default ServiceCIDR shows it.
+	// It may be empty for a virtual cluster whose host does not tell.
 	ServiceCIDR string
 
 	// Files of the cluster's PKI.
@@ -52,6 +54,9 @@ type Config struct {
 	// Issuer is the OIDC issuer of service account tokens, an https URL.
 	Issuer string
 }
+
+// unusedServiceCIDR satisfies upstream's validation where no range is known.
+const unusedServiceCIDR = "10.96.0.0/16"
 
 // Files are the paths of the certificates and keys that the API server reads.
 // All are PEM.
@@ -99,7 +104,7 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 	o.Etcd.StorageConfig.Transport.ServerList = []string{unusedEtcd}
 	o.Etcd.SkipHealthEndpoints = true
 	o.EndpointReconcilerType = "none"
-	o.ServiceClusterIPRanges = c.ServiceCIDR
+	o.ServiceClusterIPRanges = cmp.Or(c.ServiceCIDR, unusedServiceCIDR)
 	o.AllowPrivileged = true
 
 	o.SecureServing.Listener = c.Listener

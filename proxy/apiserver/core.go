@@ -57,7 +57,7 @@ func (p *coreProvider) addHooks(server *genericapiserver.GenericAPIServer) error
 	if p.host != nil {
 		return nil
 	}
-	if err := addAllocationHooks(server, p.config, p.client, p.allocators); err != nil {
+	if err := addNodePortHook(server, p.client, p.allocators); err != nil {
 		return err
 	}
 	return addKubernetesServiceHook(server, p.config, p.client)

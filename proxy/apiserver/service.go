@@ -65,16 +65,17 @@ func newAllocators(c controlplane.CompletedConfig, client *kubernetes.Clientset,
 	}, nil
 }
 
-// addAllocationHooks starts what allocation needs in an ordinary cluster: the
-// default ServiceCIDR, and the node ports that existing Services hold.
-func addAllocationHooks(server *genericapiserver.GenericAPIServer, c controlplane.CompletedConfig, client *kubernetes.Clientset, a *allocators) error {
-	err := server.AddPostStartHook("default-service-cidr", func(hook genericapiserver.PostStartHookContext) error {
+// addServiceCIDRHook keeps the default ServiceCIDR.
+func addServiceCIDRHook(server *genericapiserver.GenericAPIServer, c controlplane.CompletedConfig, client *kubernetes.Clientset) error {
+	return server.AddPostStartHook("default-service-cidr", func(hook genericapiserver.PostStartHookContext) error {
 		defaultservicecidr.NewController(c.Extra.ServiceIPRange, c.Extra.SecondaryServiceIPRange, client).Start(hook)
 		return nil
 	})
-	if err != nil {
-		return err
-	}
+}
+
+// addNodePortHook holds the node ports of existing Services in an ordinary
+// cluster.
+func addNodePortHook(server *genericapiserver.GenericAPIServer, client *kubernetes.Clientset, a *allocators) error {
 	return server.AddPostStartHook("seed-node-ports", func(hook genericapiserver.PostStartHookContext) error {
 		services, err := client.CoreV1().Services(metav1.NamespaceAll).List(hook, metav1.ListOptions{})
 		if err != nil {

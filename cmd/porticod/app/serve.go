@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/component-base/version"
+	"k8s.io/klog/v2"
 
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/proxy/host"
@@ -137,7 +138,7 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 		dataDir:        cfg.DataDir,
 		durability:     sqlite.Durability(cfg.Store.Durability),
 		clusterDomain:  cfg.ClusterDomain,
-		serviceCIDR:    unusedServiceCIDR,
+		serviceCIDR:    vc.serviceRange(ctx, door.ClusterIP),
 		advertiseIP:    ip,
 		advertisePort:  int(at.Port()),
 		names:          append([]string{cfg.Host.ServiceName, inHost, inHost + ".svc", door.ClusterIP, ip.String()}, cfg.CertSANs...),
@@ -151,9 +152,18 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 	return vc, nil
 }
 
-// unusedServiceCIDR satisfies upstream's validation: the host allocates the
-// addresses of a virtual cluster's Services.
-const unusedServiceCIDR = "10.96.0.0/16"
+// serviceRange is where the host allocates the addresses of Services, or
+// nothing: it is for people to read, and no reason not to start.
+func (vc *virtualCluster) serviceRange(ctx context.Context, doorIP string) string {
+	p, err := host.ServiceRange(ctx, vc.hostClient, vc.config.Host.Namespace, doorIP)
+	if err != nil {
+		klog.FromContext(ctx).Info("Host does not tell its range of ClusterIPs", "err", err)
+	}
+	if !p.IsValid() {
+		return ""
+	}
+	return p.String()
+}
 
 // hostClientConfig reaches the host API: through a kubeconfig when we run
 // outside of the host cluster, as a pod's ServiceAccount inside it.
