@@ -24,7 +24,8 @@ var (
 // Errors of using a store.
 var (
 	// ErrUnavailable is returned, wrapping the cause, when a write could not
-	// be made durable. The write did not happen.
+	// be made durable. The write did not happen; only if the process ends
+	// before the disk works again may it be there after the restart.
 	ErrUnavailable = errors.New("store cannot write")
 
 	// ErrClosed is returned by operations on a store that was closed. A write

@@ -53,7 +53,7 @@ func Check(ctx context.Context, dir string) (Report, error) {
 		return r, err
 	}
 	defer lock.Close()
-	switch err := recognise(r.Path); {
+	switch err := recognise(r.Path, Full); {
 	case errors.Is(err, store.ErrCorrupt):
 		r.Problems = append(r.Problems, err.Error())
 		return r, nil

@@ -6,7 +6,8 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
-	"fmt"
+	"errors"
+	"os"
 
 	sqlite3 "github.com/mattn/go-sqlite3"
 	"k8s.io/klog/v2"
@@ -26,17 +27,33 @@ const (
 )
 
 // countWAL keeps an estimate of what was written to the WAL.
-func (e *Engine) countWAL(b *mvcc.Batch) {
-	size := int64(2 * pageSize) // the last page of the log, often one more
-	for _, v := range b.Versions() {
-		size += int64(len(v.KV.Key)+len(v.KV.Value)) + 64
-	}
+func (e *Engine) countWAL(size int64) {
 	if e.walBytes.Add(size) > walSoftLimit {
 		select {
 		case e.walKick <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// boundWAL holds the writer up if the background cannot keep pace: on a slow
+// disk the WAL would grow for as long as one checkpoint takes.
+func (e *Engine) boundWAL(ctx context.Context) {
+	if e.fault.Load() != nil {
+		return
+	}
+	if info, err := os.Stat(e.path + "-wal"); err == nil && info.Size() > 2*walHardLimit {
+		e.runJob(ctx, e.truncateWAL)
+	}
+}
+
+// batchBytes estimates what a batch takes in the WAL.
+func batchBytes(b *mvcc.Batch) int64 {
+	size := int64(2 * pageSize) // the last page of the log, often one more
+	for _, v := range b.Versions() {
+		size += int64(len(v.KV.Key)+len(v.KV.Value)) + 64
+	}
+	return size
 }
 
 // checkpointLoop moves the WAL into the file, off the write path.
@@ -48,6 +65,9 @@ func (e *Engine) checkpointLoop(ctx context.Context) {
 		case <-e.walKick:
 		}
 		e.walBytes.Store(0)
+		if e.fault.Load() != nil {
+			continue // recovery knows whether there is room for it
+		}
 		pages, err := checkpoint(e.checkpoints, "PASSIVE")
 		if err != nil {
 			// The writer meets the same disk and decides.
@@ -63,16 +83,24 @@ func (e *Engine) checkpointLoop(ctx context.Context) {
 // truncateWAL finishes a checkpoint while nothing is being written. Most of the
 // work was done in the background.
 func (e *Engine) truncateWAL() (more bool, err error) {
-	_, err = checkpoint(e.disk.conn, "TRUNCATE")
+	if _, err = checkpoint(e.disk.conn, "TRUNCATE"); errors.Is(err, errBusy) {
+		err = nil // it will be tried again
+	}
 	return false, err
 }
+
+// errBusy is returned when another checkpoint is being made.
+var errBusy = errors.New("another checkpoint is being made")
 
 // checkpoint returns how many pages the WAL holds.
 func checkpoint(c *sqlite3.SQLiteConn, mode string) (pages int64, err error) {
 	err = query(c, `PRAGMA wal_checkpoint(`+mode+`)`, func(row []driver.Value) error {
-		var ok bool
-		if pages, ok = row[1].(int64); !ok {
-			return fmt.Errorf("unexpected answer %v", row)
+		var answer [2]int64
+		if err := integers(answer[:], row[:2]...); err != nil {
+			return err
+		}
+		if pages = answer[1]; answer[0] != 0 && mode == "TRUNCATE" {
+			return errBusy
 		}
 		return nil
 	})

@@ -28,7 +28,12 @@ const (
 // Compact gives up history up to and including rev. What that makes unreachable
 // is deleted in the background.
 func (e *Engine) Compact(ctx context.Context, rev int64) error {
-	_, err := e.Update(ctx, func(t *mvcc.Tx) error { return t.Compact(rev) })
+	_, err := e.submit(&request{
+		ctx:          ctx,
+		fn:           func(t *mvcc.Tx) error { return t.Compact(rev) },
+		done:         make(chan struct{}),
+		housekeeping: true,
+	})
 	if err != nil {
 		return err
 	}
@@ -92,7 +97,7 @@ func (e *Engine) collect() (more bool, err error) {
 		return true, err
 	}
 	e.garbage = e.garbage[n:]
-	e.walBytes.Add(int64(n) * pageSize / 8)
+	e.countWAL(int64(n) * pageSize / 8)
 	return true, nil
 }
 
@@ -115,6 +120,6 @@ func (e *Engine) vacuum() (more bool, err error) {
 	if err != nil {
 		return false, diskError("give free pages back", err)
 	}
-	e.walBytes.Add(vacuumChunk * pageSize)
+	e.countWAL(vacuumChunk * pageSize)
 	return true, nil
 }

@@ -211,7 +211,7 @@ func queryInt(c *sqlite3.SQLiteConn, q string) (n int64, err error) {
 	found := false
 	err = query(c, q, func(row []driver.Value) error {
 		if n, found = row[0].(int64); !found {
-			return fmt.Errorf("%s: got %T, not a number", q, row[0])
+			return fmt.Errorf("%w: %s: got %T, not a number", store.ErrCorrupt, q, row[0])
 		}
 		return nil
 	})

@@ -40,6 +40,9 @@
 //     before the connection was reopened and everything that memory does not
 //     know was removed from the file. Until then every write fails with
 //     store.ErrUnavailable, and Ready says why. Reads go on.
+//   - After a failure writes are accepted again only when the disk took minRoom
+//     bytes, so that a disk that is nearly full does not flap. Compaction goes
+//     on as soon as the file is usable: it may be what makes room.
 //   - Rows are deleted only after the compact revision that allows it is on
 //     disk.
 //   - A file that is not ours, newer, in use or damaged is never modified.
@@ -51,6 +54,7 @@
 //	writer.go      the queue and the writer goroutine
 //	disk.go        the writer's connection and its statements
 //	schema.go      creating a file, recognising a file
+//	wal.go         damage in the WAL that SQLite does not report
 //	load.go        reading the log back into an index
 //	recover.go     from a failed commit back to service
 //	compact.go     history, garbage, file size

@@ -30,9 +30,18 @@ type Engine struct {
 	queue   *queue
 	client  *etcdk8s.Client
 
-	// disk and garbage belong to the writer goroutine.
+	// What follows belongs to the writer goroutine.
 	disk    *disk
 	garbage []int64
+	// usable says, after a fault, that the file agrees with memory again.
+	usable bool
+	// tried is when the disk was last tried, failedBytes the largest batch
+	// that it did not take.
+	tried       time.Time
+	failedBytes int64
+	// sinceJob is what was written since the last job.
+	sinceJob struct{ changes, bytes int64 }
+
 	// checkpoints is the checkpointer's own connection.
 	checkpoints *sqlite3.SQLiteConn
 	walBytes    atomic.Int64 // written since the last checkpoint, estimated
@@ -89,7 +98,7 @@ func (e *Engine) openFile(ctx context.Context) error {
 	if err := ensureFile(e.options.Dir); err != nil {
 		return err
 	}
-	if err := recognise(e.path); err != nil {
+	if err := recognise(e.path, e.options.Durability); err != nil {
 		return err
 	}
 	var err error

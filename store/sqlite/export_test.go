@@ -66,3 +66,24 @@ func (e *Engine) onWriter(ctx context.Context, fn func() error) error {
 		return ctx.Err()
 	}
 }
+
+// Fault returns why writes are refused. Each time that the disk was tried in
+// vain it is another pointer.
+func (e *Engine) Fault() *error { return e.fault.Load() }
+
+// Synchronous returns SQLite's setting of the writer's connection: 2 syncs each
+// commit, 1 only checkpoints.
+func (e *Engine) Synchronous(ctx context.Context) (n int64, err error) {
+	err = e.onWriter(ctx, func() (err error) {
+		n, err = queryInt(e.disk.conn, `PRAGMA synchronous`)
+		return err
+	})
+	return n, err
+}
+
+// Queued returns how many requests wait for the writer.
+func (e *Engine) Queued() int {
+	e.queue.mu.Lock()
+	defer e.queue.mu.Unlock()
+	return len(e.queue.requests)
+}

@@ -26,8 +26,11 @@ func load(ctx context.Context, c *sqlite3.SQLiteConn) (x *mvcc.Index, garbage []
 	}
 	loader := mvcc.NewLoader(compacted)
 	err = query(c, `SELECT id, ttl_ms, expires_ms FROM lease`, func(row []driver.Value) error {
-		id, ttl, expires := row[0].(int64), row[1].(int64), row[2].(int64)
-		loader.AddLease(mvcc.LeaseChange{ID: id, TTL: time.Duration(ttl) * time.Millisecond, Expires: time.UnixMilli(expires)})
+		var n [3]int64
+		if err := integers(n[:], row...); err != nil {
+			return err
+		}
+		loader.AddLease(mvcc.LeaseChange{ID: n[0], TTL: time.Duration(n[1]) * time.Millisecond, Expires: time.UnixMilli(n[2])})
 		return nil
 	})
 	if err != nil {
@@ -53,19 +56,30 @@ func load(ctx context.Context, c *sqlite3.SQLiteConn) (x *mvcc.Index, garbage []
 	return x, garbage, nil
 }
 
-// decodeRow turns a row of the log into a change. The types are held by the
-// table being STRICT.
+// decodeRow turns a row of the log into a change.
 func decodeRow(row []driver.Value) (int64, *mvccpb.KeyValue, error) {
-	seq, kv := row[0].(int64), &mvccpb.KeyValue{
-		ModRevision:    row[1].(int64),
-		CreateRevision: row[3].(int64),
-		Version:        row[4].(int64),
-		Lease:          row[5].(int64),
+	var n [6]int64
+	if err := integers(n[:], row[0], row[1], row[3], row[4], row[5], row[7]); err != nil {
+		return 0, nil, err
 	}
+	seq, kv := n[0], &mvccpb.KeyValue{ModRevision: n[1], CreateRevision: n[2], Version: n[3], Lease: n[4]}
 	kv.Key, _ = row[2].([]byte)
 	kv.Value, _ = row[6].([]byte)
-	if sum := row[7].(int64); sum != int64(checksum(seq, kv)) {
+	if sum := n[5]; sum != int64(checksum(seq, kv)) {
 		return 0, nil, fmt.Errorf("%w: change %d (revision %d) does not match its checksum", store.ErrCorrupt, seq, kv.ModRevision)
 	}
 	return seq, kv, nil
+}
+
+// integers reads the values of columns that are declared as integers. In a
+// damaged page even a STRICT table holds anything.
+func integers(into []int64, row ...driver.Value) error {
+	for i, value := range row {
+		n, ok := value.(int64)
+		if !ok {
+			return fmt.Errorf("%w: a row holds %T instead of a number", store.ErrCorrupt, value)
+		}
+		into[i] = n
+	}
+	return nil
 }

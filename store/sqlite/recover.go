@@ -5,7 +5,11 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"time"
 
 	"k8s.io/klog/v2"
 
@@ -13,21 +17,99 @@ import (
 	"portico.dev/portico/store/mvcc"
 )
 
+const (
+	// recoverInterval bounds how often callers make a broken disk be tried.
+	recoverInterval = 250 * time.Millisecond
+	// minRoom is how much the disk must take before a store that failed accepts
+	// writes again. Without it a disk that is nearly full would let the one
+	// page of a trial pass and fail the write after it, again and again.
+	minRoom = 4 << 20
+	// maxRoom bounds what a large batch that failed asks for.
+	maxRoom = 16 << 20
+
+	roomName = "room.tmp"
+)
+
 // recover tries to get from a failed commit back to service.
 //
 // After a commit failed, what it wrote may be on disk or not, but its callers
 // were told that it did not happen. So a fresh connection removes whatever
 // memory does not know. Memory is the truth here: everything in it was synced.
+//
+// That makes the file usable, for housekeeping that may give space back. Writes
+// are accepted only once there is also room for more than the next one.
 func (e *Engine) recover(ctx context.Context) error {
-	err := e.reopen()
+	if time.Since(e.tried) < recoverInterval {
+		return *e.fault.Load()
+	}
+	err := e.tryDisk()
+	e.tried = time.Now()
 	if err != nil {
 		err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 		e.fault.Store(&err)
 		return err
 	}
 	e.fault.Store(nil)
+	e.failedBytes = 0
 	klog.FromContext(ctx).Info("Store accepts writes again", "path", e.path)
 	return nil
+}
+
+func (e *Engine) tryDisk() error {
+	if !e.usable {
+		if err := e.reopen(); err != nil {
+			return err
+		}
+		e.usable = true
+	}
+	if err := e.emptyWAL(); err != nil {
+		return err
+	}
+	return takeRoom(e.options.Dir, min(max(minRoom, 2*e.failedBytes), maxRoom))
+}
+
+// emptyWAL gives back what the WAL takes, if the file has room for what is in
+// it. To begin without would only eat what room there is, which compaction needs
+// to make more.
+func (e *Engine) emptyWAL() error {
+	pages, err := queryInt(e.disk.conn, `PRAGMA page_count`)
+	if err != nil {
+		return diskError("count pages", err)
+	}
+	info, err := os.Stat(e.path)
+	if err != nil {
+		return err
+	}
+	if growth := pages*pageSize - info.Size(); growth > 0 {
+		if err := takeRoom(e.options.Dir, growth); err != nil {
+			return err
+		}
+	}
+	_, err = e.truncateWAL()
+	return err
+}
+
+// takeRoom writes that many bytes to a file of its own, syncs and removes it. A
+// disk that has no room may say so only then: one that is thinly provisioned,
+// or on a network.
+func takeRoom(dir string, size int64) (err error) {
+	f, err := os.OpenFile(filepath.Join(dir, roomName), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("try the disk: %w", err)
+	}
+	wanted := size
+	defer func() {
+		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+		if err != nil {
+			err = fmt.Errorf("the disk has no room for %d KiB: %w", wanted>>10, err)
+		}
+	}()
+	for chunk := make([]byte, 1<<20); size > 0; size -= int64(len(chunk)) {
+		if _, err := f.Write(chunk[:min(size, int64(len(chunk)))]); err != nil {
+			return err
+		}
+	}
+	return f.Sync()
 }
 
 func (e *Engine) reopen() error {

@@ -121,9 +121,14 @@ func createFile(path string) error {
 
 // recognise tells whether an existing file is ours and of a version that we
 // know.
-func recognise(path string) error {
+func recognise(path string, d Durability) error {
 	if err := checkHeader(path); err != nil {
 		return err
+	}
+	if d == Full {
+		if err := checkWAL(path + "-wal"); err != nil {
+			return err
+		}
 	}
 	c, err := connect(path, Full)
 	if err != nil {

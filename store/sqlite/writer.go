@@ -20,8 +20,11 @@ const (
 	// wait for all of a burst.
 	maxBatch = 1024
 	// jobPatience is how long housekeeping waits for a pause between writes
-	// before it is done anyway.
+	// before it is done anyway. It does not wait longer than for as much to be
+	// written as one step of it can clear away: garbage would grow without
+	// bound under a steady load.
 	jobPatience = 100 * time.Millisecond
+	jobBytes    = 4 << 20
 	// retryInterval is how often an idle store with a fault tries the disk.
 	retryInterval = time.Second
 )
@@ -33,6 +36,10 @@ type request struct {
 	rev  int64
 	err  error
 	done chan struct{}
+
+	// housekeeping gives space back. It is done also while there is no room
+	// for other writes, because it may be what makes room.
+	housekeeping bool
 }
 
 // job is housekeeping on the writer's connection. It returns whether there is
@@ -115,15 +122,18 @@ func (q *queue) signal() {
 // If ctx ends while Update waits, the transaction may or may not happen, and fn
 // may run after Update returned.
 func (e *Engine) Update(ctx context.Context, fn func(*mvcc.Tx) error) (int64, error) {
-	r := &request{ctx: ctx, fn: fn, done: make(chan struct{})}
+	return e.submit(&request{ctx: ctx, fn: fn, done: make(chan struct{})})
+}
+
+func (e *Engine) submit(r *request) (int64, error) {
 	if err := e.queue.push(r); err != nil {
 		return 0, err
 	}
 	select {
 	case <-r.done:
 		return r.rev, r.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
 	}
 }
 
@@ -134,13 +144,15 @@ func (e *Engine) writeLoop(ctx context.Context) {
 	for ctx.Err() == nil {
 		// Jobs wait for a disk that works; a request tries to make it work.
 		broken := e.fault.Load() != nil
-		requests, next := e.queue.take(!broken, time.Since(lastJob) > jobPatience)
+		requests, next := e.queue.take(!broken || e.usable, time.Since(lastJob) > jobPatience || e.jobIsDue())
 		switch {
 		case next != nil:
 			e.runJob(ctx, next)
 			lastJob = time.Now()
+			e.sinceJob.changes, e.sinceJob.bytes = 0, 0
 		case len(requests) > 0:
 			e.runBatch(ctx, requests)
+			e.boundWAL(ctx)
 		default:
 			var retry <-chan time.Time
 			if broken {
@@ -158,20 +170,11 @@ func (e *Engine) writeLoop(ctx context.Context) {
 
 // runBatch evaluates, writes and publishes requests, and answers them.
 func (e *Engine) runBatch(ctx context.Context, requests []*request) {
-	answer := func(err error) {
-		for _, r := range requests {
-			if err != nil {
-				// Also for those whose own transaction failed: it may have
-				// failed because of one that did not happen.
-				r.err = err
-			}
-			close(r.done)
-		}
-	}
 	if e.fault.Load() != nil {
 		if err := e.recover(ctx); err != nil {
-			answer(err)
-			return
+			if requests = e.refuse(requests, err); len(requests) == 0 {
+				return
+			}
 		}
 	}
 	b := e.index.Begin()
@@ -182,12 +185,41 @@ func (e *Engine) runBatch(ctx context.Context, requests []*request) {
 	}
 	if !b.Empty() {
 		if err := e.write(b); err != nil {
-			answer(e.setFault(ctx, err))
+			e.failedBytes = max(e.failedBytes, batchBytes(b))
+			// Also those whose own transaction failed: it may have failed
+			// because of one that did not happen.
+			answer(requests, e.setFault(ctx, err))
 			return
 		}
 		e.index.Publish(b)
 	}
-	answer(nil)
+	answer(requests, nil)
+}
+
+// answer wakes the callers of requests, with an error or with what each of them
+// has got.
+func answer(requests []*request, err error) {
+	for _, r := range requests {
+		if err != nil {
+			r.err = err
+		}
+		close(r.done)
+	}
+}
+
+// refuse answers requests that cannot be written now and returns the ones that
+// can: housekeeping, if only room is missing.
+func (e *Engine) refuse(requests []*request, err error) (rest []*request) {
+	var refused []*request
+	for _, r := range requests {
+		if r.housekeeping && e.usable {
+			rest = append(rest, r)
+		} else {
+			refused = append(refused, r)
+		}
+	}
+	answer(refused, err)
+	return rest
 }
 
 func (e *Engine) write(b *mvcc.Batch) error {
@@ -197,8 +229,15 @@ func (e *Engine) write(b *mvcc.Batch) error {
 	if err := e.disk.write(b); err != nil {
 		return err
 	}
-	e.countWAL(b)
+	size := batchBytes(b)
+	e.sinceJob.changes += int64(len(b.Versions()))
+	e.sinceJob.bytes += size
+	e.countWAL(size)
 	return e.injected("after commit")
+}
+
+func (e *Engine) jobIsDue() bool {
+	return e.sinceJob.changes >= sweepChunk || e.sinceJob.bytes >= jobBytes
 }
 
 func (e *Engine) runJob(ctx context.Context, j job) {
@@ -214,6 +253,7 @@ func (e *Engine) runJob(ctx context.Context, j job) {
 // setFault notes that the disk failed and returns the error for callers.
 func (e *Engine) setFault(ctx context.Context, err error) error {
 	err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	e.usable = false
 	if e.fault.Swap(&err) == nil {
 		klog.FromContext(ctx).Error(err, "Store stopped accepting writes", "path", e.path)
 	}
