@@ -27,10 +27,7 @@ func (c *toHost) env(spec *corev1.PodSpec, links *bool) {
 		return
 	}
 	eachContainer(spec, func(key string, ctr *corev1.Container) {
-		own := set{}
-		for _, e := range ctr.Env {
-			own.add(e.Name)
-		}
+		own := c.ownEnv(ctr)
 		var names []string
 		env := make([]corev1.EnvVar, 0, len(vars)+len(ctr.Env))
 		for _, v := range vars {
@@ -44,6 +41,27 @@ func (c *toHost) env(spec *corev1.PodSpec, links *bool) {
 			ctr.Env = append(env, ctr.Env...)
 		}
 	})
+}
+
+// ownEnv are the names that the tenant gives values to: in the kubelet, too, a
+// service variable is the weakest. References have their host names already.
+func (c *toHost) ownEnv(ctr *corev1.Container) set {
+	own := set{}
+	for _, e := range ctr.Env {
+		own.add(e.Name)
+	}
+	for _, from := range ctr.EnvFrom {
+		for source, keys := range c.in.EnvKeys {
+			host := c.t.Name(c.namespace, source.Name)
+			if from.ConfigMapRef != nil && source.Kind == "ConfigMap" && from.ConfigMapRef.Name == host ||
+				from.SecretRef != nil && source.Kind == "Secret" && from.SecretRef.Name == host {
+				for _, k := range keys {
+					own.add(from.Prefix + k)
+				}
+			}
+		}
+	}
+	return own
 }
 
 func (c *toVirtual) env(spec *corev1.PodSpec) {

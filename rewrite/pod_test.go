@@ -88,6 +88,7 @@ func TestServiceVariables(t *testing.T) {
 		reason string
 		links  *bool
 		env    []corev1.EnvVar
+		from   []corev1.EnvFromSource
 		want   map[string]string
 		absent []string
 	}{
@@ -102,13 +103,26 @@ func TestServiceVariables(t *testing.T) {
 		},
 		"no links": {reason: "the API server always", links: &no, want: map[string]string{"KUBERNETES_SERVICE_HOST": "10.96.7.7"}, absent: []string{"WEB_SERVICE_HOST"}},
 		"own":      {reason: "what the tenant defines is the tenant's", env: []corev1.EnvVar{own}, want: map[string]string{"WEB_SERVICE_HOST": "mine", "WEB_SERVICE_PORT": "80"}},
+		"own from elsewhere": {
+			reason: "what the tenant defines in a ConfigMap or Secret is the tenant's too",
+			from: []corev1.EnvFromSource{
+				{Prefix: "WEB_", ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}},
+				{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}},
+			},
+			want: map[string]string{"WEB_SERVICE_HOST": "10.96.1.1"}, absent: []string{"WEB_SERVICE_PORT", "WEB_PORT"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := pod("demo", "p", nil)
 			v.Spec.EnableServiceLinks = c.links
-			v.Spec.Containers = []corev1.Container{{Name: "c", Env: c.env}}
-			v.Spec.InitContainers = []corev1.Container{{Name: "i", Env: c.env}}
-			h := podToHost(t, v, testInputs())
+			v.Spec.Containers = []corev1.Container{{Name: "c", Env: c.env, EnvFrom: c.from}}
+			v.Spec.InitContainers = []corev1.Container{{Name: "i", Env: c.env, EnvFrom: c.from}}
+			in := testInputs()
+			in.EnvKeys = map[rewrite.EnvSource][]string{
+				{Kind: "ConfigMap", Name: "settings"}: {"SERVICE_PORT"},
+				{Kind: "Secret", Name: "settings"}:    {"WEB_PORT"},
+			}
+			h := podToHost(t, v, in)
 			if h.Spec.EnableServiceLinks == nil || *h.Spec.EnableServiceLinks {
 				t.Error("the host's own Services would be linked")
 			}

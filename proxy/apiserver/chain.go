@@ -65,13 +65,17 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	shared := kube.KubeAPIs.ControlPlane.VersionedInformers
 	st := &storages{backend: cfg.Backend}
 	if cfg.virtual() {
+		client, err := kubernetes.NewForConfig(kube.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig)
+		if err != nil {
+			return nil, err
+		}
 		h, err := cfg.Host(rest.CopyConfig(kube.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig), shared)
 		if err != nil {
 			return nil, fmt.Errorf("describe the host cluster: %w", err)
 		}
 		h.Scheme = legacyscheme.Scheme
 		if h.Inputs == nil {
-			h.Inputs = newInputs(shared)
+			h.Inputs = newInputs(client, shared)
 		}
 		st.host = &h
 	}

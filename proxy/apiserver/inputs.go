@@ -6,33 +6,120 @@ package apiserver
 import (
 	"context"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
 
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
 )
 
-// newInputs returns what a translation needs to know of the virtual cluster
-// besides the object itself, read from the server's own informers. The lag of
-// an informer is harmless here: a namespace's labels are refreshed on its pods
+// inputs is what a translation needs to know of the virtual cluster besides
+// the object itself, read from the server's own informers. The lag of an
+// informer is harmless here: a namespace's labels are refreshed on its pods
 // when they change, and the kubelet of an ordinary cluster also gives a new
 // container the Services it happened to know of.
-func newInputs(shared informers.SharedInformerFactory) host.InputsFunc {
-	namespaces := shared.Core().V1().Namespaces().Lister()
-	services := shared.Core().V1().Services().Lister()
-	return func(_ context.Context, namespace string) rewrite.Inputs {
-		var in rewrite.Inputs
-		if list, err := namespaces.List(labels.Everything()); err == nil {
-			in.Namespaces = make(map[string]map[string]string, len(list))
-			for _, ns := range list {
-				in.Namespaces[ns.Name] = ns.Labels
-			}
-		}
-		in.NamespaceLabels = in.Namespaces[namespace]
-		if list, err := services.Services(namespace).List(labels.Everything()); err == nil {
-			in.Services = list
-		}
+type inputs struct {
+	client     kubernetes.Interface
+	namespaces corelisters.NamespaceLister
+	services   corelisters.ServiceLister
+	configMaps corelisters.ConfigMapLister
+	secrets    corelisters.SecretLister
+}
+
+func newInputs(client kubernetes.Interface, shared informers.SharedInformerFactory) host.InputsFunc {
+	core := shared.Core().V1()
+	return (&inputs{
+		client: client, namespaces: core.Namespaces().Lister(), services: core.Services().Lister(),
+		configMaps: core.ConfigMaps().Lister(), secrets: core.Secrets().Lister(),
+	}).of
+}
+
+func (i *inputs) of(ctx context.Context, v runtime.Object) rewrite.Inputs {
+	var in rewrite.Inputs
+	m, ok := v.(metav1.Object)
+	if !ok {
 		return in
 	}
+	if list, err := i.namespaces.List(labels.Everything()); err == nil {
+		in.Namespaces = make(map[string]map[string]string, len(list))
+		for _, ns := range list {
+			in.Namespaces[ns.Name] = ns.Labels
+		}
+	}
+	in.NamespaceLabels = in.Namespaces[m.GetNamespace()]
+	pod, ok := v.(*corev1.Pod)
+	if !ok {
+		return in
+	}
+	if list, err := i.services.Services(pod.Namespace).List(labels.Everything()); err == nil {
+		in.Services = list
+	}
+	in.EnvKeys = i.envKeys(ctx, pod)
+	return in
+}
+
+// envKeys reads the keys of what the containers of a pod take their
+// environment from. What cannot be read has none: the kubelet will say so.
+func (i *inputs) envKeys(ctx context.Context, pod *corev1.Pod) map[rewrite.EnvSource][]string {
+	var out map[rewrite.EnvSource][]string
+	add := func(from []corev1.EnvFromSource) {
+		for j := range from {
+			source, keys := i.keysOf(ctx, pod.Namespace, &from[j])
+			if len(keys) == 0 {
+				continue
+			}
+			if out == nil {
+				out = map[rewrite.EnvSource][]string{}
+			}
+			out[source] = keys
+		}
+	}
+	for j := range pod.Spec.InitContainers {
+		add(pod.Spec.InitContainers[j].EnvFrom)
+	}
+	for j := range pod.Spec.Containers {
+		add(pod.Spec.Containers[j].EnvFrom)
+	}
+	for j := range pod.Spec.EphemeralContainers {
+		add(pod.Spec.EphemeralContainers[j].EnvFrom)
+	}
+	return out
+}
+
+// keysOf asks the API for what the informers have not heard of: the pod's own
+// manifest may have made it a moment ago.
+func (i *inputs) keysOf(ctx context.Context, namespace string, from *corev1.EnvFromSource) (rewrite.EnvSource, []string) {
+	switch {
+	case from.ConfigMapRef != nil:
+		c, err := i.configMaps.ConfigMaps(namespace).Get(from.ConfigMapRef.Name)
+		if apierrors.IsNotFound(err) {
+			c, err = i.client.CoreV1().ConfigMaps(namespace).Get(ctx, from.ConfigMapRef.Name, metav1.GetOptions{})
+		}
+		if err == nil {
+			return rewrite.EnvSource{Kind: "ConfigMap", Name: c.Name}, keys(c.Data)
+		}
+	case from.SecretRef != nil:
+		s, err := i.secrets.Secrets(namespace).Get(from.SecretRef.Name)
+		if apierrors.IsNotFound(err) {
+			s, err = i.client.CoreV1().Secrets(namespace).Get(ctx, from.SecretRef.Name, metav1.GetOptions{})
+		}
+		if err == nil {
+			return rewrite.EnvSource{Kind: "Secret", Name: s.Name}, keys(s.Data)
+		}
+	}
+	return rewrite.EnvSource{}, nil
+}
+
+func keys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	return out
 }

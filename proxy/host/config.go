@@ -69,8 +69,9 @@ type Config struct {
 	Clock clock.WithTicker
 }
 
-// InputsFunc returns the inputs of translations in a virtual namespace.
-type InputsFunc func(ctx context.Context, namespace string) rewrite.Inputs
+// InputsFunc returns the inputs of the translation of v, a versioned virtual
+// object.
+type InputsFunc func(ctx context.Context, v runtime.Object) rewrite.Inputs
 
 // Referents makes sure that the Secrets and ConfigMaps which an object of a
 // virtual namespace names are on the host. A reference to something that does
@@ -88,7 +89,7 @@ type EventSink interface {
 // complete returns c with every default filled in.
 func (c Config) complete() Config {
 	if c.Inputs == nil {
-		c.Inputs = func(context.Context, string) rewrite.Inputs { return rewrite.Inputs{} }
+		c.Inputs = func(context.Context, runtime.Object) rewrite.Inputs { return rewrite.Inputs{} }
 	}
 	if c.StaleBound <= 0 {
 		c.StaleBound = defaultStaleBound

@@ -42,7 +42,7 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 	if err != nil {
 		return err
 	}
-	h, err := s.cfg.Translator.ToHost(versioned, s.cfg.Inputs(ctx, k.namespace))
+	h, err := s.cfg.Translator.ToHost(versioned, s.cfg.Inputs(ctx, versioned))
 	if err != nil {
 		return s.refusal(ctx, err, k)
 	}

@@ -120,7 +120,7 @@ func (s *Storage) release(ctx context.Context, k key, orig *state, host metav1.O
 	if err != nil {
 		return nil, err
 	}
-	in := s.cfg.Inputs(ctx, k.namespace)
+	in := s.cfg.Inputs(ctx, versioned)
 	in.Host = orig.host
 	after, err := s.cfg.Translator.ToHost(versioned, in)
 	if err != nil {

@@ -123,7 +123,7 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	if err != nil {
 		return plan{}, err
 	}
-	in := s.cfg.Inputs(ctx, k.namespace)
+	in := s.cfg.Inputs(ctx, versioned)
 	in.Host = orig.host
 	after, err := s.cfg.Translator.ToHost(versioned, in)
 	if err != nil {

@@ -418,3 +418,37 @@ func TestEvictionHonoursTheVirtualDisruptionBudget(t *testing.T) {
 		return err == nil || apierrors.IsNotFound(err), fmt.Sprint(err)
 	})
 }
+
+// A Service "redis" makes REDIS_PORT. A ConfigMap of the tenant with that key
+// is older than most clusters, and wins in every one of them.
+func TestServiceVariablesGiveWayToTheTenants(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	_, err := c.virtual.CoreV1().Services("a").Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "redis"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "redis"}, Ports: []corev1.ServicePort{{Port: 6379}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.virtual.CoreV1().ConfigMaps("a").Create(t.Context(), &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"REDIS_PORT": "6380"},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := pod("web", nil)
+	p.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}}}
+	c.createPod("a", p)
+	h, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("a", "web"), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for _, e := range h.Spec.Containers[0].Env {
+		env[e.Name] = e.Value
+	}
+	if _, set := env["REDIS_PORT"]; set || env["REDIS_SERVICE_PORT"] != "6379" {
+		t.Errorf("host container has REDIS_PORT=%q, REDIS_SERVICE_PORT=%q; want the tenant's and ours", env["REDIS_PORT"], env["REDIS_SERVICE_PORT"])
+	}
+}
