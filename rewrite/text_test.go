@@ -122,3 +122,23 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+// A kubelet that waits for what the door composes says so in an Event.
+func TestTextNamesNothingThatIsComposedForAPod(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	v := pod("demo", "web", nil)
+	v.Spec.Volumes = []corev1.Volume{{Name: "ca", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+		Sources: []corev1.VolumeProjection{{ClusterTrustBundle: &corev1.ClusterTrustBundleProjection{Name: ptr("corp"), Path: "ca.pem"}}},
+	}}}}
+	known := tr.ComposedNames("demo", "web", v)
+	for host, want := range map[string]string{
+		tr.TokenSecretName("demo", "web"):                       `secret "web-token" not found`,
+		tr.CertificateSecretName("demo", "web"):                 `secret "web-certificate" not found`,
+		tr.TrustBundleName(rewrite.TrustBundle{Name: "corp"}):   `secret "trust bundle corp" not found`,
+		tr.TrustBundleName(rewrite.TrustBundle{Name: "nobody"}): `secret "` + tr.TrustBundleName(rewrite.TrustBundle{Name: "nobody"}) + `" not found`,
+	} {
+		if got := tr.TextToVirtual(`secret "`+host+`" not found`, known); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}

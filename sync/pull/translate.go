@@ -6,6 +6,7 @@ package pull
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"regexp"
 
 	corev1 "k8s.io/api/core/v1"
@@ -81,7 +82,7 @@ func (e *Events) known(text string, object target) map[string]rewrite.VirtualRef
 		}
 	}
 	if object.Kind == "Pod" {
-		known[t.TokenSecretName(object.Namespace, object.Name)] = rewrite.VirtualRef{Namespace: object.Namespace, Name: object.Name + "-token"}
+		maps.Copy(known, t.ComposedNames(object.Namespace, object.Name, object.pod))
 	}
 	known[e.targets.hostName(object.Kind, object.Namespace, object.Name)] = rewrite.VirtualRef{Namespace: object.Namespace, Name: object.Name}
 	return known
