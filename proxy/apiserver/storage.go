@@ -8,7 +8,6 @@ import (
 	"path"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -24,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/proxy/internal/watermark"
 	"portico.dev/portico/store"
 )
 
@@ -151,7 +151,7 @@ type scoped struct {
 	backend  store.Backend
 	resource string // as in keys that upstream passes: /configmaps
 	keys     string // as in the backend: /registry/configmaps/
-	filledAt atomic.Uint64
+	filledAt watermark.Mark
 }
 
 // GetCurrentResourceVersion implements storage.Interface.
@@ -174,7 +174,7 @@ func (s *scoped) GetList(ctx context.Context, key string, opts storage.ListOptio
 		return nil
 	}
 	if rv, err := s.Versioner().ParseResourceVersion(m.GetResourceVersion()); err == nil {
-		raise(&s.filledAt, rv)
+		s.filledAt.Raise(rv)
 	}
 	return nil
 }
@@ -182,12 +182,3 @@ func (s *scoped) GetList(ctx context.Context, key string, opts storage.ListOptio
 // IsWatchListSemanticsUnSupported makes the watch cache fill itself with
 // GetList, where filledAt is noted, rather than with a streamed watch.
 func (s *scoped) IsWatchListSemanticsUnSupported() bool { return true }
-
-func raise(v *atomic.Uint64, to uint64) {
-	for {
-		at := v.Load()
-		if to <= at || v.CompareAndSwap(at, to) {
-			return
-		}
-	}
-}

@@ -37,11 +37,22 @@ func (p *coreProvider) streamFromHost(v1 map[string]rest.Storage, pods podstore.
 		return fmt.Errorf("streams to the host: %w", err)
 	}
 	v1["pods/log"] = &podLog{pods.Log, s}
-	v1["pods/exec"] = &podExec{pods.Exec, s}
-	v1["pods/attach"] = &podAttach{pods.Attach, s}
-	v1["pods/portforward"] = &podPortForward{pods.PortForward, s}
-	v1["pods/proxy"] = &podProxy{pods.Proxy, s}
-	v1["services/proxy"] = &serviceProxy{proxy, s}
+	for subresource, upstream := range map[string]connecter{
+		host.Exec: pods.Exec, host.Attach: pods.Attach, host.PortForward: pods.PortForward,
+	} {
+		v1["pods/"+subresource] = &hostConnecter{upstream, func(ctx context.Context, name string, _ runtime.Object, r rest.Responder) (http.Handler, error) {
+			return s.Connect(ctx, subresource, name, r)
+		}}
+	}
+	for resource, upstream := range map[string]connecter{"pods": pods.Proxy, "services": proxy} {
+		v1[resource+"/proxy"] = &hostConnecter{upstream, func(ctx context.Context, id string, opts runtime.Object, r rest.Responder) (http.Handler, error) {
+			path, err := proxyPath(opts)
+			if err != nil {
+				return nil, err
+			}
+			return s.Proxy(ctx, resource, id, path, r)
+		}}
+	}
 	return nil
 }
 
@@ -71,69 +82,35 @@ func (r *podLog) Get(ctx context.Context, name string, opts runtime.Object) (run
 	return r.streams.Log(ctx, name, versioned)
 }
 
-type podExec struct {
-	*podrest.ExecREST
-	streams *host.Streams
+// connecter is what upstream's storage of a stream is.
+type connecter interface {
+	rest.Storage
+	rest.Connecter
+}
+
+// hostConnecter is upstream's, but for where it leads.
+type hostConnecter struct {
+	connecter
+	connect func(ctx context.Context, id string, opts runtime.Object, responder rest.Responder) (http.Handler, error)
 }
 
 // Connect implements rest.Connecter.
-func (r *podExec) Connect(ctx context.Context, name string, _ runtime.Object, responder rest.Responder) (http.Handler, error) {
-	return r.streams.Connect(ctx, host.Exec, name, responder)
+func (c *hostConnecter) Connect(ctx context.Context, id string, opts runtime.Object, responder rest.Responder) (http.Handler, error) {
+	return c.connect(ctx, id, opts, responder)
 }
 
-type podAttach struct {
-	*podrest.AttachREST
-	streams *host.Streams
-}
-
-// Connect implements rest.Connecter.
-func (r *podAttach) Connect(ctx context.Context, name string, _ runtime.Object, responder rest.Responder) (http.Handler, error) {
-	return r.streams.Connect(ctx, host.Attach, name, responder)
-}
-
-type podPortForward struct {
-	*podrest.PortForwardREST
-	streams *host.Streams
-}
-
-// Connect implements rest.Connecter.
-func (r *podPortForward) Connect(ctx context.Context, name string, _ runtime.Object, responder rest.Responder) (http.Handler, error) {
-	return r.streams.Connect(ctx, host.PortForward, name, responder)
-}
-
-type podProxy struct {
-	*podrest.ProxyREST
-	streams *host.Streams
-}
-
-// Connect implements rest.Connecter.
-func (r *podProxy) Connect(ctx context.Context, id string, opts runtime.Object, responder rest.Responder) (http.Handler, error) {
-	o, ok := opts.(*api.PodProxyOptions)
-	if !ok {
-		return nil, fmt.Errorf("options of pods/proxy are a %T", opts)
+func proxyPath(opts runtime.Object) (string, error) {
+	switch o := opts.(type) {
+	case *api.PodProxyOptions:
+		return o.Path, nil
+	case *api.ServiceProxyOptions:
+		return o.Path, nil
+	default:
+		return "", fmt.Errorf("options of a proxy are a %T", opts)
 	}
-	return r.streams.Proxy(ctx, "pods", id, o.Path, responder)
-}
-
-type serviceProxy struct {
-	*servicereg.ProxyREST
-	streams *host.Streams
-}
-
-// Connect implements rest.Connecter.
-func (r *serviceProxy) Connect(ctx context.Context, id string, opts runtime.Object, responder rest.Responder) (http.Handler, error) {
-	o, ok := opts.(*api.ServiceProxyOptions)
-	if !ok {
-		return nil, fmt.Errorf("options of services/proxy are a %T", opts)
-	}
-	return r.streams.Proxy(ctx, "services", id, o.Path, responder)
 }
 
 var (
 	_ rest.GetterWithOptions = &podLog{}
-	_ rest.Connecter         = &podExec{}
-	_ rest.Connecter         = &podAttach{}
-	_ rest.Connecter         = &podPortForward{}
-	_ rest.Connecter         = &podProxy{}
-	_ rest.Connecter         = &serviceProxy{}
+	_ rest.Connecter         = &hostConnecter{}
 )

@@ -6,11 +6,12 @@ package host
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+
+	"portico.dev/portico/proxy/internal/watermark"
 )
 
 // goneWait bounds how long a read waits for the watch to report a deletion
@@ -28,8 +29,8 @@ const goneWait = time.Second
 // INVARIANT: current is never below the revision that the cache was last
 // filled at, or a watch from "now" would ask for the cache's past.
 type revisions struct {
-	acked atomic.Uint64 // by the replies to writes
-	seen  atomic.Uint64 // by the list and the watch that feed the cache
+	acked watermark.Mark // by the replies to writes
+	seen  watermark.Mark // by the list and the watch that feed the cache
 
 	clock clock.Clock
 
@@ -51,10 +52,10 @@ func newRevisions(c clock.Clock) *revisions {
 func (r *revisions) current() uint64 { return max(r.acked.Load(), r.seen.Load()) }
 
 // ack notes the revision of a write that a client is about to be told of.
-func (r *revisions) ack(rv uint64) { raise(&r.acked, rv) }
+func (r *revisions) ack(rv uint64) { r.acked.Raise(rv) }
 
 // see notes a revision on its way to the cache.
-func (r *revisions) see(rv uint64) { raise(&r.seen, rv) }
+func (r *revisions) see(rv uint64) { r.seen.Raise(rv) }
 
 // expectGone notes that uid is being deleted at a revision nobody told.
 func (r *revisions) expectGone(uid types.UID) {
@@ -123,15 +124,6 @@ func (r *revisions) giveUp(on map[types.UID]chan struct{}) {
 	for uid, c := range on {
 		if r.going[uid] == c {
 			delete(r.going, uid)
-		}
-	}
-}
-
-func raise(v *atomic.Uint64, to uint64) {
-	for {
-		at := v.Load()
-		if to <= at || v.CompareAndSwap(at, to) {
-			return
 		}
 	}
 }

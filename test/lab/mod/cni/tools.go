@@ -3,6 +3,7 @@
 
 //go:build tools
 
+// Package tools pins the container network plugins that the lab builds.
 package tools
 
 import (

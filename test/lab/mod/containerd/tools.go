@@ -3,6 +3,7 @@
 
 //go:build tools
 
+// Package tools pins containerd, which the lab builds.
 package tools
 
 import (

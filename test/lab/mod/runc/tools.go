@@ -3,6 +3,7 @@
 
 //go:build tools
 
+// Package tools pins runc, which the lab builds.
 package tools
 
 import (
