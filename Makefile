@@ -47,6 +47,10 @@ test: ## Run all unit and integration tests
 race: ## Run the tests of our own concurrent packages with the race detector
 	$(GO) test -race $(GO_FLAGS) -timeout 30m ./store/... ./proxy/host/... ./sync/push/... ./sync/pull/... ./sync/tokens/... ./sync/nodes/... ./rewrite/... ./certs/...
 
+.PHONY: robustness
+robustness: ## Kill the store KILLS times (default 500) and judge every answer
+	$(GO) test $(GO_FLAGS) -count 1 -v -timeout 24h -run 'TestKills' ./store/robustness -kills $(or $(KILLS),500) $(if $(SEED),-seed $(SEED))
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target of rewrite for FUZZTIME (default 1m)
 	@for t in $$($(GO) test $(GO_FLAGS) -list '^Fuzz' ./rewrite | grep ^Fuzz); do \

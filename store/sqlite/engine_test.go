@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if runCrashWriter() {
+	if openInOtherProcess() {
 		return
 	}
 	goleak.VerifyTestMain(m)

@@ -4,8 +4,10 @@
 package sqlite_test
 
 import (
+	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -182,13 +184,29 @@ func TestOneEngineAtATime(t *testing.T) {
 	}
 }
 
-// runOther opens the store in another process, which ends by itself only if that
-// fails.
+// otherVariable makes the test binary a process that opens a store.
+const otherVariable = "PORTICO_STORE_OTHER"
+
+// runOther opens the store in another process.
 func runOther(t *testing.T, dir string) (string, error) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), crashDirVariable+"="+dir)
+	cmd.Env = append(os.Environ(), otherVariable+"="+dir)
 	out, err := cmd.Output()
 	return string(out), err
+}
+
+// openInOtherProcess reports whether this process is the other one.
+func openInOtherProcess() bool {
+	dir := os.Getenv(otherVariable)
+	if dir == "" {
+		return false
+	}
+	e, err := sqlite.Open(context.Background(), sqlite.Options{Dir: dir})
+	if err == nil {
+		err = e.Close()
+	}
+	fmt.Println(err)
+	return true
 }
 
 func TestPermissions(t *testing.T) {
