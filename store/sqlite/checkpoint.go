@@ -42,7 +42,7 @@ func (e *Engine) boundWAL(ctx context.Context) {
 	if e.fault.Load() != nil {
 		return
 	}
-	if info, err := os.Stat(e.path + "-wal"); err == nil && info.Size() > 2*walHardLimit {
+	if e.walSize() > e.walExcused+2*walHardLimit {
 		e.runJob(ctx, e.truncateWAL)
 	}
 }
@@ -68,7 +68,9 @@ func (e *Engine) checkpointLoop(ctx context.Context) {
 		if e.fault.Load() != nil {
 			continue // recovery knows whether there is room for it
 		}
+		e.checkpointing.Lock()
 		pages, err := checkpoint(e.checkpoints, "PASSIVE")
+		e.checkpointing.Unlock()
 		if err != nil {
 			// The writer meets the same disk and decides.
 			klog.FromContext(ctx).Info("Checkpoint was not possible", "path", e.path, "err", err)
@@ -83,14 +85,34 @@ func (e *Engine) checkpointLoop(ctx context.Context) {
 // truncateWAL finishes a checkpoint while nothing is being written. Most of the
 // work was done in the background.
 func (e *Engine) truncateWAL() (more bool, err error) {
-	if _, err = checkpoint(e.disk.conn, "TRUNCATE"); errors.Is(err, errBusy) {
-		err = nil // it will be tried again
+	// SQLite refuses a second checkpoint instead of waiting for the first.
+	e.checkpointing.Lock()
+	defer e.checkpointing.Unlock()
+	// Somebody who reads the file, for a copy of it, is not waited for.
+	if _, err := e.disk.conn.Exec(`PRAGMA busy_timeout = 0`, nil); err != nil {
+		return false, diskError("checkpoint", err)
+	}
+	_, err = checkpoint(e.disk.conn, "TRUNCATE")
+	if _, restoreErr := e.disk.conn.Exec(`PRAGMA busy_timeout = 5000`, nil); err == nil && restoreErr != nil {
+		err = diskError("checkpoint", restoreErr)
+	}
+	e.walExcused = 0
+	if errors.Is(err, errReader) {
+		e.walExcused, err = e.walSize(), nil
 	}
 	return false, err
 }
 
-// errBusy is returned when another checkpoint is being made.
-var errBusy = errors.New("another checkpoint is being made")
+// errReader is returned when the WAL cannot start over because of a reader.
+var errReader = errors.New("the file is being read")
+
+func (e *Engine) walSize() int64 {
+	info, err := os.Stat(e.path + "-wal")
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
 
 // checkpoint returns how many pages the WAL holds.
 func checkpoint(c *sqlite3.SQLiteConn, mode string) (pages int64, err error) {
@@ -100,7 +122,7 @@ func checkpoint(c *sqlite3.SQLiteConn, mode string) (pages int64, err error) {
 			return err
 		}
 		if pages = answer[1]; answer[0] != 0 && mode == "TRUNCATE" {
-			return errBusy
+			return errReader
 		}
 		return nil
 	})

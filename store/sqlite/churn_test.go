@@ -5,6 +5,7 @@ package sqlite_test
 
 import (
 	"bytes"
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -66,6 +67,56 @@ func TestSizeIsBounded(t *testing.T) {
 	}
 	if limit := int64(12 << 20); report.FileBytes > limit {
 		t.Errorf("after a burst of 32 MiB was deleted the file has %d bytes, want at most %d", report.FileBytes, limit)
+	}
+}
+
+// Somebody who reads the file, for a backup, makes the WAL grow and nothing
+// else: writes go on, and it starts over when the reader is gone.
+func TestReaderOfTheFile(t *testing.T) {
+	dir := t.TempDir()
+	e := open(t, sqlite.Options{Dir: dir, Durability: sqlite.Normal, Retention: -1})
+	c := e.Client()
+	put(t, c, "/k/before", "1")
+	db, err := sql.Open("sqlite3", filepath.Join(dir, databaseFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	reader, err := db.BeginTx(t.Context(), &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Rollback() }()
+	count := func() (n int) {
+		if err := reader.QueryRowContext(t.Context(), `SELECT count(*) FROM log`).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := count(); n != 1 {
+		t.Fatalf("%d changes, want 1", n)
+	}
+	value := string(bytes.Repeat([]byte("x"), 1<<20))
+	for n := range 100 {
+		put(t, c, fmt.Sprintf("/k/%d", n%5), value)
+		if err := e.Ready(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if wal := size(t, dir, "-wal"); wal < 90<<20 {
+		t.Errorf("the WAL has %d bytes, though there is a reader", wal)
+	}
+	if n := count(); n != 1 {
+		t.Errorf("%d changes in the transaction of the reader, want 1", n)
+	}
+	if err := reader.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 100 {
+		put(t, c, fmt.Sprintf("/k/%d", n%5), value)
+	}
+	if wal := size(t, dir, "-wal"); wal > 40<<20 {
+		t.Errorf("the WAL has %d bytes after the reader is gone", wal)
 	}
 }
 

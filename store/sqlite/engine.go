@@ -39,13 +39,17 @@ type Engine struct {
 	// that it did not take.
 	tried       time.Time
 	failedBytes int64
+	// walExcused is the size that the WAL had when a reader of the file kept it
+	// from starting over.
+	walExcused int64
 	// sinceJob is what was written since the last job.
 	sinceJob struct{ changes, bytes int64 }
 
 	// checkpoints is the checkpointer's own connection.
-	checkpoints *sqlite3.SQLiteConn
-	walBytes    atomic.Int64 // written since the last checkpoint, estimated
-	walKick     chan struct{}
+	checkpoints   *sqlite3.SQLiteConn
+	checkpointing sync.Mutex   // held during a checkpoint, by whoever makes it
+	walBytes      atomic.Int64 // written since the last checkpoint, estimated
+	walKick       chan struct{}
 
 	// fault is why the last attempt to write failed, or nil.
 	fault atomic.Pointer[error]
