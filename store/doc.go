@@ -8,7 +8,7 @@
 // value whose interfaces are implemented in-process, and upstream's etcd3
 // storage runs on top of it unmodified. That buys encryption at rest, corrupt
 // object handling, streamed lists, watch lists and upstream's own test suites,
-// and it lets a real etcd, or a database behind kine, stand in the same place.
+// and a real etcd stands in the same place.
 //
 // # What it is not
 //
@@ -33,5 +33,6 @@
 //	store/mvcc        the in-memory multi-version index: reads, watches, leases
 //	store/sqlite      the default engine: the index, made durable in one file
 //	store/etcdclient  an engine dressed as the etcd client's Go interfaces
+//	store/etcd        an etcd that others may share
 //	store/storetest   suites any Backend must pass; for tests only
 package store

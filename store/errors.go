@@ -17,6 +17,10 @@ var (
 	// ErrNewerSchema is returned when the store was written by a newer Portico.
 	ErrNewerSchema = errors.New("store was written by a newer version of portico")
 
+	// ErrDenied is returned when a shared store does not accept our
+	// credentials, or does not allow us what we need.
+	ErrDenied = errors.New("store denies access")
+
 	// ErrCorrupt is returned when the store is Portico's but damaged.
 	ErrCorrupt = errors.New("store is corrupt")
 )

@@ -28,6 +28,10 @@ type Config struct {
 	// Backend stores every kind that is not in a host cluster.
 	Backend store.Backend
 
+	// StorePrefix is before the cluster's keys in Backend, for one that is
+	// shared with others. Empty means upstream's default.
+	StorePrefix string
+
 	// Host is set for a virtual cluster: pods, services and
 	// persistentvolumeclaims live in the host cluster that it describes. It is
 	// called once while the server is composed, with what the server knows of
@@ -92,7 +96,8 @@ var virtualDisabledPlugins = []string{
 // options makes upstream's options of c.
 func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, error) {
 	o := kubeoptions.NewServerRunOptions()
-	if err := setProcessGlobals(o.GenericServerRunOptions.ComponentGlobalsRegistry); err != nil {
+	_, inProcess := c.Backend.(store.Exclusive)
+	if err := setProcessGlobals(o.GenericServerRunOptions.ComponentGlobalsRegistry, inProcess); err != nil {
 		return kubeoptions.CompletedOptions{}, err
 	}
 	informerName, err := cache.NewInformerName(c.Name)
@@ -102,6 +107,9 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 	o.InformerName = informerName
 
 	o.Etcd.StorageConfig.Transport.ServerList = []string{unusedEtcd}
+	if c.StorePrefix != "" {
+		o.Etcd.StorageConfig.Prefix = c.StorePrefix
+	}
 	o.Etcd.SkipHealthEndpoints = true
 	o.EndpointReconcilerType = "none"
 	o.ServiceClusterIPRanges = cmp.Or(c.ServiceCIDR, unusedServiceCIDR)

@@ -120,22 +120,27 @@ func (s *storages) raw(c *storagebackend.ConfigForResource, prefix string, newFu
 	}
 	versioner := storage.APIObjectVersioner{}
 	// The backend compacts by itself and says how far; upstream's own
-	// compactor would dial etcd.
+	// compactor would dial an etcd of its own.
 	own, err := etcd3.New(s.backend.Client(), s.backend, c.Codec, newFunc, newListFunc, c.Prefix, prefix,
 		c.GroupResource, transformer, c.LeaseManagerConfig, etcd3.NewDefaultDecoder(c.Codec, versioner), versioner)
 	if err != nil {
 		return nil, err
 	}
+	exclusive, ok := s.backend.(store.Exclusive)
+	if !ok {
+		return own, nil
+	}
 	return &scoped{
 		Interface: own,
-		backend:   s.backend,
+		backend:   exclusive,
 		resource:  prefix,
 		keys:      strings.TrimSuffix(path.Join("/", c.Prefix, prefix), "/") + "/",
 	}, nil
 }
 
 // scoped answers GetCurrentResourceVersion with the revision of the last
-// change to this resource instead of the last change to anything.
+// change to this resource instead of the last change to anything. It needs a
+// backend that no other process writes to.
 //
 // A consistent LIST waits until its watch cache has seen the current revision.
 // With the global one, each write to any other resource makes it wait for the
@@ -148,7 +153,7 @@ func (s *storages) raw(c *storagebackend.ConfigForResource, prefix string, newFu
 // last filled at, or a watch from "now" would ask for the cache's past.
 type scoped struct {
 	storage.Interface
-	backend  store.Backend
+	backend  store.Exclusive
 	resource string // as in keys that upstream passes: /configmaps
 	keys     string // as in the backend: /registry/configmaps/
 	filledAt watermark.Mark

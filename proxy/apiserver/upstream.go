@@ -26,15 +26,18 @@ var featureGates = map[string]bool{
 // setProcessGlobals applies what upstream keeps in process-global state: the
 // feature gates, the component registry, and the answer to "does this etcd
 // support progress requests", which upstream finds by asking each endpoint of
-// the client, of which an in-process client has none.
+// the client, of which the in-process client of an exclusive store has none.
 //
 // It must run before the first server of the process is configured.
-func setProcessGlobals(registry compatibility.ComponentGlobalsRegistry) error {
+func setProcessGlobals(registry compatibility.ComponentGlobalsRegistry, inProcess bool) error {
 	if err := utilfeature.DefaultMutableFeatureGate.SetFromMap(featureGates); err != nil {
 		return fmt.Errorf("set feature gates: %w", err)
 	}
 	if err := registry.Set(); err != nil {
 		return fmt.Errorf("set component globals: %w", err)
+	}
+	if !inProcess {
+		return nil
 	}
 	if _, done := etcdfeature.DefaultFeatureSupportChecker.(inProcessFeatures); !done {
 		etcdfeature.DefaultFeatureSupportChecker = inProcessFeatures{etcdfeature.DefaultFeatureSupportChecker}

@@ -216,13 +216,19 @@ func newCluster(t *testing.T) *cluster {
 
 func newClusterOn(t *testing.T, h *hostCluster) *cluster {
 	t.Helper()
+	return newClusterWith(t, h, "")
+}
+
+// newClusterWith starts a virtual cluster with further lines of configuration.
+func newClusterWith(t *testing.T, h *hostCluster, more string) *cluster {
+	t.Helper()
 	ns, err := h.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "vc-"}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("create host namespace: %v", err)
 	}
 	c := &cluster{t: t, name: "c1", namespace: ns.Name, dir: t.TempDir(), host: h.client}
-	config := fmt.Sprintf("name: %s\nhost:\n  kubeconfig: %s\n  namespace: %s\ndataDir: %s\nlisten: 127.0.0.1:0\n",
-		c.name, h.kubeconfigPath(), c.namespace, c.dir)
+	config := fmt.Sprintf("name: %s\nhost:\n  kubeconfig: %s\n  namespace: %s\ndataDir: %s\nlisten: 127.0.0.1:0\n%s",
+		c.name, h.kubeconfigPath(), c.namespace, c.dir, more)
 	if err := os.WriteFile(c.configPath(), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,6 @@ import (
 	"portico.dev/portico/proxy/apiserver"
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/store"
-	"portico.dev/portico/store/sqlite"
 	"portico.dev/portico/sync/controllers"
 )
 
@@ -32,7 +31,8 @@ import (
 type controlPlaneOptions struct {
 	name          string
 	dataDir       string
-	durability    sqlite.Durability
+	store         storeOpener
+	storePrefix   string // of keys in a shared store
 	clusterDomain string
 	serviceCIDR   string
 
@@ -71,14 +71,10 @@ func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Li
 	if o.advertisePort == 0 {
 		o.advertisePort = port
 	}
-	// The store comes first: it holds the lock on the data directory, and a
-	// second process must not touch the certificates of the first.
-	backend, err := sqlite.Open(ctx, sqlite.Options{Dir: filepath.Join(o.dataDir, storeDir), Durability: o.durability})
+	// The store comes first: in a data directory it holds the lock, and a second
+	// process must not touch the certificates of the first.
+	backend, err := o.store(ctx)
 	if err != nil {
-		if errors.Is(err, store.ErrLocked) {
-			return nil, withHint(fmt.Errorf("data directory %s is in use by another process: %w", o.dataDir, err),
-				"one virtual cluster is one process; stop the other one or choose another --data-dir")
-		}
 		return nil, err
 	}
 	c := &controlPlane{options: o, backend: backend}
@@ -98,6 +94,7 @@ func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error
 	c.server, err = apiserver.New(ctx, apiserver.Config{
 		Name:             o.name,
 		Backend:          c.backend,
+		StorePrefix:      o.storePrefix,
 		Host:             o.host,
 		Listener:         listener,
 		AdvertiseAddress: o.advertiseIP,

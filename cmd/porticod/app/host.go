@@ -68,7 +68,7 @@ func runHost(ctx context.Context, o hostOptions) error {
 	cp, err := newControlPlane(ctx, controlPlaneOptions{
 		name:           "host",
 		dataDir:        dir,
-		durability:     sqlite.Full,
+		store:          sqliteStore(dir, sqlite.Options{Dir: filepath.Join(dir, storeDir)}),
 		clusterDomain:  "cluster.local",
 		serviceCIDR:    "10.96.0.0/16",
 		advertiseIP:    net.IPv4(127, 0, 0, 1),

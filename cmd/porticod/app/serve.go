@@ -26,7 +26,6 @@ import (
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
-	"portico.dev/portico/store/sqlite"
 	"portico.dev/portico/sync/certificates"
 	"portico.dev/portico/sync/controllers"
 	"portico.dev/portico/sync/nodes"
@@ -136,7 +135,8 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 	vc.controlPlane, err = newControlPlane(ctx, controlPlaneOptions{
 		name:           cfg.Name,
 		dataDir:        cfg.DataDir,
-		durability:     sqlite.Durability(cfg.Store.Durability),
+		store:          openerOf(cfg),
+		storePrefix:    cfg.Store.Prefix,
 		clusterDomain:  cfg.ClusterDomain,
 		serviceCIDR:    vc.serviceRange(ctx, door.ClusterIP),
 		advertiseIP:    ip,

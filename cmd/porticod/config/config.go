@@ -73,11 +73,34 @@ type Host struct {
 
 // Store is where everything is kept that is not the host's.
 type Store struct {
-	// Endpoint of a shared store; empty means SQLite in DataDir.
+	// Endpoint of a shared store; empty means SQLite in DataDir. See
+	// [Store.Parse].
 	Endpoint string `json:"endpoint,omitempty"`
+	// Prefix is before every key in a shared etcd. Default:
+	// /portico/Host.Namespace/Name.
+	Prefix string `json:"prefix,omitempty"`
+	// TLS says how a shared store is verified, and how it knows us.
+	TLS StoreTLS `json:"tls"`
+	// UsernameFile and PasswordFile hold the credentials for a shared store, so
+	// that they are in no configuration, command line or log.
+	UsernameFile string `json:"usernameFile,omitempty"`
+	PasswordFile string `json:"passwordFile,omitempty"`
 	// Durability of the SQLite store: "full" survives a power failure,
 	// "normal" survives the end of the process.
 	Durability string `json:"durability"`
+}
+
+// StoreTLS is the TLS of connections to a shared store. Its certificate is
+// always verified.
+type StoreTLS struct {
+	// CAFile has the authorities, in PEM; empty means the system's.
+	CAFile string `json:"caFile,omitempty"`
+	// CertFile and KeyFile are our client certificate, in PEM.
+	CertFile string `json:"certFile,omitempty"`
+	KeyFile  string `json:"keyFile,omitempty"`
+	// ServerName is the name in the store's certificate; empty means the one in
+	// the endpoint.
+	ServerName string `json:"serverName,omitempty"`
 }
 
 // Sync says what else is kept in step with the host.
@@ -123,6 +146,9 @@ func Default() *Config {
 func (c *Config) complete() {
 	if c.KubeconfigPath == "" {
 		c.KubeconfigPath = filepath.Join(c.DataDir, "kubeconfig.yaml")
+	}
+	if c.Store.Endpoint != "" && c.Store.Prefix == "" {
+		c.Store.Prefix = "/portico/" + c.Host.Namespace + "/" + c.Name
 	}
 	if c.Host.ServiceName == "" {
 		c.Host.ServiceName = c.Name

@@ -123,6 +123,45 @@ func TestBrokenSourcesAreErrors(t *testing.T) {
 	}
 }
 
+func TestEndpointsOfSharedStores(t *testing.T) {
+	for name, c := range map[string]struct {
+		store config.Store
+		want  config.StoreEndpoint
+	}{
+		"none":     {config.Store{}, config.StoreEndpoint{Kind: config.StoreSQLite}},
+		"etcd":     {config.Store{Endpoint: "etcd://a:1,[::1]:2/"}, config.StoreEndpoint{Kind: config.StoreEtcd, Addresses: []string{"a:1", "[::1]:2"}}},
+		"with TLS": {config.Store{Endpoint: "etcds://a:1"}, config.StoreEndpoint{Kind: config.StoreEtcd, Addresses: []string{"a:1"}, TLS: true}},
+		"or so":    {config.Store{Endpoint: "etcd+https://a:1"}, config.StoreEndpoint{Kind: config.StoreEtcd, Addresses: []string{"a:1"}, TLS: true}},
+		"TLS is never left out": {
+			config.Store{Endpoint: "etcd://a:1", TLS: config.StoreTLS{CAFile: "/ca"}},
+			config.StoreEndpoint{Kind: config.StoreEtcd, Addresses: []string{"a:1"}, TLS: true},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := c.store.Parse()
+			if diff := cmp.Diff(c.want, got); diff != "" || err != nil {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	for _, endpoint := range []string{"etcd", "etcd://", "etcd://a", "etcd://a:1,", "etcd://a:0", "etcd://a:1/path", "etcd://a:1?x", "file:///x", "ETCD://a:1"} {
+		if got, err := (&config.Store{Endpoint: endpoint}).Parse(); err == nil {
+			t.Errorf("%q was taken for %+v", endpoint, got)
+		}
+	}
+}
+
+// Somebody will put a password into the endpoint. What is then printed must not
+// spread it further.
+func TestPasswordInTheEndpointIsNotRepeated(t *testing.T) {
+	for _, endpoint := range []string{"etcd://user:secret@etcd:2379", "user:secret@etcd:2379", "nonsense://u:secret@x", "etcd://user:se@cret@etcd:2379"} {
+		_, err := load(t, "name: a\nhost: {namespace: b}\n", nil, "--store-endpoint", endpoint)
+		if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "cret@") {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
 func TestHighAvailabilityWithSQLiteIsRefused(t *testing.T) {
 	_, err := load(t, "name: a\nhost: {namespace: b}\nreplicas: 2\n", nil)
 	if err == nil || !strings.Contains(err.Error(), "SQLite") {

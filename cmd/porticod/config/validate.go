@@ -44,7 +44,7 @@ func (c *Config) validate() field.ErrorList {
 		errs = append(errs, field.Invalid(field.NewPath("clusterDomain"), c.ClusterDomain, msg))
 	}
 	errs = append(errs, oneOf(field.NewPath("reads"), c.Reads, ReadsCached, ReadsStrict)...)
-	errs = append(errs, oneOf(field.NewPath("store", "durability"), c.Store.Durability, DurabilityFull, DurabilityNormal)...)
+	errs = append(errs, c.Store.validate(field.NewPath("store"))...)
 	errs = append(errs, c.validateReplicas()...)
 	errs = append(errs, c.Sync.Nodes.validate(field.NewPath("sync", "nodes"))...)
 	errs = append(errs, c.Pods.validate(field.NewPath("pods"))...)
@@ -86,8 +86,8 @@ func (c *Config) validateReplicas() field.ErrorList {
 		return field.ErrorList{field.Invalid(path, c.Replicas, "must be at least 1")}
 	case c.Replicas > 1 && c.Store.Endpoint == "":
 		return field.ErrorList{field.Invalid(path, c.Replicas, "more than one replica needs a shared store: SQLite has one writer (set store.endpoint)")}
-	case c.Store.Endpoint != "":
-		return field.ErrorList{field.Invalid(field.NewPath("store", "endpoint"), c.Store.Endpoint, "shared stores are not supported yet; leave it empty for SQLite")}
+	case c.Replicas > 1:
+		return field.ErrorList{field.Invalid(path, c.Replicas, "more than one replica is not supported yet")}
 	}
 	return nil
 }

@@ -1,0 +1,124 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"portico.dev/portico/cmd/porticod/config"
+	"portico.dev/portico/store"
+	"portico.dev/portico/store/etcd"
+	"portico.dev/portico/store/sqlite"
+)
+
+// storeOpener opens the store of a control plane.
+type storeOpener func(ctx context.Context) (store.Backend, error)
+
+// openerOf is the store of a virtual cluster.
+func openerOf(c *config.Config) storeOpener {
+	if c.Store.Endpoint != "" {
+		return sharedStore(c.Store)
+	}
+	return sqliteStore(c.DataDir, sqlite.Options{Dir: filepath.Join(c.DataDir, storeDir), Durability: sqlite.Durability(c.Store.Durability)})
+}
+
+// sqliteStore is the store that lives in a data directory.
+func sqliteStore(dataDir string, o sqlite.Options) storeOpener {
+	return func(ctx context.Context) (store.Backend, error) {
+		backend, err := sqlite.Open(ctx, o)
+		if errors.Is(err, store.ErrLocked) {
+			return nil, withHint(fmt.Errorf("data directory %s is in use by another process: %w", dataDir, err),
+				"one virtual cluster is one process; stop the other one or choose another --data-dir")
+		}
+		if err != nil {
+			return nil, err
+		}
+		return backend, nil
+	}
+}
+
+// sharedStore is the store that the configuration names.
+func sharedStore(c config.Store) storeOpener {
+	return func(ctx context.Context) (store.Backend, error) {
+		backend, err := openShared(ctx, c)
+		switch {
+		case errors.Is(err, store.ErrDenied):
+			return nil, withHint(fmt.Errorf("open store: %w", err), "check store.usernameFile, store.passwordFile and what the user may do")
+		case err != nil:
+			return nil, withHint(fmt.Errorf("open store: %w", err), "check store.endpoint and store.tls, and that the store is up")
+		}
+		return backend, nil
+	}
+}
+
+func openShared(ctx context.Context, c config.Store) (store.Backend, error) {
+	endpoint, err := c.Parse()
+	if err != nil {
+		return nil, err
+	}
+	o := etcd.Options{Endpoints: endpoint.Addresses, Prefix: c.Prefix}
+	if o.Username, err = credential(c.UsernameFile); err != nil {
+		return nil, fmt.Errorf("store.usernameFile: %w", err)
+	}
+	if o.Password, err = credential(c.PasswordFile); err != nil {
+		return nil, fmt.Errorf("store.passwordFile: %w", err)
+	}
+	if endpoint.TLS {
+		if o.TLS, err = storeTLS(c.TLS); err != nil {
+			return nil, fmt.Errorf("store.tls: %w", err)
+		}
+	}
+	return etcd.Open(ctx, o)
+}
+
+// credential reads a file that holds one line.
+func credential(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	b = bytes.TrimRight(b, "\r\n")
+	if len(b) == 0 {
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	return string(b), nil
+}
+
+// storeTLS verifies the store always. The client certificate is read for each
+// connection, so that it can be renewed while we run.
+func storeTLS(c config.StoreTLS) (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
+	if c.CAFile != "" {
+		pem, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s has no certificate", c.CAFile)
+		}
+	}
+	if c.CertFile == "" {
+		return t, nil
+	}
+	load := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+		return &pair, err
+	}
+	if _, err := load(nil); err != nil {
+		return nil, err
+	}
+	t.GetClientCertificate = load
+	return t, nil
+}

@@ -1,0 +1,151 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"net"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// StoreKind is what keeps a cluster's objects.
+type StoreKind string
+
+// The kinds of stores.
+const (
+	StoreSQLite StoreKind = "sqlite"
+	StoreEtcd   StoreKind = "etcd"
+)
+
+// storeSchemes are the schemes of endpoints, and what they lead to.
+var storeSchemes = map[string]struct {
+	kind StoreKind
+	tls  bool
+}{
+	"etcd":       {StoreEtcd, false},
+	"etcds":      {StoreEtcd, true},
+	"etcd+https": {StoreEtcd, true},
+}
+
+// StoreEndpoint is a parsed Store.Endpoint.
+type StoreEndpoint struct {
+	Kind StoreKind
+	// Addresses are the members of an etcd, each host:port.
+	Addresses []string
+	// TLS is whether the store is only spoken to with TLS.
+	TLS bool
+}
+
+// Parse takes Endpoint apart. Connections are made with TLS if the scheme or
+// any setting of TLS asks for it: what was meant to be encrypted never goes out
+// in the clear.
+//
+//	etcd://HOST:PORT[,HOST:PORT]...
+//	etcds://HOST:PORT[,HOST:PORT]...   with TLS; also etcd+https://
+func (s *Store) Parse() (StoreEndpoint, error) {
+	if s.Endpoint == "" {
+		return StoreEndpoint{Kind: StoreSQLite}, nil
+	}
+	name, rest, ok := strings.Cut(s.Endpoint, "://")
+	scheme, known := storeSchemes[name]
+	if !ok || !known {
+		return StoreEndpoint{}, endpointError("must begin with etcd:// or etcds://, or be empty for SQLite")
+	}
+	if strings.Contains(rest, "@") {
+		return StoreEndpoint{}, endpointError("must not contain credentials; put them into store.usernameFile and store.passwordFile")
+	}
+	e := StoreEndpoint{Kind: scheme.kind, TLS: scheme.tls || s.TLS != StoreTLS{}}
+	for address := range strings.SplitSeq(strings.TrimSuffix(rest, "/"), ",") {
+		if !hostPort(address) {
+			return StoreEndpoint{}, endpointError("must be a list of host:port after the scheme, separated by commas")
+		}
+		e.Addresses = append(e.Addresses, address)
+	}
+	return e, nil
+}
+
+// endpointError says what is wrong with an endpoint and does not repeat it: it
+// may contain a password that somebody put there by mistake.
+type endpointError string
+
+func (e endpointError) Error() string { return string(e) }
+
+func hostPort(v string) bool {
+	host, port, err := net.SplitHostPort(v)
+	if err != nil || host == "" || strings.ContainsAny(host, "/?#") {
+		return false
+	}
+	n, err := strconv.Atoi(port)
+	return err == nil && n > 0 && n <= 65535
+}
+
+// prefixPattern keeps prefixes what they look like: no empty or dotted part,
+// nothing that needs quoting.
+var prefixPattern = regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$`)
+
+func (s *Store) validate(path *field.Path) field.ErrorList {
+	errs := oneOf(path.Child("durability"), s.Durability, DurabilityFull, DurabilityNormal)
+	endpoint, err := s.Parse()
+	if err != nil {
+		errs = append(errs, field.Invalid(path.Child("endpoint"), redacted(s.Endpoint), err.Error()))
+	}
+	for _, f := range []struct {
+		name, value string
+		file        bool
+	}{
+		{"prefix", s.Prefix, false},
+		{"tls.caFile", s.TLS.CAFile, true},
+		{"tls.certFile", s.TLS.CertFile, true},
+		{"tls.keyFile", s.TLS.KeyFile, true},
+		{"tls.serverName", s.TLS.ServerName, false},
+		{"usernameFile", s.UsernameFile, true},
+		{"passwordFile", s.PasswordFile, true},
+	} {
+		at := path.Child(f.name)
+		switch {
+		case f.value == "":
+		case endpoint.Kind == StoreSQLite:
+			errs = append(errs, field.Forbidden(at, "only a shared store has this (store.endpoint)"))
+		case f.file && !filepath.IsAbs(f.value):
+			errs = append(errs, field.Invalid(at, f.value, "must be an absolute path"))
+		}
+	}
+	if s.Prefix != "" && !prefixPattern.MatchString(s.Prefix) {
+		errs = append(errs, field.Invalid(path.Child("prefix"), s.Prefix, "must be like /a/b, of letters, digits, '.', '_' and '-'"))
+	}
+	errs = append(errs, together(path.Child("tls"), "certFile", s.TLS.CertFile, "keyFile", s.TLS.KeyFile)...)
+	if endpoint.Kind == StoreEtcd {
+		errs = append(errs, together(path, "usernameFile", s.UsernameFile, "passwordFile", s.PasswordFile)...)
+	}
+	return errs
+}
+
+// together demands both of two values or neither.
+func together(path *field.Path, a, valueA, b, valueB string) field.ErrorList {
+	switch {
+	case valueA != "" && valueB == "":
+		return field.ErrorList{field.Required(path.Child(b), "goes together with "+a)}
+	case valueB != "" && valueA == "":
+		return field.ErrorList{field.Required(path.Child(a), "goes together with "+b)}
+	default:
+		return nil
+	}
+}
+
+// redacted is an endpoint without what may be credentials.
+func redacted(endpoint string) string {
+	at := strings.LastIndex(endpoint, "@")
+	if at < 0 {
+		return endpoint
+	}
+	scheme, _, found := strings.Cut(endpoint, "://")
+	if !found {
+		return "***" + endpoint[at:]
+	}
+	return scheme + "://***" + endpoint[at:]
+}

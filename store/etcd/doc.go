@@ -1,0 +1,34 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package etcd is a store.Backend on an etcd that others may share: further
+// processes of the same virtual cluster, further virtual clusters, or the
+// host's own API server. The client is etcd's own.
+//
+// # What belongs to one virtual cluster
+//
+// All keys below one prefix ([Options.Prefix]), which whoever makes keys puts
+// in front of them. Revisions, history and free space are etcd's and so common
+// to everybody in it.
+//
+// # Compaction
+//
+// etcd keeps all history until somebody gives it up. Every process does that
+// for what is older than Options.Retention; processes of one cluster take turns
+// by comparing and swapping a key below the prefix, as kube-apiservers do
+// (k8s.io/apiserver/pkg/storage/etcd3/compact.go). Several clusters in one etcd
+// each compact it: each only gives up what is older than its own retention, so
+// the shortest retention holds for all.
+//
+// # What it is not
+//
+// It does not start, back up, restore or defragment an etcd, and it is not a
+// store.Exclusive: others may have written since this process last did.
+//
+// # Files
+//
+//	options.go     Options
+//	backend.go     Backend: Open, Close, the store.Backend methods
+//	health.go      whether etcd would take a write now
+//	compaction.go  giving up history
+package etcd
