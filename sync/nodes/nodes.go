@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -24,12 +23,11 @@ import (
 	"portico.dev/portico/sync/internal/queue"
 )
 
-const (
-	// byNode indexes pods by the node they are on.
-	byNode = "portico.dev/pods-by-node"
-	// workers suffices for thousands of nodes: each is written once per heartbeat.
-	workers = 2
-)
+// workers suffices for thousands of nodes: each is written once per heartbeat.
+const workers = 2
+
+// defaultLinger bridges a rolling update.
+const defaultLinger = 30 * time.Second
 
 // Config is what the controller needs. Everything is of the virtual side: the host's nodes are never asked for.
 type Config struct {
@@ -49,10 +47,9 @@ type Config struct {
 type Controller struct {
 	cfg    Config
 	nodes  corelisters.NodeLister
-	pods   cache.Indexer
+	usage  *usage
 	synced []cache.InformerSynced
 	queue  *queue.Queue[string]
-	idle   sync.Map // node name -> time.Time since when no pod uses it
 }
 
 // New returns a controller. It registers with the informers, so it must be called before they are relied on.
@@ -61,35 +58,29 @@ func New(cfg Config) (*Controller, error) {
 		cfg.Heartbeat = 5 * time.Minute
 	}
 	if cfg.Linger == 0 {
-		cfg.Linger = 30 * time.Second
+		cfg.Linger = defaultLinger
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
 	}
-	pods, nodes := cfg.Informers.Core().V1().Pods().Informer(), cfg.Informers.Core().V1().Nodes()
-	c := &Controller{cfg: cfg, nodes: nodes.Lister(), pods: pods.GetIndexer()}
+	nodes := cfg.Informers.Core().V1().Nodes()
+	c := &Controller{cfg: cfg, nodes: nodes.Lister()}
 	c.queue = queue.New("nodes", cfg.Clock, c.reconcile)
 
-	if err := pods.AddIndexers(cache.Indexers{byNode: indexByNode}); err != nil {
-		return nil, fmt.Errorf("index pods by node: %w", err)
-	}
-	podEvents, err := pods.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
-		AddFunc:    func(obj any, _ bool) { c.enqueueNodeOf(obj) },
-		UpdateFunc: func(old, obj any) { c.enqueueWhenMoved(old, obj) },
-		DeleteFunc: func(obj any) { c.enqueueNodeOf(obj) },
-	})
+	var err error
+	c.usage, err = newUsage(cfg.Informers, cfg.Clock, cfg.Linger, c.queue.Add)
 	if err != nil {
-		return nil, fmt.Errorf("listen to pods: %w", err)
+		return nil, err
 	}
 	// Nodes that exist at the start are looked at too: their last pod may have gone while nobody watched.
 	nodeEvents, err := nodes.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    c.enqueueNode,
-		DeleteFunc: c.enqueueNode,
+		AddFunc:    func(obj any) { enqueue(c.queue, obj) },
+		DeleteFunc: func(obj any) { enqueue(c.queue, obj) },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("listen to nodes: %w", err)
 	}
-	c.synced = []cache.InformerSynced{podEvents.HasSynced, nodeEvents.HasSynced}
+	c.synced = []cache.InformerSynced{c.usage.synced, nodeEvents.HasSynced}
 	return c, nil
 }
 
@@ -103,41 +94,15 @@ func (c *Controller) Run(ctx context.Context) error {
 	return nil
 }
 
-func indexByNode(obj any) ([]string, error) {
-	pod, ok := obj.(*corev1.Pod)
-	if !ok || pod.Spec.NodeName == "" {
-		return nil, nil
-	}
-	return []string{pod.Spec.NodeName}, nil
-}
-
-func (c *Controller) enqueueNodeOf(obj any) {
-	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = gone.Obj
-	}
-	if pod, ok := obj.(*corev1.Pod); ok && pod.Spec.NodeName != "" {
-		c.queue.Add(pod.Spec.NodeName)
-	}
-}
-
-// enqueueWhenMoved drops the updates that do not concern nodes, which is nearly all of them.
-func (c *Controller) enqueueWhenMoved(old, obj any) {
-	before, ok := old.(*corev1.Pod)
-	after, ok2 := obj.(*corev1.Pod)
-	if ok && ok2 && (before.Spec.NodeName != after.Spec.NodeName || before.Status.HostIP != after.Status.HostIP) {
-		c.enqueueNodeOf(after)
-	}
-}
-
-func (c *Controller) enqueueNode(obj any) {
+func enqueue(q *queue.Queue[string], obj any) {
 	if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj); err == nil {
-		c.queue.Add(key)
+		q.Add(key)
 	}
 }
 
 // reconcile makes, refreshes or removes one Node.
 func (c *Controller) reconcile(ctx context.Context, name string) (time.Duration, error) {
-	pods, err := c.pods.ByIndex(byNode, name)
+	pods, err := c.usage.podsOn(name)
 	if err != nil {
 		return 0, err
 	}
@@ -146,16 +111,21 @@ func (c *Controller) reconcile(ctx context.Context, name string) (time.Duration,
 	switch {
 	case err != nil && !apierrors.IsNotFound(err):
 		return 0, err
+	case exists && mirrored(node):
+		// Left from a time when host nodes were shown. It comes back made up if it is in use.
+		return 0, remove(ctx, c.cfg.Virtual, node)
 	case exists && node.Labels[LabelFake] == "":
 		return 0, nil // the tenant's own
 	case len(pods) > 0:
-		c.idle.Delete(name)
 		return c.keep(ctx, name, node, hostIP(pods))
-	case exists:
-		return c.remove(ctx, node)
-	default:
+	case !exists:
 		return 0, nil
 	}
+	if wait := c.usage.remaining(name); wait > 0 {
+		return wait, nil
+	}
+	c.usage.forget(name)
+	return 0, remove(ctx, c.cfg.Virtual, node)
 }
 
 // keep makes sure that the Node is there and that its last heartbeat is recent.
@@ -197,22 +167,14 @@ func (c *Controller) keep(ctx context.Context, name string, node *corev1.Node, i
 	return c.cfg.Heartbeat, nil
 }
 
-// remove deletes a Node that no pod has used for Linger. When the last pod left is remembered in memory only: after a
-// restart the wait begins anew, which harms nobody.
-func (c *Controller) remove(ctx context.Context, node *corev1.Node) (time.Duration, error) {
-	now := c.cfg.Clock.Now()
-	since, _ := c.idle.LoadOrStore(node.Name, now)
-	if wait := since.(time.Time).Add(c.cfg.Linger).Sub(now); wait > 0 {
-		return wait, nil
-	}
-	// The precondition protects a Node that was made anew under this name since the informer saw it.
-	err := c.cfg.Virtual.CoreV1().Nodes().Delete(ctx, node.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(node.UID))})
+// remove deletes a Node. The precondition protects one that was made anew under this name since the informer saw it.
+func remove(ctx context.Context, virtual kubernetes.Interface, node *corev1.Node) error {
+	err := virtual.CoreV1().Nodes().Delete(ctx, node.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(node.UID))})
 	if err != nil && !apierrors.IsNotFound(err) {
-		return 0, fmt.Errorf("delete node %q: %w", node.Name, err)
+		return fmt.Errorf("delete node %q: %w", node.Name, err)
 	}
-	c.idle.Delete(node.Name)
-	klog.FromContext(ctx).V(2).Info("Deleted node that no pod uses", "node", node.Name)
-	return 0, nil
+	klog.FromContext(ctx).V(2).Info("Deleted node", "node", node.Name)
+	return nil
 }
 
 func hostIP(pods []any) string {

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -20,7 +19,6 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/record"
-	"k8s.io/component-base/version"
 	"k8s.io/klog/v2"
 
 	"portico.dev/portico/cmd/porticod/config"
@@ -28,7 +26,6 @@ import (
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/certificates"
 	"portico.dev/portico/sync/controllers"
-	"portico.dev/portico/sync/nodes"
 	"portico.dev/portico/sync/pull"
 	"portico.dev/portico/sync/push"
 	"portico.dev/portico/sync/tokens"
@@ -115,6 +112,13 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 		return nil, withHint(fmt.Errorf("prepare host namespace %s: %w", cfg.Host.Namespace, err),
 			"the namespace must exist, and porticod needs the rights of the Role in docs/configuration.md there")
 	}
+	if err := vc.checkNodes(ctx); err != nil {
+		return nil, err
+	}
+	nodeSelector, err := cfg.EnforcedNodeSelector()
+	if err != nil {
+		return nil, err
+	}
 	vc.translator, err = rewrite.New(rewrite.Cluster{
 		Name:                   cfg.Name,
 		HostNamespace:          cfg.Host.Namespace,
@@ -123,7 +127,7 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 		WorkloadServiceAccount: cfg.Host.WorkloadServiceAccount,
 		APIServerIP:            door.ClusterIP,
 		ClusterDomain:          cfg.ClusterDomain,
-		NodeSelector:           cfg.Pods.NodeSelector,
+		NodeSelector:           nodeSelector,
 		Tolerations:            cfg.Pods.Tolerations,
 		Images:                 cfg.Images,
 	})
@@ -240,9 +244,7 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	if err != nil {
 		return host.Config{}, err
 	}
-	nodeController, err := nodes.New(nodes.Config{
-		Virtual: virtual, Informers: shared, Shape: nodes.DefaultShape(version.Get().GitVersion, runtime.GOARCH),
-	})
+	nodeController, err := vc.newNodes(virtual, shared)
 	if err != nil {
 		return host.Config{}, err
 	}

@@ -4,9 +4,11 @@
 package config
 
 import (
+	"maps"
 	"path/filepath"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // Config is the content of portico.yaml.
@@ -110,10 +112,41 @@ type Sync struct {
 
 // Nodes chooses what Nodes the tenant sees. All false means made-up nodes.
 type Nodes struct {
-	Enabled         bool   `json:"enabled"`
-	SyncAllNodes    bool   `json:"syncAllNodes"`
-	NodeSelector    string `json:"nodeSelector,omitempty"`
-	EnableScheduler bool   `json:"enableScheduler"`
+	// Enabled shows those host nodes that run a pod of this cluster.
+	Enabled bool `json:"enabled"`
+	// SyncAllNodes shows all host nodes.
+	SyncAllNodes bool `json:"syncAllNodes"`
+	// NodeSelector shows the host nodes with these labels, a=b,c=d, and keeps
+	// every pod on them.
+	NodeSelector string `json:"nodeSelector,omitempty"`
+	// ClearImageStatus hides what images a host node has.
+	ClearImageStatus bool `json:"clearImageStatus"`
+	EnableScheduler  bool `json:"enableScheduler"`
+}
+
+// Real says whether the tenant sees host nodes, and not made-up ones.
+func (n *Nodes) Real() bool { return n.Enabled || n.SyncAllNodes || n.NodeSelector != "" }
+
+// Labels are those that NodeSelector asks for.
+func (n *Nodes) Labels() (map[string]string, error) {
+	if n.NodeSelector == "" {
+		return nil, nil
+	}
+	return labels.ConvertSelectorToLabelsMap(n.NodeSelector)
+}
+
+// EnforcedNodeSelector is what every pod's host node must have.
+func (c *Config) EnforcedNodeSelector() (map[string]string, error) {
+	shown, err := c.Sync.Nodes.Labels()
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(c.Pods.NodeSelector)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, shown)
+	return all, nil
 }
 
 // Pods is enforced on every pod, unseen by the tenant.

@@ -48,6 +48,7 @@ func (c *Config) validate() field.ErrorList {
 	errs = append(errs, c.validateReplicas()...)
 	errs = append(errs, c.Sync.Nodes.validate(field.NewPath("sync", "nodes"))...)
 	errs = append(errs, c.Pods.validate(field.NewPath("pods"))...)
+	errs = append(errs, c.validateSelectors()...)
 	errs = append(errs, images(field.NewPath("images"), c.Images)...)
 	if c.LogLevel < 0 || c.LogLevel > 10 {
 		errs = append(errs, field.Invalid(field.NewPath("logLevel"), c.LogLevel, "must be 0 to 10"))
@@ -94,13 +95,31 @@ func (c *Config) validateReplicas() field.ErrorList {
 
 func (n *Nodes) validate(path *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	const notYet = "not supported yet; nodes are made up for the host nodes that pods are on"
-	for _, f := range []struct {
-		name string
-		set  bool
-	}{{"enabled", n.Enabled}, {"syncAllNodes", n.SyncAllNodes}, {"nodeSelector", n.NodeSelector != ""}, {"enableScheduler", n.EnableScheduler}} {
-		if f.set {
-			errs = append(errs, field.Forbidden(path.Child(f.name), notYet))
+	if n.SyncAllNodes && n.NodeSelector != "" {
+		errs = append(errs, field.Invalid(path.Child("nodeSelector"), n.NodeSelector, "syncAllNodes shows all nodes; set one of the two"))
+	}
+	if _, err := n.Labels(); err != nil {
+		errs = append(errs, field.Invalid(path.Child("nodeSelector"), n.NodeSelector, "must be labels, a=b,c=d: "+err.Error()))
+	}
+	if n.ClearImageStatus && !n.Real() {
+		errs = append(errs, field.Invalid(path.Child("clearImageStatus"), true, "made-up nodes have no images; set enabled as well"))
+	}
+	if n.EnableScheduler {
+		errs = append(errs, field.Forbidden(path.Child("enableScheduler"), "not supported yet; the host schedules"))
+	}
+	return errs
+}
+
+// validateSelectors refuses what no pod could satisfy.
+func (c *Config) validateSelectors() field.ErrorList {
+	shown, err := c.Sync.Nodes.Labels()
+	if err != nil {
+		return nil // told already
+	}
+	var errs field.ErrorList
+	for _, k := range slices.Sorted(maps.Keys(shown)) {
+		if v, both := c.Pods.NodeSelector[k]; both && v != shown[k] {
+			errs = append(errs, field.Invalid(field.NewPath("pods", "nodeSelector").Key(k), v, "sync.nodes.nodeSelector shows only nodes with "+k+"="+shown[k]))
 		}
 	}
 	return errs

@@ -1,0 +1,234 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package nodes
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"portico.dev/portico/sync/internal/queue"
+)
+
+// MirrorConfig is what a Mirror needs.
+type MirrorConfig struct {
+	Virtual   kubernetes.Interface
+	Informers informers.SharedInformerFactory // of the virtual cluster
+	// Host may get, list and watch the nodes of the host: see CheckAccess.
+	Host kubernetes.Interface
+
+	// Selector chooses the host nodes that are shown by their labels; nil means all.
+	Selector labels.Selector
+	// InUse shows only those that run a pod of the virtual cluster.
+	InUse bool
+	// HideImages leaves status.images out: it names the images of everybody who uses the node.
+	HideImages bool
+
+	// Linger is how long a Node outlives its last pod with InUse; 0 means half a minute.
+	Linger time.Duration
+	// Clock is the real one when nil.
+	Clock clock.WithTicker
+}
+
+// Mirror keeps virtual Nodes in step with host nodes.
+type Mirror struct {
+	cfg    MirrorConfig
+	nodes  corelisters.NodeLister
+	host   corelisters.NodeLister
+	hosts  informers.SharedInformerFactory
+	usage  *usage // nil unless InUse
+	synced []cache.InformerSynced
+	queue  *queue.Queue[string]
+}
+
+// NewMirror returns a Mirror. It registers with the virtual informers, so it must be called before they are relied on.
+func NewMirror(cfg MirrorConfig) (*Mirror, error) {
+	if cfg.Linger == 0 {
+		cfg.Linger = defaultLinger
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = clock.RealClock{}
+	}
+	if cfg.Selector == nil {
+		cfg.Selector = labels.Everything()
+	}
+	m := &Mirror{cfg: cfg, hosts: informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = cfg.Selector.String() }),
+		informers.WithTransform(transform(cfg.HideImages)))}
+	m.queue = queue.New("nodes", cfg.Clock, m.reconcile)
+	m.nodes, m.host = cfg.Informers.Core().V1().Nodes().Lister(), m.hosts.Core().V1().Nodes().Lister()
+
+	for _, source := range []informers.SharedInformerFactory{m.hosts, cfg.Informers} {
+		events, err := source.Core().V1().Nodes().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    func(obj any) { enqueue(m.queue, obj) },
+			UpdateFunc: m.enqueueWhenChanged,
+			DeleteFunc: func(obj any) { enqueue(m.queue, obj) },
+		})
+		if err != nil {
+			return nil, fmt.Errorf("listen to nodes: %w", err)
+		}
+		m.synced = append(m.synced, events.HasSynced)
+	}
+	if cfg.InUse {
+		var err error
+		m.usage, err = newUsage(cfg.Informers, cfg.Clock, cfg.Linger, m.queue.Add)
+		if err != nil {
+			return nil, err
+		}
+		m.synced = append(m.synced, m.usage.synced)
+	}
+	return m, nil
+}
+
+// Run works until ctx ends.
+func (m *Mirror) Run(ctx context.Context) error {
+	m.cfg.Informers.Start(ctx.Done())
+	m.hosts.Start(ctx.Done())
+	defer m.hosts.Shutdown()
+	if !cache.WaitForCacheSync(ctx.Done(), m.synced...) {
+		return nil // ctx ended first
+	}
+	m.queue.Run(ctx, workers)
+	return nil
+}
+
+// enqueueWhenChanged drops heartbeats.
+func (m *Mirror) enqueueWhenChanged(old, obj any) {
+	before, ok := old.(*corev1.Node)
+	after, ok2 := obj.(*corev1.Node)
+	if ok && ok2 && !sameShape(before, after) {
+		m.queue.Add(after.Name)
+	}
+}
+
+// reconcile makes, changes or removes one virtual Node.
+func (m *Mirror) reconcile(ctx context.Context, name string) (time.Duration, error) {
+	node, err := optional(m.nodes.Get(name))
+	if err != nil {
+		return 0, err
+	}
+	host, err := optional(m.host.Get(name))
+	if err != nil {
+		return 0, err
+	}
+	var again time.Duration
+	if host != nil && m.usage != nil {
+		shown, wait, err := m.inUse(name, node != nil)
+		if err != nil {
+			return 0, err
+		}
+		if !shown {
+			host = nil
+		}
+		again = wait
+	}
+	switch {
+	case host == nil && node == nil:
+		return 0, nil
+	case host == nil:
+		if !mirrored(node) && node.Labels[LabelFake] == "" {
+			return 0, nil // the tenant's own, and on no host
+		}
+		if m.usage != nil {
+			m.usage.forget(name)
+		}
+		return 0, remove(ctx, m.cfg.Virtual, node)
+	case node == nil:
+		return again, m.create(ctx, host)
+	default:
+		return again, m.update(ctx, node, host)
+	}
+}
+
+// optional turns "not found" into nil.
+func optional(node *corev1.Node, err error) (*corev1.Node, error) {
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	return node, err
+}
+
+// inUse says whether a node is shown because pods are on it, or were a moment ago, and then for how much longer.
+func (m *Mirror) inUse(name string, exists bool) (shown bool, wait time.Duration, err error) {
+	pods, err := m.usage.podsOn(name)
+	if err != nil || len(pods) > 0 {
+		return true, 0, err
+	}
+	if !exists {
+		return false, 0, nil
+	}
+	wait = m.usage.remaining(name)
+	return wait > 0, max(wait, 0), nil
+}
+
+// create makes the Node whole: unlike for other kinds, the API takes a new Node's status as it comes, because kubelets
+// register themselves like that.
+func (m *Mirror) create(ctx context.Context, host *corev1.Node) error {
+	node := merge(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: host.Name}}, host)
+	_, err := m.cfg.Virtual.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) {
+		return nil // The informer is behind: its event brings this key back.
+	}
+	if err != nil {
+		return fmt.Errorf("create node %q: %w", host.Name, err)
+	}
+	klog.FromContext(ctx).V(2).Info("Created node", "node", host.Name)
+	return nil
+}
+
+// update brings a Node to what merge says.
+func (m *Mirror) update(ctx context.Context, node, host *corev1.Node) error {
+	if uid := lastContribution(node).UID; uid != "" && uid != host.UID {
+		// The host has another node under this name. The deletion's event brings this key back.
+		return remove(ctx, m.cfg.Virtual, node)
+	}
+	if want := merge(node, host); same(want, node) {
+		return nil
+	}
+	// The informer may not have seen the last write yet.
+	client := m.cfg.Virtual.CoreV1().Nodes()
+	node, err := client.Get(ctx, host.Name, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("get node %q: %w", host.Name, err)
+	}
+	// The status goes first: once the record says that the host does not contribute a resource, nobody would remove it.
+	if want := merge(node, host); !same(want.Status, node.Status) {
+		// A write of the status also takes labels and annotations, which belong with the spec.
+		node = node.DeepCopy()
+		node.Status = want.Status
+		if node, err = client.UpdateStatus(ctx, node, metav1.UpdateOptions{}); err != nil {
+			return fmt.Errorf("update the status of node %q: %w", host.Name, err)
+		}
+	}
+	if want := merge(node, host); !same(want, node) {
+		if _, err = client.Update(ctx, want, metav1.UpdateOptions{}); err != nil {
+			return fmt.Errorf("update node %q: %w", host.Name, err)
+		}
+	}
+	return nil
+}
+
+// CheckAccess asks the host for its nodes as a Mirror does, and returns the host's refusal.
+func CheckAccess(ctx context.Context, host kubernetes.Interface) error {
+	if _, err := host.CoreV1().Nodes().List(ctx, metav1.ListOptions{Limit: 1}); err != nil {
+		return fmt.Errorf("list the host's nodes: %w", err)
+	}
+	changes, err := host.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		return fmt.Errorf("watch the host's nodes: %w", err)
+	}
+	changes.Stop()
+	return nil
+}
