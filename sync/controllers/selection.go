@@ -73,7 +73,7 @@ func table() map[string]choice {
 		names.CertificateSigningRequestSigningController:         runs,
 		names.CertificateSigningRequestApprovingController:       runs,
 		names.CertificateSigningRequestCleanerController:         runs,
-		names.PodCertificateRequestCleanerController:             {notVirtual: noKubelet, notHost: noKubelet},
+		names.PodCertificateRequestCleanerController:             {notHost: noKubelet},
 		names.BootstrapSignerController:                          {notVirtual: noBootstrap, notHost: noBootstrap},
 		names.TokenCleanerController:                             {notVirtual: noBootstrap, notHost: noBootstrap},
 
@@ -86,10 +86,11 @@ func table() map[string]choice {
 		// The claim behind a generic ephemeral volume is made here and translated like any other.
 		names.EphemeralVolumeController: runs,
 
-		// Nodes and the pods on them.
+		// Nodes and the pods on them. Whether a node works is for the host to say; a tenant's own taints are the
+		// tenant's, and evict only pods of this cluster.
 		names.NodeIpamController:            {notVirtual: hostHasNodes, notHost: "simulated nodes hand out pod addresses themselves"},
 		names.NodeLifecycleController:       {notVirtual: hostHasNodes},
-		names.TaintEvictionController:       {notVirtual: hostHasNodes},
+		names.TaintEvictionController:       runs,
 		names.TTLController:                 {notVirtual: hostHasNodes},
 		names.PodGarbageCollectorController: {notVirtual: "it deletes the pods of nodes it does not know, and finished pods are the host's to collect"},
 		names.DeviceTaintEvictionController: {notVirtual: noDevices, notHost: "simulated nodes have no devices"},

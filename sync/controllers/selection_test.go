@@ -31,18 +31,19 @@ func TestSelected(t *testing.T) {
 		wantSize int
 	}{
 		"virtual": {
-			reason: "what touches nodes, volumes and foreign pods stays away from a virtual cluster",
+			reason: "what judges nodes, or touches volumes and foreign pods, stays away from a virtual cluster",
 			mode:   Virtual,
 			must: []string{
 				names.NamespaceController, names.GarbageCollectorController, names.EndpointsController,
 				names.EndpointSliceController, names.EphemeralVolumeController, names.HorizontalPodAutoscalerController,
+				names.TaintEvictionController, names.PodCertificateRequestCleanerController,
 			},
 			mustNot: []string{
-				names.NodeLifecycleController, names.TaintEvictionController, names.PodGarbageCollectorController,
+				names.NodeLifecycleController, names.PodGarbageCollectorController,
 				names.PersistentVolumeBinderController, names.PersistentVolumeClaimProtectionController,
 				names.ServiceCIDRController, names.ServiceAccountTokenController,
 			},
-			wantSize: 26,
+			wantSize: 28,
 		},
 		"host": {
 			reason: "the embedded host looks after nodes and binds claims, and has no devices",
