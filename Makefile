@@ -51,6 +51,10 @@ race: ## Run the tests of our own concurrent packages with the race detector
 robustness: ## Kill the store KILLS times (default 500) and judge every answer
 	$(GO) test $(GO_FLAGS) -count 1 -v -timeout 24h -run 'TestKills' ./store/robustness -kills $(or $(KILLS),500) $(if $(SEED),-seed $(SEED))
 
+.PHONY: upstream-storage
+upstream-storage: ## Run the internal tests of upstream's etcd3 and cacher on our store
+	test/upstream/storage
+
 .PHONY: fuzz
 fuzz: ## Fuzz each target of rewrite for FUZZTIME (default 1m)
 	@for t in $$($(GO) test $(GO_FLAGS) -list '^Fuzz' ./rewrite | grep ^Fuzz); do \

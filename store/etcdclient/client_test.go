@@ -6,6 +6,7 @@ package etcdclient_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -101,12 +102,19 @@ func TestErrors(t *testing.T) {
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
 	ignore := func(_ any, err error) error { return err }
+	first := func(stream clientv3.GetStreamChan, err error) error {
+		if err != nil {
+			return fmt.Errorf("not of the stream: %v", err) //nolint:errorlint // It must not match.
+		}
+		chunk := <-stream
+		return chunk.Err()
+	}
 	for name, tc := range map[string]struct{ got, want error }{
 		"get of the compacted":    {ignore(c.KV.Get(ctx, "a", clientv3.WithRev(2))), rpctypes.ErrCompacted},
-		"stream of the compacted": {ignore(c.GetStream(ctx, "a", clientv3.WithRev(2))), rpctypes.ErrCompacted},
+		"stream of the compacted": {first(c.GetStream(ctx, "a", clientv3.WithRev(2))), rpctypes.ErrCompacted},
 		"list of the compacted":   {ignore(c.Kubernetes.List(ctx, "a", etcdk8s.ListOptions{Revision: 2})), rpctypes.ErrCompacted},
 		"get of the future":       {ignore(c.KV.Get(ctx, "a", clientv3.WithRev(9))), rpctypes.ErrFutureRev},
-		"stream of the future":    {ignore(c.GetStream(ctx, "a", clientv3.WithRev(9))), rpctypes.ErrFutureRev},
+		"stream of the future":    {first(c.GetStream(ctx, "a", clientv3.WithRev(9))), rpctypes.ErrFutureRev},
 		"list of the future":      {ignore(c.Kubernetes.List(ctx, "a", etcdk8s.ListOptions{Revision: 9})), rpctypes.ErrFutureRev},
 		"put without a key":       {ignore(c.KV.Put(ctx, "", "1")), rpctypes.ErrEmptyKey},
 		"no such lease":           {ignore(c.KV.Put(ctx, "a", "1", clientv3.WithLease(5))), rpctypes.ErrLeaseNotFound},

@@ -31,13 +31,13 @@ func (k *kv) GetStream(ctx context.Context, key string, opts ...clientv3.OpOptio
 	}
 	view, err := k.engine.Index().View().At(op.Rev())
 	if err != nil {
-		return nil, err
+		return failedStream(ctx, err), nil
 	}
 	// The whole range is collected now: pointers only, and then no compaction
 	// can come in between.
 	kvs, count := view.Range(string(op.KeyBytes()), string(op.RangeBytes()), op.Limit())
 	if err := view.Err(); err != nil {
-		return nil, err
+		return failedStream(ctx, err), nil
 	}
 	if op.IsKeysOnly() {
 		for i, kv := range kvs {
@@ -71,16 +71,26 @@ func sendChunks(ctx context.Context, chunks chan clientv3.RangeStreamResponse, k
 			case <-chunks:
 			default:
 			}
-			chunks <- failedChunk(ctx)
+			chunks <- failedChunk(ctx, ctx.Err())
 			return
 		}
 	}
 }
 
-// failedChunk is a piece that carries the error of a context that ended. Its
-// error field can only be set by the etcd client itself.
-func failedChunk(ctx context.Context) clientv3.RangeStreamResponse {
-	broken := clientv3.NewKVFromKVClient(brokenKV{err: ctx.Err()}, nil)
+// failedStream is a stream that begins with an error. etcd answers so to a
+// revision that was compacted, and upstream turns only errors of a stream into
+// those of the API.
+func failedStream(ctx context.Context, err error) clientv3.GetStreamChan {
+	chunks := make(chan clientv3.RangeStreamResponse, 1)
+	chunks <- failedChunk(ctx, err)
+	close(chunks)
+	return chunks
+}
+
+// failedChunk is a piece that carries an error. That field can only be set by
+// the etcd client itself.
+func failedChunk(ctx context.Context, err error) clientv3.RangeStreamResponse {
+	broken := clientv3.NewKVFromKVClient(brokenKV{err: err}, nil)
 	stream, err := broken.GetStream(context.WithoutCancel(ctx), "\x00")
 	if err != nil {
 		return clientv3.RangeStreamResponse{}

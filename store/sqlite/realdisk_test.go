@@ -295,13 +295,24 @@ func TestDiskFullOfHistory(t *testing.T) {
 	if err := e.Ready(); err == nil {
 		t.Error("ready on a full disk")
 	}
+	// Until it was tried in vain, a checkpoint may be under way and take what
+	// becomes free.
+	refused := e.Fault()
+	waitFor(t, func() bool { return e.Fault() != refused })
 	// The compaction needs some pages itself: somebody frees a little, too
 	// little for writes.
 	if err := os.Remove(little); err != nil {
 		t.Fatal(err)
 	}
+	var said error
+	defer func() {
+		if t.Failed() {
+			t.Logf("last: %v", said)
+		}
+	}()
 	waitFor(t, func() bool {
 		err := e.Compact(t.Context(), last)
+		said = err
 		return err == nil || errors.Is(err, rpctypes.ErrCompacted)
 	})
 	recovered(t, e, dir, map[string]string{"/k/a": value})
