@@ -4,11 +4,7 @@
 package certs
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,6 +13,12 @@ import (
 
 // serviceAccountKeyBits follows kube-apiserver's RS256 tokens.
 const serviceAccountKeyBits = 2048
+
+// Common names of a cluster's authorities.
+const (
+	authorityName           = "portico-ca"
+	frontProxyAuthorityName = "portico-front-proxy-ca"
+)
 
 // FrontProxyName is the common name of the certificate with which the API
 // server speaks for its users to aggregated APIs.
@@ -51,15 +53,8 @@ func EnsureBundle(dir string, o BundleOptions, now func() time.Time) (*Bundle, e
 		return nil, err
 	}
 	at := func(name string) string { return filepath.Join(dir, name) }
-	ca, err := loadOrCreate(dir, "ca", "portico-ca", now)
+	ca, frontProxyCA, err := ensureRoots(dir, now)
 	if err != nil {
-		return nil, err
-	}
-	frontProxyCA, err := loadOrCreate(dir, "front-proxy-ca", "portico-front-proxy-ca", now)
-	if err != nil {
-		return nil, err
-	}
-	if err := ensureServiceAccountKey(at("sa.key"), at("sa.pub")); err != nil {
 		return nil, err
 	}
 	if _, err := frontProxyCA.ensure(dir, "front-proxy-client", Leaf{CommonName: FrontProxyName, Usage: Client}); err != nil {
@@ -73,11 +68,11 @@ func EnsureBundle(dir string, o BundleOptions, now func() time.Time) (*Bundle, e
 		return nil, err
 	}
 	return &Bundle{
-		CAFile: at("ca.crt"), CAKeyFile: at("ca.key"),
+		CAFile: at(fileCA), CAKeyFile: at(fileCAKey),
 		ServingCertFile: at("serving.crt"), ServingKeyFile: at("serving.key"),
-		FrontProxyCAFile:         at("front-proxy-ca.crt"),
+		FrontProxyCAFile:         at(fileFrontProxyCA),
 		FrontProxyClientCertFile: at("front-proxy-client.crt"), FrontProxyKeyFile: at("front-proxy-client.key"),
-		ServiceAccountKeyFile: at("sa.key"), ServiceAccountPubFile: at("sa.pub"),
+		ServiceAccountKeyFile: at(fileServiceAccountKey), ServiceAccountPubFile: at(fileServiceAccountPub),
 		CAPEM: ca.CertPEM(), Admin: admin,
 	}, nil
 }
@@ -118,26 +113,4 @@ func (a *Authority) ensure(dir, name string, leaf Leaf) (KeyPair, error) {
 		return KeyPair{}, err
 	}
 	return pair, writeFile(certFile, pair.CertPEM)
-}
-
-// ensureServiceAccountKey makes the key that signs tokens. It is never
-// replaced: tokens in use were signed with it.
-func ensureServiceAccountKey(keyFile, pubFile string) error {
-	if _, err := os.Stat(keyFile); err == nil {
-		_, err = os.Stat(pubFile)
-		return err
-	}
-	key, err := rsa.GenerateKey(rand.Reader, serviceAccountKeyBits)
-	if err != nil {
-		return fmt.Errorf("generate service account key: %w", err)
-	}
-	pub, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		return fmt.Errorf("encode service account key: %w", err)
-	}
-	// The private key last: with it the pair exists.
-	if err := writeFile(pubFile, encode("PUBLIC KEY", pub)); err != nil {
-		return err
-	}
-	return writeFile(keyFile, encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)))
 }

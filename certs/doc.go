@@ -22,6 +22,7 @@
 //
 //   - authority.go: an authority, and what it issues
 //   - bundle.go: the set of files that one cluster needs
+//   - roots.go: the part of it that replicas share
 //   - kubeconfig.go: kubeconfigs
 //   - files.go: atomic writes
 package certs

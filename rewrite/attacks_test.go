@@ -428,6 +428,46 @@ func TestAttackTokenSecretOnTheHost(t *testing.T) {
 	}
 }
 
+// The keys of the cluster are in a Secret beside the tenants' copies. Whoever
+// reads them is everybody in the cluster. Names that end in the cluster's are
+// tried with clusters whose own name looks like an ending.
+func TestAttackNameTheSecretWithTheClustersKeys(t *testing.T) {
+	for _, cluster := range []string{"my-vcluster", "pki", "x", "a-x-pki", "x-x"} {
+		c := testCluster()
+		c.Name = cluster
+		tr := mustNew(t, c)
+		keys := tr.RootsSecretName()
+		names := []string{keys, cluster, "pki", "x-x." + keys, strings.Repeat("n", 52) + "." + keys}
+		for i := range keys {
+			names = append(names, keys[i:], keys[:i])
+		}
+		for _, name := range names {
+			for _, namespace := range []string{"default", "kube-system", "x", "pki"} {
+				if got := tr.Name(namespace, name); got == keys {
+					t.Errorf("cluster %q: Secret %s/%s is %q on the host", cluster, namespace, name, got)
+				}
+			}
+		}
+
+		p := pod("demo", "p", nil)
+		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: keys}}
+		p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: keys}}}}
+		source := corev1.LocalObjectReference{Name: keys}
+		p.Spec.Containers = []corev1.Container{{
+			Name: "c", Image: "i",
+			EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: source}}},
+			Env:     []corev1.EnvVar{{Name: "K", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: source, Key: "ca.key"}}}},
+		}}
+		raw, err := json.Marshal(toHost(t, tr, p, rewrite.Inputs{}).(*corev1.Pod).Spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(raw), `"`+keys+`"`) {
+			t.Errorf("cluster %q: the host pod names the keys: %s", cluster, raw)
+		}
+	}
+}
+
 func TestAttackWriteTheClustersOwnService(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes"}}

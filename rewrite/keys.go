@@ -16,6 +16,10 @@ const (
 	LabelCluster   = Prefix + "cluster"
 	LabelNamespace = Prefix + "namespace"
 
+	// LabelComposed marks host objects that are no translation of a virtual
+	// object but were composed for the cluster. Its value is the purpose.
+	LabelComposed = Prefix + "composed"
+
 	// AnnotationName, AnnotationNamespace and AnnotationKind say which virtual
 	// object a host object is; AnnotationOverlay holds what is virtual only.
 	AnnotationName      = Prefix + "name"

@@ -83,6 +83,12 @@ func (t *Translator) TrustBundleName(b TrustBundle) string {
 	return "trust-bundle-" + hash("cluster-trust-bundle", b.Name, b.SignerName, b.Selector, t.cluster.Name)
 }
 
+// RootsSecretName returns the host name of the Secret with the keys that the
+// replicas of the cluster share. No Secret of a tenant can have this name, in
+// this or another cluster of the namespace: its last part has a dot, and both
+// forms of a translated name end in something longer without one.
+func (t *Translator) RootsSecretName() string { return t.cluster.Name + ".pki" }
+
 // joinsUniquely reports whether the separator stands in joined at first and at
 // second and nowhere else. Only then can no other triple give the same string:
 // beside a name or namespace that contains "-x-", also "a-x" in "b" and "a" in

@@ -99,6 +99,7 @@ func TestLaw3NamesAreInjective(t *testing.T) {
 			}
 			taken[host] = what
 		}
+		claim(tr.RootsSecretName(), "keys of "+cluster)
 		for _, ns := range short {
 			for _, name := range words {
 				claim(tr.Name(ns, name), fmt.Sprintf("%s/%s in %s", ns, name, cluster))
@@ -150,6 +151,9 @@ func FuzzNames(f *testing.F) {
 		checkHostName(t, name, host)
 		if same := name == otherName && namespace == otherNamespace; same != (host == other) {
 			t.Errorf("%s/%s and %s/%s: %q and %q", namespace, name, otherNamespace, otherName, host, other)
+		}
+		if host == tr.RootsSecretName() {
+			t.Errorf("%s/%s has the name of the cluster's keys", namespace, name)
 		}
 		if host == tr.TokenSecretName(otherNamespace, otherName) {
 			t.Errorf("%s/%s has the name of the tokens of %s/%s", namespace, name, otherNamespace, otherName)

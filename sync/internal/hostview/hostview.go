@@ -25,7 +25,7 @@ const AnnotationDigest = "portico.dev/observed-digest"
 
 // LabelComposed sets objects that were composed for the host apart from those that were pushed to it, so that each is
 // watched and owned by one package. Its value is a Purpose.
-const LabelComposed = "portico.dev/composed"
+const LabelComposed = rewrite.LabelComposed
 
 // Purpose is what an object was composed for.
 type Purpose string
