@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/storage/cacher"
@@ -122,8 +124,18 @@ func (d *Delegator) GetList(ctx context.Context, key string, opts storage.ListOp
 
 // Watch implements storage.Interface. A watch that begins with the latest
 // state is a read of it.
+//
+// When Strict it is refused in the way that clients answer by a list and a
+// watch (client-go's reflector does): only the host has that state, and the
+// cache does not hear of it that it has come so far, as the host's revision
+// moves with objects that are none of ours.
 func (d *Delegator) Watch(ctx context.Context, key string, opts storage.ListOptions) (watch.Interface, error) {
 	if opts.ResourceVersion == "" && opts.SendInitialEvents != nil && *opts.SendInitialEvents {
+		if d.host.cfg.Strict {
+			return nil, apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "ListOptions"}, "", field.ErrorList{
+				field.Forbidden(field.NewPath("sendInitialEvents"), "the latest state of this kind can only be listed in this cluster, and watched from there"),
+			})
+		}
 		if err := d.host.Fresh(); err != nil {
 			return nil, err
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -156,6 +157,18 @@ func TestStrictReadsAskTheHost(t *testing.T) {
 	}
 	if n := c.host.reads(); n != 1 {
 		t.Errorf("the host was asked %d times", n)
+	}
+}
+
+// The cache of a replica does not know how far the host is, so a watch that
+// begins with the latest state cannot be answered from it.
+func TestStrictWatchOfTheLatestSendsClientsToAList(t *testing.T) {
+	c := newCached(t, func(cfg *host.Config) { cfg.Strict = true })
+	c.waitReady()
+	initial := true
+	_, err := c.door.Watch(t.Context(), "/pods", storage.ListOptions{Recursive: true, Predicate: storage.Everything, SendInitialEvents: &initial})
+	if !apierrors.IsInvalid(err) {
+		t.Errorf("got %v, want 422, on which clients list", err)
 	}
 }
 

@@ -91,11 +91,18 @@ func New(cfg Config) (*Pusher, error) {
 	return p, p.listen()
 }
 
-// Run works until ctx ends. Ensure works without it too, but nothing is kept in step then.
+// Observe looks at the copies that are on the host until ctx ends. Run needs it; Ensure works without, but then asks the
+// host for each copy.
+func (p *Pusher) Observe(ctx context.Context) error {
+	p.view.Start(ctx.Done())
+	<-ctx.Done()
+	p.view.Shutdown()
+	return nil
+}
+
+// Run keeps the copies in step until ctx ends. Of several replicas one does.
 func (p *Pusher) Run(ctx context.Context) error {
 	p.cfg.Informers.Start(ctx.Done())
-	p.view.Start(ctx.Done())
-	defer p.view.Shutdown()
 	if !cache.WaitForCacheSync(ctx.Done(), p.synced...) {
 		return nil // ctx ended first
 	}

@@ -70,11 +70,16 @@ func newHarness(t *testing.T, virtual, host []runtime.Object, prepare ...func(*h
 	h.pusher = pusher
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
+	observed := make(chan error, 1)
+	go func() { observed <- pusher.Observe(ctx) }()
 	go func() { done <- pusher.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
+		}
+		if err := <-observed; err != nil {
+			t.Errorf("Observe: %v", err)
 		}
 		factory.Shutdown()
 	})

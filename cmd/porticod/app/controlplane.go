@@ -24,6 +24,7 @@ import (
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/store"
 	"portico.dev/portico/sync/controllers"
+	"portico.dev/portico/sync/leader"
 )
 
 // controlPlaneOptions is what differs between the two clusters that porticod
@@ -44,6 +45,10 @@ type controlPlaneOptions struct {
 
 	// host describes the host cluster of a virtual cluster.
 	host func(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error)
+
+	// shareRoots, if set, returns the keys that all replicas have in common,
+	// which may be those that offer returns.
+	shareRoots func(ctx context.Context, offer func() (certs.Roots, error)) (certs.Roots, error)
 
 	kubeconfigPath string
 	controllers    controllers.Config
@@ -86,8 +91,12 @@ func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Li
 
 func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error {
 	o := c.options
+	pki := filepath.Join(o.dataDir, "pki")
+	if err := c.installRoots(ctx, pki); err != nil {
+		return err
+	}
 	var err error
-	c.bundle, err = certs.EnsureBundle(filepath.Join(o.dataDir, "pki"), sans(o), time.Now)
+	c.bundle, err = certs.EnsureBundle(pki, sans(o), time.Now)
 	if err != nil {
 		return fmt.Errorf("certificates: %w", err)
 	}
@@ -106,13 +115,49 @@ func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error
 	return err
 }
 
+// installRoots makes the keys in dir those that all replicas have. The first
+// replica brings its own: those of a time when it was alone, or new ones.
+func (c *controlPlane) installRoots(ctx context.Context, dir string) error {
+	if c.options.shareRoots == nil {
+		return nil
+	}
+	roots, err := c.options.shareRoots(ctx, func() (certs.Roots, error) {
+		own, err := certs.LoadRoots(dir, time.Now)
+		if own != nil || err != nil {
+			return own, err
+		}
+		return certs.NewRoots(time.Now)
+	})
+	if err != nil {
+		return err
+	}
+	if err := roots.Install(dir); err != nil {
+		if errors.Is(err, certs.ErrOtherRoots) {
+			return withHint(err, "if this is the right cluster, start with an empty --data-dir: the keys come from its host namespace")
+		}
+		return fmt.Errorf("certificates: %w", err)
+	}
+	return nil
+}
+
 func (c *controlPlane) url() string {
 	return "https://" + net.JoinHostPort(c.options.advertiseIP.String(), strconv.Itoa(c.options.advertisePort))
 }
 
-// run serves until ctx ends or a part fails. The parts begin once the API
-// server is ready, and end before it does.
-func (c *controlPlane) run(ctx context.Context, parts ...func(ctx context.Context) error) (err error) {
+// work is what a control plane does beside serving. Each function begins once
+// the API answers, and is called once.
+type work struct {
+	// always is done by every replica.
+	always []func(ctx context.Context) error
+	// leading is done by one replica, which also runs the controllers.
+	leading []func(ctx context.Context) error
+	// elector says which one. Nil means that there is no other.
+	elector *leader.Elector
+}
+
+// run serves until ctx ends or a part of the work fails. All of it ends before
+// the API server does.
+func (c *controlPlane) run(ctx context.Context, w work) (err error) {
 	defer func() { err = errors.Join(err, c.backend.Close()) }()
 
 	// The API server outlives the parts: what they write while they stop must
@@ -135,14 +180,7 @@ func (c *controlPlane) run(ctx context.Context, parts ...func(ctx context.Contex
 			return nil
 		}
 	})
-	cc := c.options.controllers
-	cc.Kubeconfig = c.server.Loopback()
-	cc.Informers = c.server.Informers()
-	cc.RootCAFile = c.bundle.CAFile
-	cc.ServiceAccountKeyFile = c.bundle.ServiceAccountKeyFile
-	cc.SigningCertFile, cc.SigningKeyFile = c.bundle.CAFile, c.bundle.CAKeyFile
-	working.Go(func() error { return controllers.Run(ctx, cc) })
-	for _, part := range parts {
+	for _, part := range w.always {
 		working.Go(func() error {
 			if err := c.waitServing(ctx); err != nil {
 				return ignoreEnd(ctx, err)
@@ -150,6 +188,7 @@ func (c *controlPlane) run(ctx context.Context, parts ...func(ctx context.Contex
 			return ignoreEnd(ctx, part(ctx))
 		})
 	}
+	working.Go(func() error { return ignoreEnd(ctx, c.lead(ctx, w)) })
 	working.Go(func() error {
 		if err := c.publishKubeconfig(ctx); err != nil {
 			return ignoreEnd(ctx, err)
@@ -160,6 +199,39 @@ func (c *controlPlane) run(ctx context.Context, parts ...func(ctx context.Contex
 	err = working.Wait()
 	stopServing()
 	return errors.Join(err, <-served)
+}
+
+// lead does the work of a leader, when this replica is one, until ctx ends.
+func (c *controlPlane) lead(ctx context.Context, w work) error {
+	if err := c.waitServing(ctx); err != nil {
+		return err
+	}
+	if w.elector == nil {
+		return c.leadWith(ctx, c.server.Loopback(), w.leading)
+	}
+	loopback := fenced(c.server.Loopback(), w.elector)
+	err := w.elector.Run(ctx, func(ctx context.Context) error { return c.leadWith(ctx, loopback, w.leading) })
+	if errors.Is(err, leader.ErrLost) {
+		// As upstream's controllers do: what they have in memory and in flight
+		// is of a term that is over.
+		return withHint(err, "the process is to be started again; another replica leads meanwhile")
+	}
+	return err
+}
+
+func (c *controlPlane) leadWith(ctx context.Context, loopback *rest.Config, parts []func(context.Context) error) error {
+	cc := c.options.controllers
+	cc.Kubeconfig = loopback
+	cc.Informers = c.server.Informers()
+	cc.RootCAFile = c.bundle.CAFile
+	cc.ServiceAccountKeyFile = c.bundle.ServiceAccountKeyFile
+	cc.SigningCertFile, cc.SigningKeyFile = c.bundle.CAFile, c.bundle.CAKeyFile
+	working, ctx := errgroup.WithContext(ctx)
+	working.Go(func() error { return controllers.Run(ctx, cc) })
+	for _, part := range parts {
+		working.Go(func() error { return ignoreEnd(ctx, part(ctx)) })
+	}
+	return working.Wait()
 }
 
 // ignoreEnd drops errors that only say that we were told to stop.

@@ -78,15 +78,18 @@ func runHost(ctx context.Context, o hostOptions) error {
 	if err != nil {
 		return err
 	}
-	return cp.run(ctx, func(ctx context.Context) error {
-		return simulate.Run(ctx, cp.server.Loopback(), simulate.Options{Nodes: o.nodes})
-	}, func(ctx context.Context) error {
-		client, err := kubernetes.NewForConfig(cp.server.Loopback())
-		if err != nil {
-			return err
-		}
-		return ensureStorageClass(ctx, client)
-	})
+	return cp.run(ctx, work{always: []func(context.Context) error{
+		func(ctx context.Context) error {
+			return simulate.Run(ctx, cp.server.Loopback(), simulate.Options{Nodes: o.nodes})
+		},
+		func(ctx context.Context) error {
+			client, err := kubernetes.NewForConfig(cp.server.Loopback())
+			if err != nil {
+				return err
+			}
+			return ensureStorageClass(ctx, client)
+		},
+	}})
 }
 
 // ensureStorageClass gives the embedded host the class that claims without a

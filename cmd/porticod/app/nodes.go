@@ -11,18 +11,17 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/component-base/version"
 
 	"portico.dev/portico/sync/nodes"
 )
 
 // newNodes makes what keeps the Nodes of the virtual cluster.
-func (vc *virtualCluster) newNodes(virtual kubernetes.Interface, shared informers.SharedInformerFactory) (part, error) {
+func (vc *virtualCluster) newNodes(lead leaderClients, shared informers.SharedInformerFactory) (part, error) {
 	c := vc.config.Sync.Nodes
 	if !c.Real() {
 		return nodes.New(nodes.Config{
-			Virtual: virtual, Informers: shared, Shape: nodes.DefaultShape(version.Get().GitVersion, runtime.GOARCH),
+			Virtual: lead.virtual, Informers: shared, Shape: nodes.DefaultShape(version.Get().GitVersion, runtime.GOARCH),
 		})
 	}
 	wanted, err := c.Labels()
@@ -30,7 +29,7 @@ func (vc *virtualCluster) newNodes(virtual kubernetes.Interface, shared informer
 		return nil, err
 	}
 	return nodes.NewMirror(nodes.MirrorConfig{
-		Virtual: virtual, Informers: shared, Host: vc.hostClient,
+		Virtual: lead.virtual, Informers: shared, Host: lead.host,
 		Selector:   labels.SelectorFromSet(wanted),
 		InUse:      !c.SyncAllNodes && c.NodeSelector == "",
 		HideImages: c.ClearImageStatus,

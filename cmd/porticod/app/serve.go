@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 
+	"portico.dev/portico/certs"
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
@@ -83,9 +84,11 @@ type virtualCluster struct {
 	hostConfig *rest.Config
 	hostClient kubernetes.Interface
 	translator *rewrite.Translator
+	at         netip.AddrPort // where others reach the door
 
-	// Made by describeHost, when the loopback client and the informers exist.
-	parts []part
+	// work is made by describeHost, when the loopback client and the informers
+	// exist.
+	work work
 }
 
 // part is a loop that keeps something in step with the host.
@@ -107,6 +110,7 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 	if err != nil {
 		return nil, err
 	}
+	vc.at = at
 	door, err := host.EnsureService(ctx, hostClient, vc.doorOptions(at))
 	if err != nil {
 		return nil, withHint(fmt.Errorf("prepare host namespace %s: %w", cfg.Host.Namespace, err),
@@ -147,6 +151,7 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 		advertisePort:  int(at.Port()),
 		names:          append([]string{cfg.Host.ServiceName, inHost, inHost + ".svc", door.ClusterIP, ip.String()}, cfg.CertSANs...),
 		host:           vc.describeHost,
+		shareRoots:     vc.shareRoots(),
 		kubeconfigPath: cfg.KubeconfigPath,
 		controllers:    controllers.Config{Mode: controllers.Virtual},
 	}, listener)
@@ -154,6 +159,17 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 		return nil, err
 	}
 	return vc, nil
+}
+
+// shareRoots keeps the cluster's keys on the host wherever the store is shared:
+// a data directory may then be empty at every start.
+func (vc *virtualCluster) shareRoots() func(context.Context, func() (certs.Roots, error)) (certs.Roots, error) {
+	if vc.config.Store.Endpoint == "" {
+		return nil
+	}
+	return func(ctx context.Context, offer func() (certs.Roots, error)) (certs.Roots, error) {
+		return host.EnsureRoots(ctx, vc.hostClient, vc.translator, offer)
+	}
 }
 
 // serviceRange is where the host allocates the addresses of Services, or
@@ -232,34 +248,42 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	if err != nil {
 		return host.Config{}, err
 	}
+	reporter := newReporter(virtual)
+	// What a tenant's request needs is in every replica.
 	pusher, err := push.New(push.Config{Translator: vc.translator, Virtual: virtual, Informers: shared, Host: vc.hostClient})
 	if err != nil {
 		return host.Config{}, err
 	}
-	tokenManager, err := tokens.New(tokens.Config{Translator: vc.translator, Virtual: virtual, Informers: shared, Host: vc.hostClient})
+	vc.work.always = []func(context.Context) error{pusher.Observe, reporter.Run}
+	lead, err := vc.compete(loopback, virtual)
 	if err != nil {
 		return host.Config{}, err
 	}
-	events, err := pull.New(pull.Config{Translator: vc.translator, Virtual: virtual, Informers: shared, Host: vc.hostClient})
+	tokenManager, err := tokens.New(tokens.Config{Translator: vc.translator, Virtual: lead.virtual, Informers: shared, Host: lead.host})
 	if err != nil {
 		return host.Config{}, err
 	}
-	nodeController, err := vc.newNodes(virtual, shared)
+	events, err := pull.New(pull.Config{Translator: vc.translator, Virtual: lead.virtual, Informers: shared, Host: lead.host})
 	if err != nil {
 		return host.Config{}, err
 	}
-	reporter := newReporter(virtual)
+	nodeController, err := vc.newNodes(lead, shared)
+	if err != nil {
+		return host.Config{}, err
+	}
 	certificateManager, err := certificates.New(certificates.Config{
-		Translator: vc.translator, Virtual: virtual, Informers: shared, Host: vc.hostClient, Events: reporter,
+		Translator: vc.translator, Virtual: lead.virtual, Informers: shared, Host: lead.host, Events: reporter,
 	})
 	if err != nil {
 		return host.Config{}, err
 	}
-	trustManager, err := trust.New(trust.Config{Translator: vc.translator, Informers: shared, Host: vc.hostClient})
+	trustManager, err := trust.New(trust.Config{Translator: vc.translator, Informers: shared, Host: lead.host})
 	if err != nil {
 		return host.Config{}, err
 	}
-	vc.parts = []part{pusher, tokenManager, certificateManager, trustManager, events, nodeController, reporter}
+	vc.work.leading = []func(context.Context) error{
+		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, events.Run, nodeController.Run,
+	}
 	return host.Config{
 		Client:     vc.hostClient,
 		REST:       vc.hostConfig,
@@ -271,13 +295,7 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 }
 
 // run serves the cluster and keeps it in step with its host until ctx ends.
-func (vc *virtualCluster) run(ctx context.Context) error {
-	parts := make([]func(context.Context) error, 0, len(vc.parts))
-	for _, p := range vc.parts {
-		parts = append(parts, p.Run)
-	}
-	return vc.controlPlane.run(ctx, parts...)
-}
+func (vc *virtualCluster) run(ctx context.Context) error { return vc.controlPlane.run(ctx, vc.work) }
 
 // reporter writes Events about objects of the virtual cluster into it.
 type reporter struct {

@@ -41,10 +41,12 @@ type Config struct {
 
 	// Reads says what a read of the latest state of a host-backed kind is
 	// answered from: "cached" from memory, once it has caught up with every
-	// write through this process; "strict" from the host.
-	Reads string `json:"reads"`
+	// write through this process; "strict" from the host. Default: "cached" for
+	// one replica, "strict" for more, which do not see each other's writes.
+	Reads string `json:"reads,omitempty"`
 
-	// Replicas is the number of porticod processes of this cluster.
+	// Replicas is the number of porticod processes of this cluster. If it is
+	// more than one, they elect a leader.
 	Replicas int `json:"replicas"`
 
 	Sync Sync `json:"sync"`
@@ -170,7 +172,6 @@ func Default() *Config {
 		Listen:        "0.0.0.0:8443",
 		ClusterDomain: "cluster.local",
 		Store:         Store{Durability: DurabilityFull},
-		Reads:         ReadsCached,
 		Replicas:      1,
 	}
 }
@@ -182,6 +183,12 @@ func (c *Config) complete() {
 	}
 	if c.Store.Endpoint != "" && c.Store.Prefix == "" {
 		c.Store.Prefix = "/portico/" + c.Host.Namespace + "/" + c.Name
+	}
+	if c.Reads == "" {
+		c.Reads = ReadsCached
+		if c.Replicas > 1 {
+			c.Reads = ReadsStrict
+		}
 	}
 	if c.Host.ServiceName == "" {
 		c.Host.ServiceName = c.Name

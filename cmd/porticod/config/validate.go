@@ -87,8 +87,6 @@ func (c *Config) validateReplicas() field.ErrorList {
 		return field.ErrorList{field.Invalid(path, c.Replicas, "must be at least 1")}
 	case c.Replicas > 1 && c.Store.Endpoint == "":
 		return field.ErrorList{field.Invalid(path, c.Replicas, "more than one replica needs a shared store: SQLite has one writer (set store.endpoint)")}
-	case c.Replicas > 1:
-		return field.ErrorList{field.Invalid(path, c.Replicas, "more than one replica is not supported yet")}
 	}
 	return nil
 }

@@ -1,0 +1,51 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"portico.dev/portico/sync/leader"
+)
+
+// leaderClients are the clients of what only a leader does. They refuse to work
+// for a replica that does not lead.
+type leaderClients struct{ virtual, host kubernetes.Interface }
+
+// compete sets up the election of a leader, if there are several replicas.
+// virtual is a client of the loopback.
+func (vc *virtualCluster) compete(loopback *rest.Config, virtual kubernetes.Interface) (leaderClients, error) {
+	if vc.config.Replicas == 1 {
+		return leaderClients{virtual: virtual, host: vc.hostClient}, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return leaderClients{}, fmt.Errorf("name this replica: %w", err)
+	}
+	// For people, and unlike that of any process before.
+	identity := fmt.Sprintf("%s:%d_%s", name, vc.at.Port(), rand.Text())
+	vc.work.elector, err = leader.New(leader.Config{Virtual: virtual, Identity: identity})
+	if err != nil {
+		return leaderClients{}, err
+	}
+	var lead leaderClients
+	if lead.virtual, err = kubernetes.NewForConfig(fenced(loopback, vc.work.elector)); err != nil {
+		return leaderClients{}, err
+	}
+	if lead.host, err = kubernetes.NewForConfig(fenced(vc.hostConfig, vc.work.elector)); err != nil {
+		return leaderClients{}, fmt.Errorf("host client: %w", err)
+	}
+	return lead, nil
+}
+
+func fenced(c *rest.Config, e *leader.Elector) *rest.Config {
+	c = rest.CopyConfig(c)
+	c.Wrap(e.Fence)
+	return c
+}
