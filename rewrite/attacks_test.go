@@ -496,10 +496,6 @@ func TestAttackEndpointsOfTheClustersOwnService(t *testing.T) {
 	if h, err := tr.EndpointSliceToHost(slice); !errors.Is(err, rewrite.ErrOwnService) {
 		t.Errorf("slice: got %v, %v, want ErrOwnService", h, err)
 	}
-	endpoints := &corev1.Endpoints{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes"}}
-	if h, err := tr.EndpointsToHost(endpoints); !errors.Is(err, rewrite.ErrOwnService) {
-		t.Errorf("endpoints: got %v, %v, want ErrOwnService", h, err)
-	}
 	slice.Labels[discoveryv1.LabelServiceName] = "my-vcluster"
 	h, err := tr.EndpointSliceToHost(slice)
 	if err != nil {

@@ -60,32 +60,6 @@ func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice) (*discove
 	return h, nil
 }
 
-// EndpointsToHost returns the host copy of the Endpoints of a Service without
-// selector. They are not mirrored on the host, because their slices, which the
-// virtual cluster's mirroring controller makes, are pushed as well.
-//
-//nolint:staticcheck // deprecated, but tenants still write them by hand
-func (t *Translator) EndpointsToHost(v *corev1.Endpoints) (*corev1.Endpoints, error) {
-	if isKubernetesService(v.Namespace, v.Name) {
-		return nil, ErrOwnService
-	}
-	h := v.DeepCopy()
-	if err := t.pushed("Endpoints", t.ServiceName(v.Namespace, v.Name), &h.ObjectMeta); err != nil {
-		return nil, err
-	}
-	h.Labels[discoveryv1.LabelSkipMirror] = "true"
-	for i := range h.Subsets {
-		s := &h.Subsets[i]
-		for j := range s.Addresses {
-			s.Addresses[j].TargetRef = t.targetRef(v.Namespace, s.Addresses[j].TargetRef)
-		}
-		for j := range s.NotReadyAddresses {
-			s.NotReadyAddresses[j].TargetRef = t.targetRef(v.Namespace, s.NotReadyAddresses[j].TargetRef)
-		}
-	}
-	return h, nil
-}
-
 // targetRef points to the host pod of a virtual pod. Anything else that an
 // endpoint may stand for is not on the host.
 func (t *Translator) targetRef(namespace string, ref *corev1.ObjectReference) *corev1.ObjectReference {

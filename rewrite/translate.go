@@ -26,8 +26,6 @@ func (t *Translator) ToHost(v runtime.Object, in Inputs) (runtime.Object, error)
 		return orNil(t.SecretToHost(v))
 	case *corev1.ConfigMap:
 		return orNil(t.ConfigMapToHost(v))
-	case *corev1.Endpoints: //nolint:staticcheck // deprecated, but tenants still write them by hand
-		return orNil(t.EndpointsToHost(v))
 	case *discoveryv1.EndpointSlice:
 		return orNil(t.EndpointSliceToHost(v))
 	}

@@ -217,16 +217,7 @@ func inStep(want, host metav1.Object, digest string) bool {
 	if digest != hostview.Digest(want) || host.GetDeletionTimestamp() != nil {
 		return false
 	}
-	return contains(host.GetLabels(), want.GetLabels()) && contains(host.GetAnnotations(), want.GetAnnotations())
-}
-
-func contains(all, some map[string]string) bool {
-	for k, v := range some {
-		if got, ok := all[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
+	return hostview.Contains(host.GetLabels(), want.GetLabels()) && hostview.Contains(host.GetAnnotations(), want.GetAnnotations())
 }
 
 func secretType(s *corev1.Secret) corev1.SecretType {

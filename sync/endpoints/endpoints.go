@@ -1,0 +1,193 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package endpoints
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	discoverylisters "k8s.io/client-go/listers/discovery/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
+
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/hostview"
+	"portico.dev/portico/sync/internal/queue"
+)
+
+// workers bounds the slices that are written at the same time.
+const workers = 4
+
+// Config is what the controller needs.
+type Config struct {
+	Translator *rewrite.Translator
+	// Informers are of the virtual side.
+	Informers informers.SharedInformerFactory
+	// Host writes the slices, in the cluster's host namespace.
+	Host kubernetes.Interface
+}
+
+// Controller keeps the host slices. It works slice by slice.
+type Controller struct {
+	translator *rewrite.Translator
+	host       kubernetes.Interface
+	namespace  string
+
+	informers informers.SharedInformerFactory
+	view      informers.SharedInformerFactory
+	services  corelisters.ServiceLister
+	slices    discoverylisters.EndpointSliceLister
+	copies    discoverylisters.EndpointSliceNamespaceLister
+	synced    []cache.InformerSynced
+	queue     *queue.Queue[types.NamespacedName] // of virtual slices
+}
+
+// New returns a controller. It registers with the informers, so it must be called before they are relied on.
+func New(cfg Config) (*Controller, error) {
+	selector, err := hostview.Pushed(cfg.Translator)
+	if err != nil {
+		return nil, err
+	}
+	namespace := cfg.Translator.Cluster().HostNamespace
+	view := hostview.NewFactory(cfg.Host, namespace, selector)
+	services, slices := cfg.Informers.Core().V1().Services(), cfg.Informers.Discovery().V1().EndpointSlices()
+	copies := view.Discovery().V1().EndpointSlices()
+	c := &Controller{
+		translator: cfg.Translator, host: cfg.Host, namespace: namespace, informers: cfg.Informers, view: view,
+		services: services.Lister(), slices: slices.Lister(), copies: copies.Lister().EndpointSlices(namespace),
+	}
+	c.queue = queue.New("endpoints", nil, c.reconcile)
+	for informer, enqueue := range map[cache.SharedIndexInformer]func(any){
+		services.Informer(): c.enqueueService,
+		slices.Informer():   c.enqueueSlice,
+		copies.Informer():   c.enqueueCopy,
+	} {
+		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc:    enqueue,
+			UpdateFunc: func(_, obj any) { enqueue(obj) },
+			DeleteFunc: func(obj any) {
+				if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+					obj = gone.Obj
+				}
+				enqueue(obj)
+			},
+		})
+		if err != nil {
+			return nil, fmt.Errorf("listen for endpoint slices: %w", err)
+		}
+		c.synced = append(c.synced, registration.HasSynced)
+	}
+	return c, nil
+}
+
+// Run works until ctx ends.
+func (c *Controller) Run(ctx context.Context) error {
+	c.informers.Start(ctx.Done())
+	c.view.Start(ctx.Done())
+	defer c.view.Shutdown()
+	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
+		return nil // ctx ended first
+	}
+	c.queue.Run(ctx, workers)
+	return nil
+}
+
+// enqueueService asks for all slices of a Service: it may have lost or got a selector.
+func (c *Controller) enqueueService(obj any) {
+	service, ok := obj.(*corev1.Service)
+	if !ok {
+		return
+	}
+	slices, err := c.slices.EndpointSlices(service.Namespace).List(labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: service.Name}))
+	if err != nil {
+		return // a selector over labels that exist cannot fail
+	}
+	for _, s := range slices {
+		c.enqueueSlice(s)
+	}
+}
+
+func (c *Controller) enqueueSlice(obj any) {
+	if s, ok := obj.(*discoveryv1.EndpointSlice); ok {
+		c.queue.Add(types.NamespacedName{Namespace: s.Namespace, Name: s.Name})
+	}
+}
+
+// enqueueCopy asks for the virtual slice that a host slice is of. The door's own is of none.
+func (c *Controller) enqueueCopy(obj any) {
+	s, ok := obj.(*discoveryv1.EndpointSlice)
+	if !ok {
+		return
+	}
+	if namespace, name, err := c.translator.Identify(kind, s); err == nil {
+		c.queue.Add(types.NamespacedName{Namespace: namespace, Name: name})
+	}
+}
+
+const kind = "EndpointSlice"
+
+// reconcile brings the host slice of one virtual slice in step.
+func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
+	virtual, err := c.wanted(key)
+	if err != nil {
+		return 0, err
+	}
+	if virtual == nil {
+		return 0, c.remove(ctx, key)
+	}
+	host, err := c.translator.EndpointSliceToHost(virtual)
+	var refused *apierrors.StatusError
+	switch {
+	case errors.Is(err, rewrite.ErrOwnService), errors.As(err, &refused):
+		// No slice of the tenant leads there, however often it is asked for.
+		klog.FromContext(ctx).Info("Endpoint slice is not brought to the host", "virtualObject", klog.KObj(virtual), "err", err)
+		return 0, c.remove(ctx, key)
+	case err != nil:
+		return 0, err
+	}
+	return 0, c.write(ctx, key, host)
+}
+
+// wanted returns a virtual slice if the host has to have it.
+func (c *Controller) wanted(key types.NamespacedName) (*discoveryv1.EndpointSlice, error) {
+	slice, err := c.slices.EndpointSlices(key.Namespace).Get(key.Name)
+	if err != nil {
+		return nil, ignoreNotFound(err)
+	}
+	name := slice.Labels[discoveryv1.LabelServiceName]
+	if name == "" || slice.DeletionTimestamp != nil {
+		return nil, nil
+	}
+	service, err := c.services.Services(key.Namespace).Get(name)
+	if err != nil {
+		return nil, ignoreNotFound(err)
+	}
+	if !answersAtClusterIP(service) {
+		return nil, nil
+	}
+	return slice, nil
+}
+
+// answersAtClusterIP reports whether a Service has a ClusterIP and nobody but its slices to say what is behind.
+func answersAtClusterIP(s *corev1.Service) bool {
+	return len(s.Spec.Selector) == 0 && s.Spec.Type != corev1.ServiceTypeExternalName && s.DeletionTimestamp == nil &&
+		s.Spec.ClusterIP != "" && s.Spec.ClusterIP != corev1.ClusterIPNone
+}
+
+func ignoreNotFound(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
