@@ -20,8 +20,12 @@ import (
 )
 
 // endpointsInterval is how often the endpoints of default/kubernetes are put
-// right, as often as kube-apiserver does it.
-const endpointsInterval = 10 * time.Second
+// right, as often as kube-apiserver does it; firstEndpointsInterval until they
+// have been for the first time.
+const (
+	endpointsInterval      = 10 * time.Second
+	firstEndpointsInterval = 100 * time.Millisecond
+)
 
 // addKubernetesServiceHook keeps the Service default/kubernetes of an ordinary
 // cluster. In a virtual cluster it is the projection of a host Service.
@@ -60,11 +64,21 @@ func addEndpointsHook(server *genericapiserver.GenericAPIServer, client kubernet
 		reconcilers.NewEndpointsAdapter(client.CoreV1(), client.DiscoveryV1()))
 	ports := []corev1.EndpointPort{{Name: "https", Port: int32(port), Protocol: corev1.ProtocolTCP}}
 	return server.AddPostStartHook("kubernetes-endpoints", func(hook genericapiserver.PostStartHookContext) error {
-		go wait.UntilWithContext(hook, func(ctx context.Context) {
-			if err := reconciler.ReconcileEndpoints("kubernetes", ip, ports, true); err != nil {
-				klog.FromContext(ctx).Info("Endpoints of default/kubernetes not reconciled", "err", err)
+		publish := func(ctx context.Context) error {
+			err := reconciler.ReconcileEndpoints("kubernetes", ip, ports, true)
+			if err != nil {
+				klog.FromContext(ctx).V(2).Info("Endpoints of default/kubernetes not reconciled", "err", err)
 			}
-		}, endpointsInterval)
+			return err
+		}
+		go func() {
+			// The namespace is made in another hook. The first time must not
+			// wait for the second.
+			_ = wait.PollUntilContextCancel(hook, firstEndpointsInterval, true, func(ctx context.Context) (bool, error) {
+				return publish(ctx) == nil, nil
+			})
+			wait.UntilWithContext(hook, func(ctx context.Context) { _ = publish(ctx) }, endpointsInterval)
+		}()
 		return nil
 	})
 }
