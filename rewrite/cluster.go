@@ -201,6 +201,25 @@ func (t *Translator) NamespaceLabels(virtual map[string]string) labels.Set {
 	return out
 }
 
+// NamespaceLabelChanges returns the merge patch that gives a host object with
+// these labels the NamespaceLabels of its virtual namespace: nil stands for a
+// key to remove. It is empty when there is nothing to do.
+func (t *Translator) NamespaceLabelChanges(host, namespace map[string]string) map[string]any {
+	patch := map[string]any{}
+	want := t.NamespaceLabels(namespace)
+	for k := range host {
+		if _, keep := want[k]; !keep && strings.HasPrefix(k, namespaceLabelPrefix) {
+			patch[k] = nil
+		}
+	}
+	for k, v := range want {
+		if got, ok := host[k]; !ok || got != v {
+			patch[k] = v
+		}
+	}
+	return patch
+}
+
 func orDefault(s, def string) string {
 	if strings.TrimSpace(s) == "" {
 		return def

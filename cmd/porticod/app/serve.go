@@ -27,6 +27,8 @@ import (
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/certificates"
 	"portico.dev/portico/sync/controllers"
+	"portico.dev/portico/sync/endpoints"
+	"portico.dev/portico/sync/nslabels"
 	"portico.dev/portico/sync/pull"
 	"portico.dev/portico/sync/push"
 	"portico.dev/portico/sync/tokens"
@@ -281,8 +283,16 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	if err != nil {
 		return host.Config{}, err
 	}
+	slices, err := endpoints.New(endpoints.Config{Translator: vc.translator, Informers: shared, Host: lead.host})
+	if err != nil {
+		return host.Config{}, err
+	}
+	namespaceLabels, err := nslabels.New(nslabels.Config{Translator: vc.translator, Informers: shared, Host: lead.hostMetadata})
+	if err != nil {
+		return host.Config{}, err
+	}
 	vc.work.leading = []func(context.Context) error{
-		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, events.Run, nodeController.Run,
+		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, slices.Run, namespaceLabels.Run, events.Run, nodeController.Run,
 	}
 	return host.Config{
 		Client:     vc.hostClient,
