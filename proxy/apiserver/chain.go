@@ -99,7 +99,13 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create custom resource server: %w", err)
 	}
-	native, err := installNative(cfg, st, complete.KubeAPIs, extensions.GenericAPIServer)
+	var metrics *resourceMetrics
+	if st.host != nil && st.host.ResourceMetrics {
+		if metrics, err = newResourceMetrics(st.host, shared); err != nil {
+			return nil, err
+		}
+	}
+	native, err := installNative(cfg, st, metrics, complete.KubeAPIs, extensions.GenericAPIServer)
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +115,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		apiServicePriorities())
 	if err != nil {
 		return nil, fmt.Errorf("create aggregator: %w", err)
+	}
+	if cfg.virtual() {
+		if err := addMetricsHook(aggregator.GenericAPIServer, metrics); err != nil {
+			return nil, err
+		}
 	}
 	return &Server{aggregator: aggregator, informers: shared}, nil
 }
@@ -129,7 +140,7 @@ func inject(kube *kubeapiserver.Config, st *storages) {
 // installNative creates the server of the native resources. It does what
 // controlplane.CompletedConfig.New does, less what dials etcd or allocates
 // addresses that a host allocates.
-func installNative(cfg Config, st *storages, c controlplane.CompletedConfig, delegate genericapiserver.DelegationTarget) (*controlplaneapiserver.Server, error) {
+func installNative(cfg Config, st *storages, metrics *resourceMetrics, c controlplane.CompletedConfig, delegate genericapiserver.DelegationTarget) (*controlplaneapiserver.Server, error) {
 	server, err := c.ControlPlane.New(controlplaneapiserver.KubeAPIServer, delegate)
 	if err != nil {
 		return nil, fmt.Errorf("create native resource server: %w", err)
@@ -144,6 +155,11 @@ func installNative(cfg Config, st *storages, c controlplane.CompletedConfig, del
 	}
 	if err := server.InstallAPIs(providers(c, client, core)...); err != nil {
 		return nil, fmt.Errorf("install native APIs: %w", err)
+	}
+	if metrics != nil {
+		if err := metrics.install(server.GenericAPIServer); err != nil {
+			return nil, err
+		}
 	}
 	installOpenAPI(server.GenericAPIServer, c.ControlPlane.Generic.OpenAPIConfig, c.ControlPlane.Generic.OpenAPIV3Config)
 	if err := core.addHooks(server.GenericAPIServer); err != nil {

@@ -36,6 +36,7 @@
 //   - core.go: the core group, where virtual and ordinary clusters differ
 //   - service.go: service hooks of a virtual cluster, address allocation of an ordinary one
 //   - streams.go: log, exec, attach, portforward and proxy of a virtual cluster
+//   - resourcemetrics.go: metrics.k8s.io of a virtual cluster, from its host
 //   - openapi.go: the published schemas, built when they are asked for
 //   - kubernetes.go: the default/kubernetes endpoints
 //   - upstream.go: upstream's process-global switches

@@ -54,6 +54,14 @@ type Config struct {
 	// other place for. Nil drops it.
 	Events EventSink
 
+	// ResourceMetrics serves metrics.k8s.io from the host's.
+	ResourceMetrics bool
+
+	// NodeShown says whether the virtual cluster shows the host node of that
+	// name. It must not be answered from virtual Nodes, which a tenant can make
+	// under any name. Nil means that none is shown.
+	NodeShown func(name string) bool
+
 	// AllowBinding lets the tenant's scheduler assign pods to nodes.
 	AllowBinding bool
 

@@ -35,6 +35,9 @@ type MirrorConfig struct {
 	InUse bool
 	// HideImages leaves status.images out: it names the images of everybody who uses the node.
 	HideImages bool
+	// Tolerations are what every pod of the virtual cluster has on the host, unseen by the tenant. Taints that they
+	// tolerate are not shown: inside, they would keep DaemonSets away and evict pods.
+	Tolerations []corev1.Toleration
 
 	// Linger is how long a Node outlives its last pod with InUse; 0 means half a minute.
 	Linger time.Duration
@@ -66,7 +69,7 @@ func NewMirror(cfg MirrorConfig) (*Mirror, error) {
 	}
 	m := &Mirror{cfg: cfg, hosts: informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = cfg.Selector.String() }),
-		informers.WithTransform(transform(cfg.HideImages)))}
+		informers.WithTransform(transform(cfg.HideImages, cfg.Tolerations)))}
 	m.queue = queue.New("nodes", cfg.Clock, m.reconcile)
 	m.nodes, m.host = cfg.Informers.Core().V1().Nodes().Lister(), m.hosts.Core().V1().Nodes().Lister()
 
@@ -92,16 +95,36 @@ func NewMirror(cfg MirrorConfig) (*Mirror, error) {
 	return m, nil
 }
 
-// Run works until ctx ends.
+// Observe watches the host's nodes until ctx ends. With several replicas of the door every one of them does, because each
+// answers Shown; one of them also runs.
+func (m *Mirror) Observe(ctx context.Context) error {
+	m.hosts.Start(ctx.Done())
+	<-ctx.Done()
+	m.hosts.Shutdown()
+	return nil
+}
+
+// Run brings the virtual Nodes in step until ctx ends. It needs Observe to run as well.
 func (m *Mirror) Run(ctx context.Context) error {
 	m.cfg.Informers.Start(ctx.Done())
-	m.hosts.Start(ctx.Done())
-	defer m.hosts.Shutdown()
 	if !cache.WaitForCacheSync(ctx.Done(), m.synced...) {
 		return nil // ctx ended first
 	}
 	m.queue.Run(ctx, workers)
 	return nil
+}
+
+// Shown says whether the host node of that name is one that the virtual cluster shows. A virtual Node proves nothing: a
+// tenant can make one under any name.
+func (m *Mirror) Shown(name string) bool {
+	if _, err := m.host.Get(name); err != nil {
+		return false
+	}
+	if m.usage == nil {
+		return true
+	}
+	pods, err := m.usage.podsOn(name)
+	return err == nil && len(pods) > 0
 }
 
 // enqueueWhenChanged drops heartbeats.

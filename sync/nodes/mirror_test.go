@@ -29,6 +29,7 @@ import (
 type mirror struct {
 	*harness // of the virtual cluster
 	host     *fake.Clientset
+	mirror   *nodes.Mirror
 }
 
 func startMirror(t *testing.T, cfg nodes.MirrorConfig, virtual []runtime.Object, host ...runtime.Object) *mirror {
@@ -43,13 +44,17 @@ func startMirror(t *testing.T, cfg nodes.MirrorConfig, virtual []runtime.Object,
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.mirror = c
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
+	done := make(chan error, 2)
+	go func() { done <- c.Observe(ctx) }()
 	go func() { done <- c.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Errorf("Run: %v", err)
+			}
 		}
 		factory.Shutdown()
 		m.hostIsUntouched()
@@ -184,6 +189,28 @@ func TestImagesCanBeHidden(t *testing.T) {
 	m := startMirror(t, nodes.MirrorConfig{HideImages: true}, nil, hostNode("worker-1"))
 	if got := m.node("worker-1", "the host's node", exists); len(got.Status.Images) != 0 {
 		t.Errorf("images are shown: %+v", got.Status.Images)
+	}
+}
+
+// Inside, such a taint would keep DaemonSets away and make the taint eviction controller delete every pod again and again:
+// the toleration is enforced on the host, and the tenant's pods do not have it.
+func TestTaintsThatEveryPodToleratesAreNotShown(t *testing.T) {
+	dedicated := hostNode("worker-1")
+	dedicated.Spec.Taints = append(dedicated.Spec.Taints, corev1.Taint{Key: "tenants", Value: "only", Effect: corev1.TaintEffectNoExecute})
+	m := startMirror(t, nodes.MirrorConfig{Tolerations: []corev1.Toleration{{Key: "tenants", Operator: corev1.TolerationOpExists}}}, nil, dedicated)
+	if got := m.node("worker-1", "the host's node", exists).Spec.Taints; len(got) != 1 || got[0].Key != "gpu" {
+		t.Errorf("taints: %+v", got)
+	}
+}
+
+func TestOnlyHostNodesAreVouchedFor(t *testing.T) {
+	forged := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "forged", Annotations: map[string]string{nodes.AnnotationHost: `{"uid":"x"}`}}}
+	m := startMirror(t, nodes.MirrorConfig{InUse: true}, []runtime.Object{forged, pod("a", "worker-1"), pod("b", "forged")}, hostNode("worker-1"), hostNode("worker-2"))
+	m.node("worker-1", "the node in use", exists)
+	for name, want := range map[string]bool{"worker-1": true, "worker-2": false, "forged": false} {
+		if got := m.mirror.Shown(name); got != want {
+			t.Errorf("Shown(%q) is %v", name, got)
+		}
 	}
 }
 

@@ -4,10 +4,12 @@
 package nodes
 
 import (
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/klog/v2"
 
 	"portico.dev/portico/rewrite"
 )
@@ -35,7 +37,7 @@ var privateAnnotations = []string{
 }
 
 // show reduces a host node to what the virtual cluster shows of it, in place. Applied twice it does the same as once.
-func show(node *corev1.Node, hideImages bool) {
+func show(node *corev1.Node, hideImages bool, tolerations []corev1.Toleration) {
 	node.ManagedFields, node.OwnerReferences, node.Finalizers = nil, nil, nil
 	for key := range node.Annotations {
 		if private(key) {
@@ -47,6 +49,11 @@ func show(node *corev1.Node, hideImages bool) {
 			delete(node.Labels, key)
 		}
 	}
+	node.Spec.Taints = slices.DeleteFunc(node.Spec.Taints, func(taint corev1.Taint) bool {
+		return slices.ContainsFunc(tolerations, func(t corev1.Toleration) bool {
+			return t.ToleratesTaint(klog.Background(), &taint, true)
+		})
+	})
 	// Volumes are those of all pods on the node; the configuration is the kubelet's.
 	node.Status.VolumesInUse, node.Status.VolumesAttached, node.Status.Config = nil, nil, nil
 	if hideImages {
@@ -55,14 +62,14 @@ func show(node *corev1.Node, hideImages bool) {
 }
 
 // transform is show for an informer, which must not change objects that others may hold.
-func transform(hideImages bool) func(any) (any, error) {
+func transform(hideImages bool, tolerations []corev1.Toleration) func(any) (any, error) {
 	return func(obj any) (any, error) {
 		node, ok := obj.(*corev1.Node)
 		if !ok {
 			return obj, nil
 		}
 		shown := node.DeepCopy()
-		show(shown, hideImages)
+		show(shown, hideImages, tolerations)
 		return shown, nil
 	}
 }

@@ -16,24 +16,28 @@ import (
 	"portico.dev/portico/sync/nodes"
 )
 
-// newNodes makes what keeps the Nodes of the virtual cluster.
-func (vc *virtualCluster) newNodes(lead leaderClients, shared informers.SharedInformerFactory) (part, error) {
+// newNodes makes what keeps the Nodes of the virtual cluster. The mirror is nil
+// unless they are host nodes. Every replica watches those, and one writes.
+func (vc *virtualCluster) newNodes(lead leaderClients, shared informers.SharedInformerFactory) (part, *nodes.Mirror, error) {
 	c := vc.config.Sync.Nodes
 	if !c.Real() {
-		return nodes.New(nodes.Config{
+		made, err := nodes.New(nodes.Config{
 			Virtual: lead.virtual, Informers: shared, Shape: nodes.DefaultShape(version.Get().GitVersion, runtime.GOARCH),
 		})
+		return made, nil, err
 	}
 	wanted, err := c.Labels()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return nodes.NewMirror(nodes.MirrorConfig{
-		Virtual: lead.virtual, Informers: shared, Host: lead.host,
-		Selector:   labels.SelectorFromSet(wanted),
-		InUse:      !c.SyncAllNodes && c.NodeSelector == "",
-		HideImages: c.ClearImageStatus,
+	mirror, err := nodes.NewMirror(nodes.MirrorConfig{
+		Virtual: lead.virtual, Informers: shared, Host: vc.hostClient,
+		Selector:    labels.SelectorFromSet(wanted),
+		InUse:       !c.SyncAllNodes && c.NodeSelector == "",
+		HideImages:  c.ClearImageStatus,
+		Tolerations: vc.config.Pods.Tolerations,
 	})
+	return mirror, mirror, err
 }
 
 // checkNodes tells at the start what would otherwise only be seen as nodes

@@ -33,6 +33,7 @@ import (
 	"portico.dev/portico/sync/push"
 	"portico.dev/portico/sync/tokens"
 	"portico.dev/portico/sync/trust"
+	"portico.dev/portico/sync/volumes"
 )
 
 func newServe() *cobra.Command {
@@ -119,6 +120,9 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 			"the namespace must exist, and porticod needs the rights of the Role in docs/configuration.md there")
 	}
 	if err := vc.checkNodes(ctx); err != nil {
+		return nil, err
+	}
+	if err := vc.checkMetrics(ctx); err != nil {
 		return nil, err
 	}
 	nodeSelector, err := cfg.EnforcedNodeSelector()
@@ -269,9 +273,13 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	if err != nil {
 		return host.Config{}, err
 	}
-	nodeController, err := vc.newNodes(lead, shared)
+	nodeController, mirror, err := vc.newNodes(lead, shared)
 	if err != nil {
 		return host.Config{}, err
+	}
+	var nodeShown func(string) bool
+	if mirror != nil {
+		vc.work.always, nodeShown = append(vc.work.always, mirror.Observe), mirror.Shown
 	}
 	certificateManager, err := certificates.New(certificates.Config{
 		Translator: vc.translator, Virtual: lead.virtual, Informers: shared, Host: lead.host, Events: reporter,
@@ -283,16 +291,24 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	if err != nil {
 		return host.Config{}, err
 	}
+<<<<<<< HEAD
 	slices, err := endpoints.New(endpoints.Config{Translator: vc.translator, Informers: shared, Host: lead.host})
 	if err != nil {
 		return host.Config{}, err
 	}
 	namespaceLabels, err := nslabels.New(nslabels.Config{Translator: vc.translator, Informers: shared, Host: lead.hostMetadata})
+=======
+	volumeController, err := volumes.New(volumes.Config{Virtual: lead.virtual, Informers: shared, Host: lead.host, Translator: vc.translator})
+>>>>>>> 64252ed (metrics, volumes: serve host metrics and show the volumes of bound claims)
 	if err != nil {
 		return host.Config{}, err
 	}
 	vc.work.leading = []func(context.Context) error{
+<<<<<<< HEAD
 		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, slices.Run, namespaceLabels.Run, events.Run, nodeController.Run,
+=======
+		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, events.Run, nodeController.Run, volumeController.Run,
+>>>>>>> 64252ed (metrics, volumes: serve host metrics and show the volumes of bound claims)
 	}
 	return host.Config{
 		Client:     vc.hostClient,
@@ -301,6 +317,9 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 		Referents:  pusher,
 		Events:     reporter,
 		Strict:     vc.config.Reads == config.ReadsStrict,
+
+		ResourceMetrics: vc.servesMetrics(),
+		NodeShown:       nodeShown,
 	}, nil
 }
 

@@ -49,8 +49,9 @@ type Config struct {
 	// more than one, they elect a leader.
 	Replicas int `json:"replicas"`
 
-	Sync Sync `json:"sync"`
-	Pods Pods `json:"pods"`
+	Sync         Sync         `json:"sync"`
+	Integrations Integrations `json:"integrations"`
+	Pods         Pods         `json:"pods"`
 
 	// Images maps an image as a tenant writes it to the one that is run.
 	Images map[string]string `json:"images,omitempty"`
@@ -149,6 +150,19 @@ func (c *Config) EnforcedNodeSelector() (map[string]string, error) {
 	}
 	maps.Copy(all, shown)
 	return all, nil
+}
+
+// Integrations are services of the host that tenants can use.
+type Integrations struct {
+	MetricsServer MetricsServer `json:"metricsServer"`
+}
+
+// MetricsServer is the host's metrics.k8s.io.
+type MetricsServer struct {
+	// Enabled true: the virtual cluster serves metrics.k8s.io from the host's,
+	// and does not start if the host refuses; false: it does not; unset: it
+	// does when the host lets it.
+	Enabled *bool `json:"enabled,omitempty"`
 }
 
 // Pods is enforced on every pod, unseen by the tenant.

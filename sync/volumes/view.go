@@ -1,0 +1,119 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package volumes
+
+import (
+	"cmp"
+	"maps"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"portico.dev/portico/rewrite"
+)
+
+const (
+	// AnnotationHost marks a volume that is the host's. Its value is the uid there, or madeUpValue.
+	AnnotationHost = "portico.dev/host-volume"
+	madeUpValue    = "made-up"
+	// hiddenDriver stands for a source that is not shown: a volume must have one.
+	hiddenDriver = "host.portico.dev"
+	// classAnnotation is how classes were given before the field.
+	classAnnotation = corev1.BetaStorageClassAnnotation
+)
+
+// view returns what is shown of a host volume. text turns host names in a text into virtual ones.
+func view(host *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim, text func(string) string) *corev1.PersistentVolume {
+	out := &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: host.Name, Labels: map[string]string{}, Annotations: map[string]string{}},
+		Spec:       *host.Spec.DeepCopy(),
+	}
+	// Finalizers are the host's: nothing here would ever remove them.
+	for k, v := range host.Labels {
+		if !strings.HasPrefix(k, rewrite.Prefix) {
+			out.Labels[k] = v
+		}
+	}
+	for _, k := range []string{"pv.kubernetes.io/provisioned-by", "pv.kubernetes.io/bound-by-controller", classAnnotation} {
+		if v, ok := host.Annotations[k]; ok {
+			out.Annotations[k] = v
+		}
+	}
+	out.Annotations[AnnotationHost] = string(host.UID)
+	out.Spec.ClaimRef = claimRef(claim)
+	out.Spec.PersistentVolumeSource = source(host, text)
+	return out
+}
+
+// source returns where a volume is, as far as a tenant may know. Sources that need a Secret to be valid, and those that
+// hardly anybody uses any more, are not shown: what is forgotten here is hidden.
+func source(host *corev1.PersistentVolume, text func(string) string) corev1.PersistentVolumeSource {
+	s := host.Spec.PersistentVolumeSource.DeepCopy()
+	switch {
+	case s.CSI != nil:
+		// Attributes are between the provisioner and the driver, and may name Secrets too.
+		return corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{
+			Driver: s.CSI.Driver, VolumeHandle: text(s.CSI.VolumeHandle), ReadOnly: s.CSI.ReadOnly, FSType: s.CSI.FSType,
+		}}
+	case s.HostPath != nil:
+		// Provisioners like to put the claim's name into the path.
+		return corev1.PersistentVolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: text(s.HostPath.Path), Type: s.HostPath.Type}}
+	case s.Local != nil:
+		return corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: text(s.Local.Path), FSType: s.Local.FSType}}
+	case s.NFS != nil:
+		return corev1.PersistentVolumeSource{NFS: &corev1.NFSVolumeSource{Server: s.NFS.Server, Path: text(s.NFS.Path), ReadOnly: s.NFS.ReadOnly}}
+	default:
+		return hidden(host.Name)
+	}
+}
+
+func hidden(name string) corev1.PersistentVolumeSource {
+	return corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: hiddenDriver, VolumeHandle: name}}
+}
+
+// madeUp returns the volume that a bound claim must have.
+func madeUp(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolume {
+	capacity := claim.Status.Capacity
+	if capacity.Storage().IsZero() {
+		capacity = claim.Spec.Resources.Requests
+	}
+	modes := claim.Status.AccessModes
+	if len(modes) == 0 {
+		modes = claim.Spec.AccessModes
+	}
+	return &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: claim.Spec.VolumeName, Annotations: map[string]string{AnnotationHost: madeUpValue}},
+		Spec: corev1.PersistentVolumeSpec{
+			Capacity:               corev1.ResourceList{corev1.ResourceStorage: *capacity.Storage()},
+			AccessModes:            modes,
+			VolumeMode:             claim.Spec.VolumeMode,
+			StorageClassName:       cmp.Or(ptr.Deref(claim.Spec.StorageClassName, ""), claim.Annotations[classAnnotation]),
+			ClaimRef:               claimRef(claim),
+			PersistentVolumeSource: hidden(claim.Spec.VolumeName),
+			// Nobody in the virtual cluster acts on it; the host's policy is not known.
+			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
+		},
+	}
+}
+
+func claimRef(claim *corev1.PersistentVolumeClaim) *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID,
+	}
+}
+
+// overlay returns have with all of want set: what a tenant added stays.
+func overlay(have, want map[string]string) map[string]string {
+	if len(want) == 0 {
+		return have
+	}
+	out := maps.Clone(have)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, want)
+	return out
+}

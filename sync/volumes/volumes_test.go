@@ -1,0 +1,290 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package volumes_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+	"k8s.io/utils/ptr"
+
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/volumes"
+)
+
+const hostNamespace = "team-a"
+
+type harness struct {
+	t             *testing.T
+	virtual, host *fake.Clientset
+}
+
+func start(t *testing.T, virtual, host []runtime.Object) *harness {
+	t.Helper()
+	h := &harness{t: t, virtual: fake.NewClientset(virtual...), host: fake.NewClientset(host...)}
+	h.run()
+	return h
+}
+
+func (h *harness) run() {
+	h.t.Helper()
+	translator, err := rewrite.New(rewrite.Cluster{Name: "vc", HostNamespace: hostNamespace})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	factory := informers.NewSharedInformerFactory(h.virtual, 0)
+	c, err := volumes.New(volumes.Config{Virtual: h.virtual, Informers: factory, Host: h.host, Translator: translator})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(h.t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	h.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			h.t.Errorf("Run: %v", err)
+		}
+		factory.Shutdown()
+		for _, a := range h.host.Actions() {
+			if a.GetVerb() != "get" {
+				h.t.Errorf("the host got %s %s", a.GetVerb(), a.GetResource().Resource)
+			}
+		}
+	})
+}
+
+// startWithoutRights is a host that lets nobody read its volumes.
+func startWithoutRights(t *testing.T, virtual ...runtime.Object) *harness {
+	t.Helper()
+	h := &harness{t: t, virtual: fake.NewClientset(virtual...), host: fake.NewClientset()}
+	h.host.PrependReactor("get", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "persistentvolumes"}, "", nil)
+	})
+	h.run()
+	return h
+}
+
+// volume waits until the volume satisfies want; a nil volume is one that does not exist.
+func (h *harness) volume(name, what string, want func(*corev1.PersistentVolume) bool) *corev1.PersistentVolume {
+	h.t.Helper()
+	var last *corev1.PersistentVolume
+	err := wait.PollUntilContextTimeout(h.t.Context(), 5*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+		v, err := h.virtual.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			v = nil
+		} else if err != nil {
+			return false, err
+		}
+		last = v
+		return want(v), nil
+	})
+	if err != nil {
+		h.t.Fatalf("volume %q: waiting for %s: %v; last seen: %+v", name, what, err, last)
+	}
+	return last
+}
+
+func bound(v *corev1.PersistentVolume) bool   { return v != nil && v.Status.Phase == corev1.VolumeBound }
+func missing(v *corev1.PersistentVolume) bool { return v == nil }
+
+func claim(name, volume string) *corev1.PersistentVolumeClaim {
+	return &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name, UID: "uid-of-claim"},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			VolumeName: volume, StorageClassName: ptr.To("fast"), VolumeMode: ptr.To(corev1.PersistentVolumeFilesystem),
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+		},
+		Status: corev1.PersistentVolumeClaimStatus{
+			Phase: corev1.ClaimBound, Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")},
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+		},
+	}
+}
+
+func hostVolume(name string, source corev1.PersistentVolumeSource) *corev1.PersistentVolume {
+	return &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, UID: "host-uid", Labels: map[string]string{"zone": "b"}, Finalizers: []string{"kubernetes.io/pv-protection"},
+			Annotations: map[string]string{
+				"pv.kubernetes.io/provisioned-by":                            "csi.example.com",
+				"volume.kubernetes.io/provisioner-deletion-secret-name":      "root-of-all-storage",
+				"volume.kubernetes.io/provisioner-deletion-secret-namespace": "kube-system",
+			},
+		},
+		Spec: corev1.PersistentVolumeSpec{
+			Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}, StorageClassName: "fast",
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
+			ClaimRef:               &corev1.ObjectReference{Namespace: hostNamespace, Name: "data-x-shop-x-vc", UID: "uid-of-claim"},
+			PersistentVolumeSource: source,
+		},
+		Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeBound},
+	}
+}
+
+func csi() corev1.PersistentVolumeSource {
+	secret := &corev1.SecretReference{Namespace: "kube-system", Name: "root-of-all-storage"}
+	return corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{
+		Driver: "csi.example.com", VolumeHandle: "vol-1", FSType: "ext4",
+		VolumeAttributes:           map[string]string{"secretName": "root-of-all-storage"},
+		ControllerPublishSecretRef: secret, NodeStageSecretRef: secret, NodePublishSecretRef: secret,
+		ControllerExpandSecretRef: secret, NodeExpandSecretRef: secret,
+	}}
+}
+
+func TestBoundClaimsVolumeIsShownAsTheHosts(t *testing.T) {
+	h := start(t, []runtime.Object{claim("data", "pv-1")}, []runtime.Object{hostVolume("pv-1", csi())})
+	got := h.volume("pv-1", "a bound volume", bound)
+	want := corev1.PersistentVolumeSpec{
+		Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}, StorageClassName: "fast",
+		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
+		ClaimRef: &corev1.ObjectReference{APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: "shop", Name: "data", UID: "uid-of-claim"},
+		PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{
+			Driver: "csi.example.com", VolumeHandle: "vol-1", FSType: "ext4",
+		}},
+	}
+	if diff := cmp.Diff(want, got.Spec); diff != "" {
+		t.Errorf("spec (-want +got):\n%s", diff)
+	}
+	if got.Labels["zone"] != "b" || len(got.Finalizers) != 0 {
+		t.Errorf("labels %v, finalizers %v", got.Labels, got.Finalizers)
+	}
+}
+
+func TestNoSecretOrNameOfTheHostLeaks(t *testing.T) {
+	secret := &corev1.SecretReference{Namespace: "kube-system", Name: "root-of-all-storage"}
+	for name, source := range map[string]corev1.PersistentVolumeSource{
+		"csi":        csi(),
+		"host path":  {HostPath: &corev1.HostPathVolumeSource{Path: "/var/pv/pv-1_" + hostNamespace + "_data-x-shop-x-vc"}},
+		"cephfs":     {CephFS: &corev1.CephFSPersistentVolumeSource{SecretRef: secret}},
+		"rbd":        {RBD: &corev1.RBDPersistentVolumeSource{SecretRef: secret}},
+		"iscsi":      {ISCSI: &corev1.ISCSIPersistentVolumeSource{SecretRef: secret}},
+		"flex":       {FlexVolume: &corev1.FlexPersistentVolumeSource{SecretRef: secret}},
+		"azure file": {AzureFile: &corev1.AzureFilePersistentVolumeSource{SecretName: secret.Name, SecretNamespace: &secret.Namespace}},
+		"scale io":   {ScaleIO: &corev1.ScaleIOPersistentVolumeSource{SecretRef: secret}},
+		"cinder":     {Cinder: &corev1.CinderPersistentVolumeSource{SecretRef: secret}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, []runtime.Object{claim("data", "pv-1")}, []runtime.Object{hostVolume("pv-1", source)})
+			got := h.volume("pv-1", "a bound volume", bound)
+			got.ManagedFields = nil
+			shown, err := json.Marshal(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, leak := range []string{"root-of-all-storage", "kube-system", "-x-", hostNamespace} {
+				if strings.Contains(string(shown), leak) {
+					t.Errorf("%q is shown: %s", leak, shown)
+				}
+			}
+		})
+	}
+}
+
+// A claim names its volume itself. A tenant could name another's, and read it if the door did not look whose it is.
+func TestAnotherTenantsVolumeIsNotShown(t *testing.T) {
+	for name, ref := range map[string]*corev1.ObjectReference{
+		"other namespace": {Namespace: "team-b", Name: "data-x-shop-x-vc", UID: "uid-of-claim"},
+		"other claim":     {Namespace: hostNamespace, Name: "other-x-shop-x-vc", UID: "uid-of-claim"},
+		"other uid":       {Namespace: hostNamespace, Name: "data-x-shop-x-vc", UID: "other"},
+		"nobody's":        nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			theirs := hostVolume("pv-1", csi())
+			theirs.Spec.ClaimRef = ref
+			mine := claim("mine", "pv-2")
+			mine.UID = "uid-2"
+			marker := hostVolume("pv-2", csi())
+			marker.Spec.ClaimRef = &corev1.ObjectReference{Namespace: hostNamespace, Name: "mine-x-shop-x-vc", UID: "uid-2"}
+			h := start(t, []runtime.Object{claim("data", "pv-1")}, []runtime.Object{theirs, marker})
+			if _, err := h.virtual.CoreV1().PersistentVolumeClaims("shop").Create(t.Context(), mine, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			h.volume("pv-2", "the tenant's volume", bound)
+			if v := h.volume("pv-1", "anything", func(*corev1.PersistentVolume) bool { return true }); v != nil {
+				t.Errorf("it is shown: %+v", v)
+			}
+		})
+	}
+}
+
+func TestWithoutRightsTheVolumeIsMadeUpFromTheClaim(t *testing.T) {
+	h := startWithoutRights(t, claim("data", "pv-1"))
+	got := h.volume("pv-1", "a bound volume", bound)
+	if q := got.Spec.Capacity.Storage(); q.String() != "1Gi" || got.Spec.StorageClassName != "fast" ||
+		got.Spec.ClaimRef.Name != "data" || got.Spec.ClaimRef.UID != "uid-of-claim" || len(got.Spec.AccessModes) != 1 {
+		t.Errorf("volume: %+v", got.Spec)
+	}
+}
+
+func TestVolumeFollowsItsClaim(t *testing.T) {
+	h := startWithoutRights(t, claim("data", "pv-1"))
+	h.volume("pv-1", "a bound volume", bound)
+
+	grown := claim("data", "pv-1")
+	grown.Status.Capacity = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("2Gi")}
+	if _, err := h.virtual.CoreV1().PersistentVolumeClaims("shop").Update(t.Context(), grown, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.volume("pv-1", "a grown volume", func(v *corev1.PersistentVolume) bool {
+		return bound(v) && v.Spec.Capacity.Storage().String() == "2Gi"
+	})
+
+	if err := h.virtual.CoreV1().PersistentVolumes().Delete(t.Context(), "pv-1", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.volume("pv-1", "the volume again", bound)
+
+	if err := h.virtual.CoreV1().PersistentVolumeClaims("shop").Delete(t.Context(), "data", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.volume("pv-1", "no volume", missing)
+}
+
+func TestVolumeWhoseClaimWentWhileNobodyWatchedIsRemoved(t *testing.T) {
+	stale := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-1", Annotations: map[string]string{volumes.AnnotationHost: "x"}}}
+	startWithoutRights(t, stale).volume("pv-1", "no volume", missing)
+}
+
+func TestRightsGrantedLaterReplaceTheMadeUpVolume(t *testing.T) {
+	old := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-1", Annotations: map[string]string{volumes.AnnotationHost: "made-up"}}}
+	h := start(t, []runtime.Object{old, claim("data", "pv-1")}, []runtime.Object{hostVolume("pv-1", csi())})
+	h.volume("pv-1", "the host's volume", func(v *corev1.PersistentVolume) bool {
+		return bound(v) && v.Spec.CSI != nil && v.Spec.CSI.Driver == "csi.example.com"
+	})
+}
+
+func TestTenantsOwnVolumeIsLeftAlone(t *testing.T) {
+	own := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-1", Labels: map[string]string{"mine": "x"}}}
+	second := claim("second", "pv-2")
+	h := startWithoutRights(t, own, claim("data", "pv-1"), second)
+	h.volume("pv-2", "a bound volume", bound)
+	if v := h.volume("pv-1", "the tenant's", func(v *corev1.PersistentVolume) bool { return v != nil }); len(v.Annotations) != 0 || v.Spec.ClaimRef != nil {
+		t.Errorf("the tenant's volume was changed: %+v", v)
+	}
+}
+
+func TestPendingClaimShowsNothing(t *testing.T) {
+	pending := claim("pending", "pv-1")
+	pending.Status.Phase = corev1.ClaimPending
+	h := startWithoutRights(t, pending, claim("data", "pv-2"))
+	h.volume("pv-2", "a bound volume", bound)
+	if v := h.volume("pv-1", "anything", func(*corev1.PersistentVolume) bool { return true }); v != nil {
+		t.Errorf("it is shown: %+v", v)
+	}
+}
