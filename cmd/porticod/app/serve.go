@@ -291,24 +291,21 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	if err != nil {
 		return host.Config{}, err
 	}
-<<<<<<< HEAD
+	volumeController, err := volumes.New(volumes.Config{Virtual: lead.virtual, Informers: shared, Host: lead.host, Translator: vc.translator})
+	if err != nil {
+		return host.Config{}, err
+	}
 	slices, err := endpoints.New(endpoints.Config{Translator: vc.translator, Informers: shared, Host: lead.host})
 	if err != nil {
 		return host.Config{}, err
 	}
 	namespaceLabels, err := nslabels.New(nslabels.Config{Translator: vc.translator, Informers: shared, Host: lead.hostMetadata})
-=======
-	volumeController, err := volumes.New(volumes.Config{Virtual: lead.virtual, Informers: shared, Host: lead.host, Translator: vc.translator})
->>>>>>> 64252ed (metrics, volumes: serve host metrics and show the volumes of bound claims)
 	if err != nil {
 		return host.Config{}, err
 	}
 	vc.work.leading = []func(context.Context) error{
-<<<<<<< HEAD
 		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, slices.Run, namespaceLabels.Run, events.Run, nodeController.Run,
-=======
-		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, events.Run, nodeController.Run, volumeController.Run,
->>>>>>> 64252ed (metrics, volumes: serve host metrics and show the volumes of bound claims)
+		volumeController.Run,
 	}
 	return host.Config{
 		Client:     vc.hostClient,
