@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 
+	sqlite3 "github.com/mattn/go-sqlite3"
+
 	"portico.dev/portico/store"
 )
 
@@ -63,14 +65,20 @@ func Check(ctx context.Context, dir string) (Report, error) {
 	return r, r.inspect(ctx)
 }
 
-// inspect reads the whole file: its structure as SQLite sees it, then its
-// content as an Engine would.
+// inspect reads the whole file.
 func (r *Report) inspect(ctx context.Context) error {
 	c, err := connect(r.Path, Full)
 	if err != nil {
 		return diskError("connect", err)
 	}
 	defer func() { _ = c.Close() }() // Nothing was written through it.
+	return r.read(ctx, c)
+}
+
+// read looks at the structure of a file as SQLite sees it, then at its content
+// as an Engine would.
+func (r *Report) read(ctx context.Context, c *sqlite3.SQLiteConn) error {
+	var err error
 	for into, q := range map[*int64]string{
 		&r.SchemaVersion: `SELECT value FROM meta WHERE name = '` + metaSchema + `'`,
 		&r.FreePages:     `PRAGMA freelist_count`,

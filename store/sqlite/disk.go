@@ -34,10 +34,15 @@ type disk struct {
 
 // connect opens a connection that never checkpoints by itself.
 func connect(path string, d Durability) (*sqlite3.SQLiteConn, error) {
-	// Characters that mean something in a URI are escaped; mode=rw never
-	// creates a file.
+	return connectAs(path, "mode=rw", d)
+}
+
+// connectAs opens a connection to a file that exists. With mode=ro it changes
+// nothing, which is possible while another process writes the file.
+func connectAs(path, mode string, d Durability) (*sqlite3.SQLiteConn, error) {
+	// Characters that mean something in a URI are escaped.
 	escaped := strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
-	c, err := (&sqlite3.SQLiteDriver{}).Open("file:" + escaped + "?mode=rw&_busy_timeout=5000")
+	c, err := (&sqlite3.SQLiteDriver{}).Open("file:" + escaped + "?" + mode + "&_busy_timeout=5000")
 	if err != nil {
 		return nil, err
 	}

@@ -62,4 +62,7 @@
 //	lease.go       expiry of leases
 //	lock.go        one process at a time
 //	check.go       offline verification
+//	snapshot.go    snapshots: what they are, whether one is sound
+//	save.go        making one, of a store in use or not
+//	restore.go     making a store of one
 package sqlite

@@ -43,7 +43,12 @@ func written(t *testing.T) string {
 // alter runs SQL on the file behind the store's back.
 func alter(t *testing.T, dir string, statements ...string) {
 	t.Helper()
-	db, err := sql.Open("sqlite3", filepath.Join(dir, databaseFile))
+	alterFile(t, filepath.Join(dir, databaseFile), statements...)
+}
+
+func alterFile(t *testing.T, path string, statements ...string) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 
+	sqlite3 "github.com/mattn/go-sqlite3"
+
 	"portico.dev/portico/store"
 )
 
@@ -122,7 +124,7 @@ func createFile(path string) error {
 // recognise tells whether an existing file is ours and of a version that we
 // know.
 func recognise(path string, d Durability) error {
-	if err := checkHeader(path); err != nil {
+	if err := checkHeader(path, applicationID); err != nil {
 		return err
 	}
 	if d == Full {
@@ -135,6 +137,11 @@ func recognise(path string, d Durability) error {
 		return diskError("connect", err)
 	}
 	defer func() { _ = c.Close() }()
+	return checkSchema(c)
+}
+
+// checkSchema tells whether we know the version of a file's tables.
+func checkSchema(c *sqlite3.SQLiteConn) error {
 	version, err := queryInt(c, `SELECT value FROM meta WHERE name = '`+metaSchema+`'`)
 	switch {
 	case errors.Is(err, io.EOF):
@@ -152,7 +159,7 @@ func recognise(path string, d Durability) error {
 // checkHeader looks at the file before SQLite does. SQLite takes an empty file
 // for a new database and discards a WAL beside it, and it moves the WAL of a
 // stranger's database into it; neither is ours to let happen.
-func checkHeader(path string) error {
+func checkHeader(path string, id uint32) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -173,8 +180,8 @@ func checkHeader(path string) error {
 	}
 	// The id is in the file itself, not only in a WAL, because the file was
 	// complete before it got its name.
-	if id := binary.BigEndian.Uint32(header[applicationIDOffset:]); id != applicationID {
-		return fmt.Errorf("application id %#x: %w", id, store.ErrForeign)
+	if got := binary.BigEndian.Uint32(header[applicationIDOffset:]); got != id {
+		return fmt.Errorf("application id %#x: %w", got, store.ErrForeign)
 	}
 	return nil
 }

@@ -4,7 +4,6 @@
 package app
 
 import (
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 
@@ -15,23 +14,33 @@ import (
 
 func newCheck(s Streams) *cobra.Command {
 	return &cobra.Command{
-		Use:   "check DATA-DIR",
-		Short: "Verify the store of a data directory that no process is using",
+		Use:   "check DATA-DIR|SNAPSHOT",
+		Short: "Verify a snapshot, or the store of a data directory that no process is using",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			report, err := sqlite.Check(c.Context(), filepath.Join(args[0], storeDir))
+			if sqlite.IsSnapshot(args[0]) {
+				snapshot, err := sqlite.CheckSnapshot(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return verdict(s, "snapshot", snapshot, snapshot.Problems)
+			}
+			r, err := sqlite.Check(c.Context(), filepath.Join(args[0], storeDir))
 			if err != nil {
 				return err
 			}
-			out := json.NewEncoder(s.Out)
-			out.SetIndent("", "  ")
-			if err := out.Encode(report); err != nil {
-				return err
-			}
-			if n := len(report.Problems); n > 0 {
-				return fmt.Errorf("the store has %d problem(s)", n)
-			}
-			return nil
+			return verdict(s, "store", r, r.Problems)
 		},
 	}
+}
+
+// verdict prints what was found, and fails if there are problems.
+func verdict(s Streams, what string, found any, problems []string) error {
+	if err := report(s.Out, found); err != nil {
+		return err
+	}
+	if n := len(problems); n > 0 {
+		return fmt.Errorf("the %s has %d problem(s)", what, n)
+	}
+	return nil
 }

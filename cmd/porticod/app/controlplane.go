@@ -76,6 +76,9 @@ func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Li
 	if o.advertisePort == 0 {
 		o.advertisePort = port
 	}
+	if err := refuseHalfRestored(o.dataDir); err != nil {
+		return nil, err
+	}
 	// The store comes first: in a data directory it holds the lock, and a second
 	// process must not touch the certificates of the first.
 	backend, err := o.store(ctx)
@@ -91,7 +94,7 @@ func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Li
 
 func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error {
 	o := c.options
-	pki := filepath.Join(o.dataDir, "pki")
+	pki := filepath.Join(o.dataDir, pkiDir)
 	if err := c.installRoots(ctx, pki); err != nil {
 		return err
 	}
