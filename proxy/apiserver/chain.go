@@ -170,7 +170,7 @@ func installNative(cfg Config, st *storages, metrics *resourceMetrics, c control
 			return nil, err
 		}
 	}
-	return server, addEndpointsHook(server.GenericAPIServer, client, cfg.AdvertiseAddress, cfg.AdvertisePort)
+	return server, addEndpointsHook(server.GenericAPIServer, client, cfg.Doors)
 }
 
 // providers lists the API groups in upstream's order, which discovery keeps

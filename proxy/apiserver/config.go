@@ -8,7 +8,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
+	"time"
 
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/client-go/informers"
@@ -42,10 +44,17 @@ type Config struct {
 	// Listener is where the API is served with TLS. The server closes it.
 	Listener net.Listener
 
-	// AdvertiseAddress is the address that default/kubernetes leads to. A
-	// loopback address is not published as an endpoint: the API refuses it.
+	// AdvertiseAddress is how this server is known to others.
 	AdvertiseAddress net.IP
-	AdvertisePort    int
+
+	// Doors tells the addresses that default/kubernetes leads to. Nil means
+	// that nobody keeps its endpoints.
+	Doors func() []netip.AddrPort
+
+	// ShutdownDelay is how long the server goes on to serve after it was told
+	// to end and says that it is not ready, so that those who lead traffic to
+	// it notice.
+	ShutdownDelay time.Duration
 
 	// ServiceCIDR is where ClusterIPs are allocated: by an ordinary cluster
 	// itself, for a virtual one by its host. The default ServiceCIDR shows it.
@@ -123,6 +132,7 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 	o.SecureServing.ServerCert.CertKey.CertFile = c.Files.ServingCert
 	o.SecureServing.ServerCert.CertKey.KeyFile = c.Files.ServingKey
 	o.GenericServerRunOptions.AdvertiseAddress = c.AdvertiseAddress
+	o.GenericServerRunOptions.ShutdownDelayDuration = c.ShutdownDelay
 
 	o.Authentication.ClientCert.ClientCA = c.Files.ClientCA
 	o.Authentication.RequestHeader.ClientCAFile = c.Files.FrontProxyCA

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/retry"
+	"k8s.io/utils/clock"
 
 	"portico.dev/portico/rewrite"
 )
@@ -44,6 +44,12 @@ type DoorOptions struct {
 	// Advertise is the address of a porticod outside of the host cluster. Zero
 	// means inside: the Service selects pods by LabelDoor.
 	Advertise netip.Addr
+
+	// Replicas says that other porticods lead to the same cluster.
+	Replicas bool
+
+	// Clock is the real one when nil.
+	Clock clock.WithTicker
 }
 
 // Door is the host end of a virtual cluster.
@@ -58,9 +64,7 @@ type Door struct {
 // as default/kubernetes and which owns every host object of the cluster, and
 // the ServiceAccount that its pods run as. It may be called again at any time.
 func EnsureService(ctx context.Context, client kubernetes.Interface, o DoorOptions) (Door, error) {
-	if o.Service == "" {
-		o.Service = o.Cluster
-	}
+	o = o.complete()
 	if o.Advertise.IsValid() && (o.Advertise.IsLoopback() || o.Advertise.IsUnspecified() || o.Advertise.IsLinkLocalUnicast() || o.Advertise.IsMulticast()) {
 		return Door{}, fmt.Errorf("advertise address %s: pods cannot reach it", o.Advertise)
 	}
@@ -74,8 +78,8 @@ func EnsureService(ctx context.Context, client kubernetes.Interface, o DoorOptio
 		Owner:     metav1.OwnerReference{APIVersion: "v1", Kind: "Service", Name: svc.Name, UID: svc.UID},
 	}
 	if o.Advertise.IsValid() {
-		if err := o.ensureEndpoints(ctx, client, d); err != nil {
-			return Door{}, fmt.Errorf("host EndpointSlice %s/%s: %w", o.Namespace, o.Service, err)
+		if err := o.announce(ctx, client, d.Owner); err != nil {
+			return Door{}, fmt.Errorf("host EndpointSlice %s/%s: %w", o.Namespace, o.sliceName(), err)
 		}
 	}
 	if o.ServiceAccount != "" && o.ServiceAccount != "default" {
@@ -84,6 +88,16 @@ func EnsureService(ctx context.Context, client kubernetes.Interface, o DoorOptio
 		}
 	}
 	return d, nil
+}
+
+func (o DoorOptions) complete() DoorOptions {
+	if o.Service == "" {
+		o.Service = o.Cluster
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	return o
 }
 
 func (o DoorOptions) labels() map[string]string {
@@ -168,60 +182,6 @@ func setPort(spec *corev1.ServiceSpec, want corev1.ServicePort) {
 		}
 	}
 	spec.Ports = append(spec.Ports, want)
-}
-
-func (o DoorOptions) ensureEndpoints(ctx context.Context, client kubernetes.Interface, d Door) error {
-	slices := client.DiscoveryV1().EndpointSlices(o.Namespace)
-	family := discoveryv1.AddressTypeIPv4
-	if o.Advertise.Unmap().Is6() {
-		family = discoveryv1.AddressTypeIPv6
-	}
-	name, protocol, ready, port := "https", corev1.ProtocolTCP, true, o.TargetPort
-	want := &discoveryv1.EndpointSlice{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: o.Service + "-door", Namespace: o.Namespace,
-			Labels: map[string]string{
-				rewrite.LabelCluster:         o.Cluster,
-				discoveryv1.LabelServiceName: o.Service,
-				discoveryv1.LabelManagedBy:   rewrite.ManagedBy,
-			},
-			OwnerReferences: []metav1.OwnerReference{d.Owner},
-		},
-		AddressType: family,
-		Endpoints: []discoveryv1.Endpoint{{
-			Addresses: []string{o.Advertise.Unmap().String()}, Conditions: discoveryv1.EndpointConditions{Ready: &ready},
-		}},
-		Ports: []discoveryv1.EndpointPort{{Name: &name, Protocol: &protocol, Port: &port}},
-	}
-	return retry.OnError(retry.DefaultBackoff, raced, func() error {
-		found, err := slices.Get(ctx, want.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			_, err = slices.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
-			return err
-		}
-		if err != nil {
-			return err
-		}
-		if err := o.ours(found); err != nil {
-			return err
-		}
-		if found.AddressType != want.AddressType {
-			// Immutable; the retry makes it anew.
-			if err := slices.Delete(ctx, want.Name, metav1.DeleteOptions{}); err != nil {
-				return err
-			}
-			_, err = slices.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
-			return err
-		}
-		updated := found.DeepCopy()
-		updated.Labels, updated.OwnerReferences = want.Labels, want.OwnerReferences
-		updated.Endpoints, updated.Ports = want.Endpoints, want.Ports
-		if apiequality.Semantic.DeepEqual(found, updated) {
-			return nil
-		}
-		_, err = slices.Update(ctx, updated, metav1.UpdateOptions{FieldManager: fieldManager})
-		return err
-	})
 }
 
 func (o DoorOptions) ensureServiceAccount(ctx context.Context, client kubernetes.Interface, d Door) error {

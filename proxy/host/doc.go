@@ -62,4 +62,5 @@
 //	call.go errors.go warnings.go metrics.go   host calls and what tenants see of them
 //	stream*.go      Streams
 //	bootstrap.go    the cluster's own Service
+//	doors.go        the addresses behind it; roots.go  the keys that replicas share
 package host

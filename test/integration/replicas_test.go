@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -126,9 +128,26 @@ func (r *replicated) kill(rep *replica) {
 	rep.process = nil
 }
 
+// ownAddress is one of this machine that is not loopback: the API takes no
+// other as an endpoint.
+func ownAddress(t *testing.T) string {
+	t.Helper()
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			return n.IP.String()
+		}
+	}
+	t.Fatal("this machine has no address beside loopback, which replicas need to reach one another")
+	return ""
+}
+
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(ownAddress(t), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,6 +184,53 @@ func (rep *replica) holder(ctx context.Context) string {
 		return ""
 	}
 	return *l.Spec.HolderIdentity
+}
+
+// doors are the addresses behind the cluster's own Service on the host.
+func (r *replicated) doors(ctx context.Context) []string {
+	found, err := r.host.DiscoveryV1().EndpointSlices(r.namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + r.name})
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var doors []string
+	for _, s := range found.Items {
+		for _, e := range s.Endpoints {
+			if *e.Conditions.Ready {
+				doors = append(doors, net.JoinHostPort(e.Addresses[0], strconv.Itoa(int(*s.Ports[0].Port))))
+			}
+		}
+	}
+	slices.Sort(doors)
+	return doors
+}
+
+// doorsAre waits until pods of the host, and clients inside, are led to these
+// replicas and no other.
+func (r *replicated) doorsAre(client kubernetes.Interface, replicas ...*replica) {
+	r.t.Helper()
+	var want []string
+	for _, rep := range replicas {
+		want = append(want, rep.listen)
+	}
+	slices.Sort(want)
+	eventually(r.t, "doors on the host", func(ctx context.Context) (bool, string) {
+		doors := r.doors(ctx)
+		return slices.Equal(doors, want), fmt.Sprint(doors, want)
+	})
+	eventually(r.t, "endpoints of default/kubernetes", func(ctx context.Context) (bool, string) {
+		e, err := client.CoreV1().Endpoints("default").Get(ctx, "kubernetes", metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		var shown []string
+		for _, s := range e.Subsets {
+			for _, a := range s.Addresses {
+				shown = append(shown, net.JoinHostPort(a.IP, strconv.Itoa(int(s.Ports[0].Port))))
+			}
+		}
+		slices.Sort(shown)
+		return slices.Equal(shown, want), fmt.Sprint(shown, want)
+	})
 }
 
 // anyReplica is the transport of a client that knows all replicas, and asks
@@ -572,14 +638,26 @@ func TestReplicasComeAndGo(t *testing.T) {
 	}
 	r.rolledOut(client, "default", "web")
 
-	// A leader that is told to end gives the lead up when it is done.
+	r.doorsAre(client, r.replicas...)
+
+	// A leader that is told to end gives the lead up when it is done, and is
+	// off the list of doors before it stops to serve.
 	leads, other := r.leads()
 	before := other.holder(t.Context())
 	r.end(leads)
 	if after := other.holder(t.Context()); after == before {
 		t.Errorf("%s still leads after its end", after)
 	}
-	r.leads(leads)
+	if doors := r.doors(t.Context()); len(doors) != 2 || slices.Contains(doors, leads.listen) {
+		t.Errorf("doors after one was closed cleanly: %v", doors)
+	}
+	next, other := r.leads(leads)
+
+	// One that dies cannot take itself off.
+	r.kill(other)
+	r.doorsAre(client, next)
+	r.start(other)
+	r.doorsAre(client, next, other)
 
 	// All die, and come back with nothing but the configuration.
 	was := ca(r.replicas[0])

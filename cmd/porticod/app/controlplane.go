@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -42,6 +43,8 @@ type controlPlaneOptions struct {
 	advertiseIP   net.IP
 	advertisePort int
 	names         []string // of the door, DNS names and IPs
+	doors         func() []netip.AddrPort
+	shutdownDelay time.Duration
 
 	// host describes the host cluster of a virtual cluster.
 	host func(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error)
@@ -110,7 +113,8 @@ func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error
 		Host:             o.host,
 		Listener:         listener,
 		AdvertiseAddress: o.advertiseIP,
-		AdvertisePort:    o.advertisePort,
+		Doors:            o.doors,
+		ShutdownDelay:    o.shutdownDelay,
 		ServiceCIDR:      o.serviceCIDR,
 		Issuer:           "https://kubernetes.default.svc." + o.clusterDomain,
 		Files:            files(c.bundle),

@@ -88,6 +88,7 @@ type virtualCluster struct {
 	hostClient kubernetes.Interface
 	translator *rewrite.Translator
 	at         netip.AddrPort // where others reach the door
+	doors      *host.Doors
 
 	// work is made by describeHost, when the loopback client and the informers
 	// exist.
@@ -119,6 +120,7 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 		return nil, withHint(fmt.Errorf("prepare host namespace %s: %w", cfg.Host.Namespace, err),
 			"the namespace must exist, and porticod needs the rights of the Role in docs/configuration.md there")
 	}
+	vc.doors = host.NewDoors(hostClient, vc.doorOptions(at), door)
 	if err := vc.checkNodes(ctx); err != nil {
 		return nil, err
 	}
@@ -156,6 +158,8 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 		advertiseIP:    ip,
 		advertisePort:  int(at.Port()),
 		names:          append([]string{cfg.Host.ServiceName, inHost, inHost + ".svc", door.ClusterIP, ip.String()}, cfg.CertSANs...),
+		doors:          vc.doors.Ready,
+		shutdownDelay:  vc.shutdownDelay(),
 		host:           vc.describeHost,
 		shareRoots:     vc.shareRoots(),
 		kubeconfigPath: cfg.KubeconfigPath,
@@ -220,6 +224,7 @@ func (vc *virtualCluster) doorOptions(at netip.AddrPort) host.DoorOptions {
 		Service:        vc.config.Host.ServiceName,
 		ServiceAccount: vc.config.Host.WorkloadServiceAccount,
 		TargetPort:     int32(at.Port()),
+		Replicas:       vc.config.Replicas > 1,
 	}
 	if vc.config.Host.Kubeconfig != "" && !at.Addr().IsLoopback() {
 		o.Advertise = at.Addr()
@@ -260,7 +265,7 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	if err != nil {
 		return host.Config{}, err
 	}
-	vc.work.always = []func(context.Context) error{pusher.Observe, reporter.Run}
+	vc.work.always = []func(context.Context) error{vc.doors.Observe, pusher.Observe, reporter.Run}
 	lead, err := vc.compete(loopback, virtual)
 	if err != nil {
 		return host.Config{}, err
@@ -306,6 +311,7 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	vc.work.leading = []func(context.Context) error{
 		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, slices.Run, namespaceLabels.Run, events.Run, nodeController.Run,
 		volumeController.Run,
+		func(ctx context.Context) error { return vc.checkDoors(ctx, lead.host) },
 	}
 	return host.Config{
 		Client:     vc.hostClient,

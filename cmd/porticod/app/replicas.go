@@ -4,9 +4,17 @@
 package app
 
 import (
+	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
 	"os"
+	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
@@ -52,6 +60,48 @@ func newLeaderClients(virtual, host *rest.Config) (c leaderClients, err error) {
 		return c, fmt.Errorf("host client: %w", err)
 	}
 	return c, nil
+}
+
+// noticeTime is how long kube-proxies and load balancers have to notice that a
+// replica is about to end. Alone, there is nobody else to lead traffic to.
+const noticeTime = 3 * time.Second
+
+func (vc *virtualCluster) shutdownDelay() time.Duration {
+	if vc.config.Replicas == 1 {
+		return 0
+	}
+	return noticeTime
+}
+
+// checkDoors keeps traffic away from replicas that do not serve.
+func (vc *virtualCluster) checkDoors(ctx context.Context, hostClient kubernetes.Interface) error {
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(vc.bundle.CAPEM) {
+		return errors.New("check doors: the cluster's authority is not PEM")
+	}
+	transport := &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "kubernetes.default.svc", MinVersion: tls.VersionTLS12},
+		// What pods reach, without what people may have put in between.
+		Proxy: nil,
+	}
+	defer transport.CloseIdleConnections()
+	return vc.doors.Check(ctx, hostClient, func(ctx context.Context, at netip.AddrPort) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+at.String()+"/readyz", nil)
+		if err != nil {
+			return err
+		}
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			return err
+		}
+		// So that the connection can be used again.
+		_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<16))
+		_ = response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("/readyz: %s", response.Status)
+		}
+		return nil
+	})
 }
 
 func fenced(c *rest.Config, e *leader.Elector) *rest.Config {

@@ -1,0 +1,181 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes/fake"
+	testclock "k8s.io/utils/clock/testing"
+
+	"portico.dev/portico/proxy/host"
+)
+
+// street is a cluster with several doors, and who answers at them.
+type street struct {
+	t      *testing.T
+	client *fake.Clientset
+	clock  *testclock.FakeClock
+
+	mu   sync.Mutex
+	dead map[netip.AddrPort]bool
+}
+
+func newStreet(t *testing.T) *street {
+	t.Helper()
+	return &street{t: t, client: fake.NewClientset(), clock: testclock.NewFakeClock(time.Now()), dead: map[netip.AddrPort]bool{}}
+}
+
+func (s *street) knock(_ context.Context, at netip.AddrPort) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead[at] {
+		return errors.New("nobody answers")
+	}
+	return nil
+}
+
+func (s *street) kill(at string, dead bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dead[netip.MustParseAddrPort(at)] = dead
+}
+
+// replica opens a door and runs what a replica runs. stop ends it cleanly.
+func (s *street) replica(at string, lead bool) (d *host.Doors, stop func()) {
+	s.t.Helper()
+	address := netip.MustParseAddrPort(at)
+	o := host.DoorOptions{
+		Cluster: "vc", Namespace: hostNamespace, TargetPort: int32(address.Port()), Advertise: address.Addr(), Replicas: true, Clock: s.clock,
+	}
+	door, err := host.EnsureService(s.t.Context(), s.client, o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	d = host.NewDoors(s.client, o, door)
+	ctx, cancel := context.WithCancel(s.t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = d.Observe(ctx) })
+	if lead {
+		running.Go(func() { _ = d.Check(ctx, s.client, s.knock) })
+	}
+	stop = sync.OnceFunc(func() { cancel(); running.Wait() })
+	s.t.Cleanup(stop)
+	return d, stop
+}
+
+// sees waits until a replica knows exactly these doors. Time passes by step
+// between two looks.
+func (s *street) sees(d *host.Doors, step time.Duration, want ...string) {
+	s.t.Helper()
+	var got []string
+	err := wait.PollUntilContextTimeout(s.t.Context(), 5*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		got = nil
+		for _, a := range d.Ready() {
+			got = append(got, a.String())
+		}
+		if slices.Equal(got, want) {
+			return true, nil
+		}
+		s.clock.Step(step)
+		return false, nil
+	})
+	if err != nil {
+		s.t.Fatalf("doors are %v, want %v", got, want)
+	}
+}
+
+const (
+	doorA, doorB, doorC = "192.0.2.1:8443", "192.0.2.2:8443", "192.0.2.3:9443"
+	tick                = time.Second
+)
+
+func TestLeaderClosesTheDoorsOfTheDead(t *testing.T) {
+	s := newStreet(t)
+	a, _ := s.replica(doorA, true)
+	b, _ := s.replica(doorB, false)
+	s.replica(doorC, false)
+	for _, d := range []*host.Doors{a, b} {
+		s.sees(d, tick, doorA, doorB, doorC)
+	}
+	s.kill(doorC, true)
+	s.sees(b, tick, doorA, doorB)
+	s.kill(doorC, false)
+	s.sees(b, tick, doorA, doorB, doorC)
+}
+
+func TestAReplicaThatEndsClosesItsDoor(t *testing.T) {
+	s := newStreet(t)
+	a, _ := s.replica(doorA, true)
+	_, stop := s.replica(doorB, false)
+	s.sees(a, tick, doorA, doorB)
+	stop()
+	s.sees(a, 0, doorA)
+}
+
+// A leader that hears nothing at all is itself the one that is cut off.
+func TestNoDoorIsClosedWhenAllAreSilent(t *testing.T) {
+	s := newStreet(t)
+	a, _ := s.replica(doorA, true)
+	s.replica(doorB, false)
+	s.sees(a, tick, doorA, doorB)
+	s.kill(doorA, true)
+	s.kill(doorB, true)
+	for range 20 {
+		s.clock.Step(2 * time.Second)
+		s.sees(a, 0, doorA, doorB)
+	}
+}
+
+// A door that is silent for long is forgotten; its replica, if it lives after
+// all, puts it on the list again.
+func TestDoorsAreForgottenAndComeBack(t *testing.T) {
+	s := newStreet(t)
+	a, _ := s.replica(doorA, true)
+	_, stop := s.replica(doorB, false)
+	s.sees(a, tick, doorA, doorB)
+	all := func() int {
+		l, err := s.client.DiscoveryV1().EndpointSlices(hostNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=vc"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(l.Items)
+	}
+	stop() // takes it off
+	gone := host.DoorOptions{Cluster: "vc", Namespace: hostNamespace, TargetPort: 8443, Advertise: netip.MustParseAddr("192.0.2.9"), Replicas: true}
+	if _, err := host.EnsureService(t.Context(), s.client, gone); err != nil { // and dies at once
+		t.Fatal(err)
+	}
+	s.kill("192.0.2.9:8443", true)
+	s.sees(a, tick, doorA)
+	if n := all(); n != 2 {
+		t.Errorf("%d slices right after a replica died, want 2", n)
+	}
+	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		s.clock.Step(time.Minute)
+		return all() == 1, nil
+	})
+	if err != nil {
+		t.Fatal("the door of a replica that is gone for good stays for ever")
+	}
+	if err := s.client.DiscoveryV1().EndpointSlices(hostNamespace).Delete(t.Context(), "vc-door-192-0-2-1-8443", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	err = wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		s.clock.Step(tick)
+		return all() == 1, nil
+	})
+	if err != nil {
+		t.Error("a replica that lives does not put its door on the list again")
+	}
+}
