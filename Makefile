@@ -95,6 +95,14 @@ conformance: build lab-up ## Run upstream's conformance tests against a virtual 
 bench: build ## Compare the door with its host, as ratios of one run
 	$(GO) run $(GO_FLAGS) ./bench --porticod $(CURDIR)/bin/porticod
 
+BENCH_STORE ?=
+.PHONY: bench-store
+bench-store: ## Compare the store with etcd and kine on this disk (BENCH_STORE=-short)
+	cd test/lab/mod/etcd && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o $(CURDIR)/bin/etcd go.etcd.io/etcd/server/v3
+	cd bench/store/kine && CGO_ENABLED=1 GOFLAGS=-buildvcs=false go build -trimpath -o $(CURDIR)/bin/kine github.com/k3s-io/kine
+	$(GO) build $(GO_FLAGS) -o bin/bench-store ./bench/store
+	bin/bench-store -etcd bin/etcd -kine bin/kine -plot docs/store-benchmark.svg $(BENCH_STORE)
+
 # Statically linked, because nothing else is in the image. The user is nobody's.
 IMAGE        ?= portico.dev/portico/porticod:dev
 IMAGE_CONFIG := {"Entrypoint":["/porticod"],"Cmd":["serve"],"User":"65532:65532"}

@@ -102,8 +102,13 @@ func TestCheckerCanFail(t *testing.T) {
 	}
 	for name, tamper := range map[string]func(*recording) bool{
 		"acknowledged write lost": func(r *recording) bool {
-			// The store comes back without its last three revisions.
-			cut := r.found.Rev - 3
+			// The store comes back without the last write that was answered.
+			var cut int64
+			for _, l := range r.said {
+				if l.Type == "ret" && kindOf(r, l) == putTwo {
+					cut = max(cut, l.Res.Rev-1)
+				}
+			}
 			r.found.Events = slices.DeleteFunc(r.found.Events, func(e event) bool { return e.rev() > cut })
 			r.found.Rev, r.found.KVs = cut, state(r.found.Events)
 			r.said = slices.DeleteFunc(r.said, func(l line) bool { return l.Type == "watch" })

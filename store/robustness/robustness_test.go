@@ -43,27 +43,40 @@ type runner struct {
 	said    []line  // since the last dump
 	lastLog []event // of the last dump
 	watched []int64 // where the next watches begin
-	history *json.Encoder
+	// history is what the checker was given last: enough to judge it again.
+	history []line
 	path    string
 }
 
 func newRunner(t *testing.T, seed uint64, broken string) *runner {
 	t.Helper()
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("portico-robustness-%d.jsonl", seed))
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
+	c := newChecker()
+	r := &runner{
+		t: t, dir: t.TempDir(), seed: seed, rand: rand.New(rand.NewPCG(seed, 1)), broken: broken,
+		checker: c, watched: slices.Clone(c.watched), path: filepath.Join(os.TempDir(), fmt.Sprintf("portico-robustness-%d.jsonl", seed)),
 	}
 	t.Cleanup(func() {
-		f.Close()
-		if !t.Failed() { // a history that was found good tells nothing
-			_ = os.Remove(path)
+		if t.Failed() {
+			r.save()
 		}
 	})
-	c := newChecker()
-	return &runner{
-		t: t, dir: t.TempDir(), seed: seed, rand: rand.New(rand.NewPCG(seed, 1)), broken: broken,
-		checker: c, watched: slices.Clone(c.watched), history: json.NewEncoder(f), path: path,
+	return r
+}
+
+// save writes down what the checker was given last, and what came after it.
+func (r *runner) save() {
+	f, err := os.Create(r.path)
+	if err != nil {
+		r.t.Log(err)
+		return
+	}
+	defer f.Close()
+	out := json.NewEncoder(f)
+	for _, l := range append(r.history, r.said...) {
+		if err := out.Encode(l); err != nil {
+			r.t.Log(err)
+			return
+		}
 	}
 }
 
@@ -180,15 +193,13 @@ func (r *runner) listen(in *json.Decoder, limit int, kill func() error) error {
 
 // hear takes a line.
 func (r *runner) hear(l line) error {
-	if err := r.history.Encode(l); err != nil {
-		return err
-	}
 	switch l.Type {
 	case "error":
 		return errors.New(l.Text)
 	case "open":
 		said := r.said
 		r.said, r.lastLog = nil, l.Events
+		r.history = append(slices.Clone(said), l)
 		return r.checker.round(said, l)
 	case "watch":
 		for _, e := range l.Events {

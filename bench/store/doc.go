@@ -1,0 +1,28 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command store measures the embedded store next to etcd and to kine on SQLite,
+// in one run on one disk, through the etcd client's kubernetes.Interface, which
+// is what an API server uses. It prints a Markdown page with tables and draws a
+// plot.
+//
+//   - portico: the SQLite engine with durability full, in-process, as porticod
+//     has it
+//   - etcd: a server of its own, gRPC on loopback, with fsync, as a
+//     kube-apiserver has it
+//   - kine: a server of its own, gRPC on a unix socket, as k3s has it, with
+//     SQLite told to sync each commit; its default does not
+//
+// The sides take turns in short slices, so that whatever else the machine and
+// its disk do hits all of them.
+//
+// # Files
+//
+//   - main.go: flags and order
+//   - side.go: starting and stopping what is compared
+//   - measure.go: slices, clients, percentiles
+//   - scenarios.go: what is asked
+//   - startup.go: start and memory with many keys
+//   - report.go: tables and marks
+//   - plot.go: the plot
+package main

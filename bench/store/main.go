@@ -1,0 +1,192 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	etcd, kine, dir, plot string
+	only                  string
+	short                 bool
+	turns                 int
+	slice                 time.Duration
+	keys                  int
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	opener, err := runOpener(ctx)
+	if !opener {
+		err = run(ctx, os.Stdout, os.Stderr, os.Args[1:])
+	}
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintf(os.Stderr, "error: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string, usage io.Writer) (options, error) {
+	o := options{turns: 6, slice: 500 * time.Millisecond, keys: 100_000}
+	f := flag.NewFlagSet("store", flag.ContinueOnError)
+	f.SetOutput(usage)
+	f.StringVar(&o.etcd, "etcd", "", "the etcd `program`")
+	f.StringVar(&o.kine, "kine", "", "the kine `program`")
+	f.StringVar(&o.dir, "dir", "", "a `directory` on the disk that is to be measured; default: a temporary one")
+	f.StringVar(&o.plot, "plot", "", "`file` to draw the plot into")
+	f.StringVar(&o.only, "only", "", "measure only what has this in its `name`; start and memory are \"start\"")
+	f.BoolVar(&o.short, "short", false, "fewer and shorter turns: does it run, not what is it")
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if o.etcd == "" || o.kine == "" {
+		return o, errors.New("--etcd and --kine are needed (make bench-store builds them)")
+	}
+	if o.short {
+		o.turns, o.slice, o.keys = 1, 200*time.Millisecond, 10_000
+	}
+	return o, nil
+}
+
+func run(ctx context.Context, out, progress io.Writer, args []string) (err error) {
+	o, err := parse(args, progress)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(o.dir, "portico-bench-store-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory; the result stands
+	r := &report{options: o, load: loadAverage()}
+	for name, measure := range map[string]func(context.Context, io.Writer, *report, []*side, options) error{
+		"requests": measureRequests,
+		"startup":  measureStart, // with stores of its own: all then hold the same
+	} {
+		if err := withSides(ctx, o, filepath.Join(dir, name), func(sides []*side) error { return measure(ctx, progress, r, sides, o) }); err != nil {
+			return err
+		}
+	}
+	if o.plot != "" && len(r.rows) > 0 {
+		if err := os.WriteFile(o.plot, []byte(plot(r.rows)), 0o644); err != nil { //nolint:gosec // A picture for the documentation.
+			return err
+		}
+	}
+	return r.write(out)
+}
+
+// withSides runs fn with empty stores.
+func withSides(ctx context.Context, o options, dir string, fn func([]*side) error) (err error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	sides, err := openAll(ctx, o, dir)
+	defer func() {
+		for _, s := range sides {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	return fn(sides)
+}
+
+func openAll(ctx context.Context, o options, dir string) (sides []*side, err error) {
+	for name, open := range map[string]func(string) (*side, error){
+		"portico": func(dir string) (*side, error) { return openPortico(ctx, dir) },
+		"etcd":    func(dir string) (*side, error) { return openEtcd(ctx, o.etcd, dir) },
+		"kine":    func(dir string) (*side, error) { return openKine(ctx, o.kine, dir) },
+	} {
+		own := filepath.Join(dir, name)
+		if err := os.Mkdir(own, 0o700); err != nil {
+			return sides, err
+		}
+		s, err := open(own)
+		if err != nil {
+			return sides, err
+		}
+		sides = append(sides, s)
+	}
+	return sides, nil
+}
+
+// measureStart measures start and memory with many keys.
+func measureStart(ctx context.Context, progress io.Writer, r *report, sides []*side, o options) (err error) {
+	if !strings.Contains("start", o.only) {
+		return nil
+	}
+	fmt.Fprintf(progress, "Measuring start and memory with %d keys\n", o.keys)
+	r.startup, err = measureStartup(ctx, sides, o.keys, 3)
+	return err
+}
+
+// measureRequests runs all scenarios of requests.
+func measureRequests(ctx context.Context, progress io.Writer, r *report, sides []*side, o options) error {
+	if o.only == "start" {
+		return nil
+	}
+	listed := 10_000
+	if o.short {
+		listed = 1000
+	}
+	for _, s := range sides {
+		fmt.Fprintf(progress, "Filling %s\n", s.name)
+		if err := fill(ctx, s, listed, listKey); err != nil {
+			return err
+		}
+	}
+	var revisions sync.Map
+	for _, scenario := range []struct {
+		name    string
+		clients []int
+		ask     func(clients int) request
+	}{
+		{"put", []int{1, 8, 64, 256}, func(c int) request { return create(fmt.Sprint("put", c)) }},
+		{"compare-and-swap", []int{1, 8, 64, 256}, func(int) request { return swap(&revisions, 1024) }},
+		{"get", []int{1, 8, 64, 256}, func(int) request { return get(listed) }},
+		{"range of 500", []int{1, 8, 64}, func(int) request { return list(500) }},
+		{fmt.Sprintf("range of %d", listed), []int{1, 8}, func(int) request { return list(listed) }},
+	} {
+		if !strings.Contains(scenario.name, o.only) {
+			continue
+		}
+		for _, clients := range scenario.clients {
+			fmt.Fprintf(progress, "Measuring %s with %d clients\n", scenario.name, clients)
+			got, err := turns(ctx, sides, clients, o, scenario.ask(clients))
+			if err != nil {
+				return fmt.Errorf("%s: %w", scenario.name, err)
+			}
+			r.rows = append(r.rows, row{scenario.name, clients, got})
+		}
+	}
+	name := fmt.Sprintf("write until seen by %d watchers", watchers)
+	if !strings.Contains(name, o.only) {
+		return nil
+	}
+	fmt.Fprintln(progress, "Measuring the fan-out to watchers")
+	writes := 100
+	if o.short {
+		writes = 10
+	}
+	got, err := fanOut(ctx, sides, writes)
+	if err != nil {
+		return fmt.Errorf("fan-out: %w", err)
+	}
+	r.rows = append(r.rows, row{name, 1, got})
+	return nil
+}
