@@ -46,6 +46,9 @@ type Cluster struct {
 	// DNSIP is the address of the virtual kube-dns Service. While it is empty,
 	// the DNS settings of pods are left alone.
 	DNSIP string
+	// DNS is set when that Service is the installation's. Otherwise it is one
+	// like any other.
+	DNS *DNS
 	// ClusterDomain defaults to "cluster.local".
 	ClusterDomain string
 
@@ -150,6 +153,9 @@ func (c *Cluster) validate() error {
 	if c.Owner.Name != "" && c.Owner.UID == "" {
 		errs = append(errs, fmt.Errorf("owner: %q has no uid", c.Owner.Name))
 	}
+	if err := c.DNS.validate(); err != nil {
+		errs = append(errs, err)
+	}
 	for k, v := range c.NodeSelector {
 		for _, msg := range slices.Concat(validation.IsQualifiedName(k), validation.IsValidLabelValue(v)) {
 			errs = append(errs, fmt.Errorf("nodeSelector[%s]: %s", k, msg))
@@ -162,6 +168,7 @@ func (c *Cluster) validate() error {
 func (c Cluster) clone() Cluster {
 	c.NodeSelector = maps.Clone(c.NodeSelector)
 	c.Images = maps.Clone(c.Images)
+	c.DNS = c.DNS.clone()
 	c.Owner = *c.Owner.DeepCopy()
 	tolerations := make([]corev1.Toleration, len(c.Tolerations))
 	for i := range c.Tolerations {

@@ -57,6 +57,7 @@
 //	kind.go         the three steps, once for all kinds on the host
 //	pod.go          a pod, forth and back: the list of its passes
 //	service.go claim.go pushed.go   the other kinds
+//	dns.go          the one Service whose spec is not the tenant's
 //	names.go        host names; keys.go  reserved and moved keys
 //	metadata.go     labels, annotations, owners, finalizers
 //	walk.go         the walker; references.go fieldpath.go  what it does

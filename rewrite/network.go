@@ -15,6 +15,7 @@ const (
 	// What the API accepts in dnsConfig; the kubelet cuts to the same figures.
 	maxNameservers = 3
 	maxSearches    = 32
+	maxSearchChars = 2048
 	// maxHostname is what the kernel takes.
 	maxHostname = 64
 )
@@ -124,7 +125,7 @@ func (c *toHost) dns(spec *corev1.PodSpec) {
 	}
 	if own := spec.DNSConfig; own != nil {
 		config.Nameservers = merged(config.Nameservers, own.Nameservers, maxNameservers)
-		config.Searches = merged(config.Searches, own.Searches, maxSearches)
+		config.Searches = fitting(merged(config.Searches, own.Searches, maxSearches), maxSearchChars)
 		config.Options = mergedOptions(config.Options, own.Options)
 	}
 	replace(c.overlay, "dnsPolicy", &spec.DNSPolicy, corev1.DNSNone)
@@ -136,6 +137,18 @@ func merged(list, more []string, limit int) []string {
 	for _, s := range more {
 		if len(list) < limit && !slices.Contains(list, s) {
 			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// fitting returns the first of list that, with a space between them, have at
+// most so many characters.
+func fitting(list []string, chars int) []string {
+	used := -1
+	for i, s := range list {
+		if used += 1 + len(s); used > chars {
+			return list[:i]
 		}
 	}
 	return list

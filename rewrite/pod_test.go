@@ -4,6 +4,7 @@
 package rewrite_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -151,6 +152,10 @@ func TestServiceVariables(t *testing.T) {
 
 func TestDNS(t *testing.T) {
 	two := "2"
+	var longSearches []string // 10 of 200 characters: 2009 with spaces
+	for i := range 10 {
+		longSearches = append(longSearches, fmt.Sprintf("%s%d.example", strings.Repeat(strings.Repeat("a", 60)+".", 3), i)[:190]+fmt.Sprintf("-%09d", i))
+	}
 	tr := mustNew(t, testCluster())
 	for name, c := range map[string]struct {
 		reason string
@@ -169,6 +174,15 @@ func TestDNS(t *testing.T) {
 			want: &corev1.PodDNSConfig{
 				Nameservers: []string{"10.96.7.10", "192.0.2.1", "192.0.2.2"}, Searches: []string{"demo.svc.cluster.local", "svc.cluster.local", "cluster.local", "x"},
 				Options: []corev1.PodDNSConfigOption{{Name: "ndots", Value: &two}, {Name: "edns0"}},
+			},
+		},
+		"long search path": {
+			reason: "cut as the kubelet cuts it: the host takes 2048 characters", policy: corev1.DNSClusterFirst,
+			config: &corev1.PodDNSConfig{Searches: longSearches},
+			want: &corev1.PodDNSConfig{
+				Nameservers: []string{"10.96.7.10"},
+				Searches:    append([]string{"demo.svc.cluster.local", "svc.cluster.local", "cluster.local"}, longSearches[:9]...),
+				Options:     []corev1.PodDNSConfigOption{{Name: "ndots", Value: ptr("5")}},
 			},
 		},
 		"host network": {reason: "the kubelet takes it for Default", policy: corev1.DNSClusterFirst, host: true},

@@ -25,6 +25,9 @@ func (t *Translator) ServiceToHost(v *corev1.Service, in Inputs) (*corev1.Servic
 		}
 		return nil, ErrOwnService
 	}
+	if t.OwnsDNS(v.Namespace, v.Name) {
+		return t.dnsServiceToHost(v, in)
+	}
 	return services.hostOf(t, v, in)
 }
 
@@ -33,7 +36,11 @@ func (t *Translator) ServiceToVirtual(h *corev1.Service) (*corev1.Service, error
 	if h.Namespace == t.cluster.HostNamespace && h.Name == t.cluster.Service {
 		return t.kubernetesService(h), nil
 	}
-	return services.virtualOf(t, h)
+	v, err := services.virtualOf(t, h)
+	if v != nil && t.OwnsDNS(v.Namespace, v.Name) {
+		v.Spec.Selector = DNSLabels()
+	}
+	return v, err
 }
 
 // service narrows the selector to the pods of the Service's own namespace. A
