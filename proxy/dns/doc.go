@@ -1,0 +1,44 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package dns is the DNS of a virtual cluster: CoreDNS as a library, fed by the
+// informers of the API server in the same process.
+//
+// What a name means is upstream's own code, CoreDNS' kubernetes plugin at the
+// version that Kubernetes ships (Kubernetes DNS specification 1.1.0), with
+// kubeadm's settings: pods insecure, TTL 30. In place of the plugin's own
+// informers it reads from the API server's, so that no object is held twice and
+// an answer is as new as the API. Other names go through CoreDNS' cache and
+// forward plugins to the host's resolver.
+//
+//	Server      sockets, who may ask what
+//	 any        ANY is answered with one HINFO record (RFC 8482)
+//	 kubernetes the cluster's names, and the reverse names of its addresses
+//	 outside    what may leave: private reverse names do not (RFC 6303)
+//	 cache      answers of the host's resolver, for 30 seconds at most
+//	 forward    the host's resolver
+//
+// It is not a resolver for anybody: who does not ask from one of Config.Clients
+// is refused. It transfers no zones, takes no updates, and has no
+// configuration of its own beside Config: no Corefile, no reload. Nothing here
+// writes to the API; the kube-dns Service is made by proxy/host and kept by
+// sync/kubedns.
+//
+// # Invariants
+//
+//   - The cluster's names are answered from the cluster alone. What does not
+//     exist in it is NXDOMAIN, never a question to the host.
+//   - Names of the cluster are never cached: they are in memory already.
+//   - Before the informers have synced nothing is answered. Questions wait in
+//     the sockets, which are open from the start.
+//   - A question is answered or refused within a few seconds, whatever the
+//     host's resolver does, and at most so many wait for it at a time.
+//
+// # Map
+//
+//	server.go    Config, Server: the sockets and the way of a question
+//	chain.go     the plugins, put together
+//	records.go   what the kubernetes plugin reads
+//	outside.go   names that are not the cluster's
+//	sockets.go   one port for UDP and TCP; resolv.conf
+package dns
