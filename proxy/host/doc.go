@@ -35,7 +35,8 @@
 //   - One host object that cannot be shown never ends a list or a watch.
 //   - No host name, and nothing that is between the door and its host, is in an
 //     answer to a tenant; nothing that identifies a tenant reaches the host.
-//   - The Service default/kubernetes cannot be written.
+//   - The Service default/kubernetes cannot be written, and nobody can lead
+//     kube-system/kube-dns elsewhere.
 //
 // # Deletion
 //
@@ -61,6 +62,6 @@
 //	delegator.go    reads of the latest state
 //	call.go errors.go warnings.go metrics.go   host calls and what tenants see of them
 //	stream*.go      Streams
-//	bootstrap.go    the cluster's own Service
-//	doors.go        the addresses behind it; roots.go  the keys that replicas share
+//	bootstrap.go    the cluster's own Service; dns.go  the one of its DNS
+//	doors.go        the addresses behind them; roots.go  the keys that replicas share
 package host

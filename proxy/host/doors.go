@@ -175,7 +175,12 @@ func (d *Doors) Check(ctx context.Context, client kubernetes.Interface, knock Kn
 
 // announce puts this porticod's own address behind the Service.
 func (o DoorOptions) announce(ctx context.Context, client kubernetes.Interface, owner metav1.OwnerReference) error {
-	all, want := client.DiscoveryV1().EndpointSlices(o.Namespace), o.slice(owner)
+	return o.ensureSlice(ctx, client, o.slice(owner))
+}
+
+// ensureSlice creates or corrects a slice of ours.
+func (o DoorOptions) ensureSlice(ctx context.Context, client kubernetes.Interface, want *discoveryv1.EndpointSlice) error {
+	all := client.DiscoveryV1().EndpointSlices(o.Namespace)
 	return retry.OnError(retry.DefaultBackoff, raced, func() error {
 		found, err := all.Get(ctx, want.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
@@ -209,8 +214,9 @@ func (o DoorOptions) announce(ctx context.Context, client kubernetes.Interface, 
 
 // sliceName is one name for a porticod that is alone, wherever it moves, and
 // one for each address otherwise.
-func (o DoorOptions) sliceName() string {
-	name := o.Service + "-door"
+func (o DoorOptions) sliceName() string { return o.ownName(o.Service + "-door") }
+
+func (o DoorOptions) ownName(name string) string {
 	if !o.Replicas {
 		return name
 	}
@@ -219,17 +225,24 @@ func (o DoorOptions) sliceName() string {
 }
 
 func (o DoorOptions) slice(owner metav1.OwnerReference) *discoveryv1.EndpointSlice {
-	family := discoveryv1.AddressTypeIPv4
+	s := o.sliceTo(o.sliceName(), o.Service, owner)
+	s.Ports = []discoveryv1.EndpointPort{endpointPort("https", corev1.ProtocolTCP, o.TargetPort)}
+	return s
+}
+
+// sliceTo leads a Service of the host to the address of a porticod outside of
+// it. The ports are missing.
+func (o DoorOptions) sliceTo(name, service string, owner metav1.OwnerReference) *discoveryv1.EndpointSlice {
+	family, ready := discoveryv1.AddressTypeIPv4, true
 	if o.Advertise.Unmap().Is6() {
 		family = discoveryv1.AddressTypeIPv6
 	}
-	name, protocol, ready, port := "https", corev1.ProtocolTCP, true, o.TargetPort
 	return &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: o.sliceName(), Namespace: o.Namespace,
+			Name: name, Namespace: o.Namespace,
 			Labels: map[string]string{
 				rewrite.LabelCluster:         o.Cluster,
-				discoveryv1.LabelServiceName: o.Service,
+				discoveryv1.LabelServiceName: service,
 				discoveryv1.LabelManagedBy:   rewrite.ManagedBy,
 			},
 			OwnerReferences: []metav1.OwnerReference{owner},
@@ -238,8 +251,11 @@ func (o DoorOptions) slice(owner metav1.OwnerReference) *discoveryv1.EndpointSli
 		Endpoints: []discoveryv1.Endpoint{{
 			Addresses: []string{o.Advertise.Unmap().String()}, Conditions: discoveryv1.EndpointConditions{Ready: &ready},
 		}},
-		Ports: []discoveryv1.EndpointPort{{Name: &name, Protocol: &protocol, Port: &port}},
 	}
+}
+
+func endpointPort(name string, protocol corev1.Protocol, port int32) discoveryv1.EndpointPort {
+	return discoveryv1.EndpointPort{Name: &name, Protocol: &protocol, Port: &port}
 }
 
 // silence is since when a door has not answered, and how often.

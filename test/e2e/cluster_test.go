@@ -96,7 +96,7 @@ func newCluster(t *testing.T, name, suffix, dir string) *cluster {
 	if err != nil {
 		t.Fatalf("address for porticod: %v", err)
 	}
-	if err := writeConfig(dir, name, c.namespace, address); err != nil {
+	if err := writeConfig(dir, name, c.namespace, address, hostDNS(t)); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.start(t); err != nil {

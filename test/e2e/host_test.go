@@ -85,7 +85,7 @@ func doorAddress() (string, error) {
 }
 
 // writeConfig writes the portico.yaml of a virtual cluster.
-func writeConfig(dir, name, namespace, address string) error {
+func writeConfig(dir, name, namespace, address, resolver string) error {
 	return os.WriteFile(filepath.Join(dir, "portico.yaml"), fmt.Appendf(nil, `name: %s
 host:
   kubeconfig: %s
@@ -93,7 +93,9 @@ host:
   advertiseAddress: %s
 dataDir: %s
 listen: %s
-`, name, filepath.Join(dir, "host.kubeconfig"), namespace, address, filepath.Join(dir, "data"), address), 0o600)
+coredns:
+  upstream: [%s]
+`, name, filepath.Join(dir, "host.kubeconfig"), namespace, address, filepath.Join(dir, "data"), address, resolver), 0o600)
 }
 
 func writeFile(t *testing.T, path string, content []byte) {

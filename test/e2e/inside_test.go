@@ -56,6 +56,9 @@ func TestPorticodRunsInsideItsHostNamespace(t *testing.T) {
 	if pods := k.names("pods", "-A"); len(pods) != 3 {
 		t.Errorf("pods inside: %v, want 3 and none of the host's own", pods)
 	}
+	// The DNS's Service selects the pod, too.
+	k.apply("names.yaml")
+	k.findNames()
 }
 
 // insideKubeconfig reads the administrator's kubeconfig out of the pod and

@@ -23,6 +23,7 @@ import (
 
 	"portico.dev/portico/certs"
 	"portico.dev/portico/cmd/porticod/config"
+	"portico.dev/portico/proxy/dns"
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/certificates"
@@ -77,6 +78,7 @@ func runServe(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	defer vc.closeDNS()
 	return vc.run(ctx)
 }
 
@@ -89,6 +91,9 @@ type virtualCluster struct {
 	translator *rewrite.Translator
 	at         netip.AddrPort // where others reach the door
 	doors      *host.Doors
+
+	// dnsSockets are those of an embedded DNS.
+	dnsSockets *dns.Sockets
 
 	// work is made by describeHost, when the loopback client and the informers
 	// exist.
@@ -131,7 +136,7 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 	if err != nil {
 		return nil, err
 	}
-	vc.translator, err = rewrite.New(rewrite.Cluster{
+	cluster := rewrite.Cluster{
 		Name:                   cfg.Name,
 		HostNamespace:          cfg.Host.Namespace,
 		Service:                cfg.Host.ServiceName,
@@ -142,7 +147,11 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 		NodeSelector:           nodeSelector,
 		Tolerations:            cfg.Pods.Tolerations,
 		Images:                 cfg.Images,
-	})
+	}
+	if err := vc.prepareDNS(ctx, &cluster, door, at); err != nil {
+		return nil, err
+	}
+	vc.translator, err = rewrite.New(cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -312,6 +321,9 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, slices.Run, namespaceLabels.Run, events.Run, nodeController.Run,
 		volumeController.Run,
 		func(ctx context.Context) error { return vc.checkDoors(ctx, lead.host) },
+	}
+	if err := vc.addDNS(lead, shared); err != nil {
+		return host.Config{}, err
 	}
 	return host.Config{
 		Client:     vc.hostClient,

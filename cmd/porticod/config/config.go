@@ -37,6 +37,8 @@ type Config struct {
 	// ClusterDomain is the DNS domain that pods see.
 	ClusterDomain string `json:"clusterDomain"`
 
+	CoreDNS CoreDNS `json:"coredns"`
+
 	Store Store `json:"store"`
 
 	// Reads says what a read of the latest state of a host-backed kind is
@@ -185,6 +187,7 @@ func Default() *Config {
 		DataDir:       "/var/lib/portico",
 		Listen:        "0.0.0.0:8443",
 		ClusterDomain: "cluster.local",
+		CoreDNS:       defaultCoreDNS(),
 		Store:         Store{Durability: DurabilityFull},
 		Replicas:      1,
 	}
@@ -210,4 +213,5 @@ func (c *Config) complete() {
 	if c.Host.WorkloadServiceAccount == "" {
 		c.Host.WorkloadServiceAccount = c.Name + "-workload"
 	}
+	c.CoreDNS.complete(c)
 }

@@ -62,6 +62,16 @@ func number(field func(*Config) *int) func(*Config, string) error {
 	}
 }
 
+func truth(field func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, v string) (err error) {
+		*field(c), err = strconv.ParseBool(v)
+		if err != nil {
+			return fmt.Errorf("%q is neither true nor false", v)
+		}
+		return nil
+	}
+}
+
 func settings() []setting {
 	return []setting{
 		{"name", "name of the virtual cluster", text(func(c *Config) *string { return &c.Name })},
@@ -74,6 +84,11 @@ func settings() []setting {
 		{"listen", "address:port to serve on; port 0 chooses one", text(func(c *Config) *string { return &c.Listen })},
 		{"kubeconfigPath", "where to write the administrator's kubeconfig", text(func(c *Config) *string { return &c.KubeconfigPath })},
 		{"clusterDomain", "DNS domain that pods see", text(func(c *Config) *string { return &c.ClusterDomain })},
+		{"coredns.enabled", "true for a DNS of the cluster's own", truth(func(c *Config) *bool { return &c.CoreDNS.Enabled })},
+		{"coredns.mode", "embedded or deployment", text(func(c *Config) *string { return &c.CoreDNS.Mode })},
+		{"coredns.listen", "IP:port of the embedded DNS; port 0 chooses one", text(func(c *Config) *string { return &c.CoreDNS.Listen })},
+		{"coredns.replicas", "number of pods in the mode deployment", number(func(c *Config) *int { return &c.CoreDNS.Replicas })},
+		{"coredns.image", "image of the pods in the mode deployment", text(func(c *Config) *string { return &c.CoreDNS.Image })},
 		{"store.endpoint", "shared store; empty means SQLite", text(func(c *Config) *string { return &c.Store.Endpoint })},
 		{"store.prefix", "what is before every key in a shared etcd", text(func(c *Config) *string { return &c.Store.Prefix })},
 		{"store.tls.caFile", "authorities of a shared store's certificate", text(func(c *Config) *string { return &c.Store.TLS.CAFile })},

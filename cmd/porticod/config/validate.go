@@ -43,6 +43,7 @@ func (c *Config) validate() field.ErrorList {
 	for _, msg := range validation.IsDNS1123Subdomain(c.ClusterDomain) {
 		errs = append(errs, field.Invalid(field.NewPath("clusterDomain"), c.ClusterDomain, msg))
 	}
+	errs = append(errs, c.CoreDNS.validate(field.NewPath("coredns"))...)
 	errs = append(errs, oneOf(field.NewPath("reads"), c.Reads, ReadsCached, ReadsStrict)...)
 	errs = append(errs, c.Store.validate(field.NewPath("store"))...)
 	errs = append(errs, c.validateReplicas()...)

@@ -1,0 +1,116 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+
+	"k8s.io/client-go/informers"
+	"k8s.io/klog/v2"
+
+	"portico.dev/portico/cmd/porticod/config"
+	"portico.dev/portico/proxy/dns"
+	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/kubedns"
+)
+
+// resolvConf names the resolvers of the host.
+const resolvConf = "/etc/resolv.conf"
+
+// prepareDNS makes the Service of the cluster's DNS on the host, and notes in c
+// what translations have to know of it. An embedded DNS has its sockets from
+// here on: what pods ask while the cluster starts is answered when it has.
+func (vc *virtualCluster) prepareDNS(ctx context.Context, c *rewrite.Cluster, door host.Door, at netip.AddrPort) error {
+	cfg := vc.config.CoreDNS
+	if !cfg.Enabled {
+		return nil
+	}
+	o := host.DNSOptions{Door: vc.doorOptions(at), Embedded: cfg.Mode == config.CoreDNSEmbedded}
+	if o.Embedded {
+		var err error
+		if vc.dnsSockets, err = dns.Listen(ctx, cfg.Listen); err != nil {
+			return fmt.Errorf("listen for DNS on %s: %w", cfg.Listen, err)
+		}
+		c.DNS = &rewrite.DNS{Selector: o.Door.DNSSelector(), TargetPort: vc.dnsSockets.Port()}
+	} else {
+		selector := map[string]string{rewrite.LabelCluster: c.Name, rewrite.LabelNamespace: rewrite.DNSNamespace}
+		maps.Copy(selector, rewrite.DNSLabels())
+		c.DNS = &rewrite.DNS{Selector: selector, TargetPort: kubedns.Port}
+	}
+	var err error
+	if o.Translator, err = rewrite.New(*c); err != nil {
+		return err
+	}
+	c.DNSIP, err = host.EnsureDNS(ctx, vc.hostClient, o, door)
+	return err
+}
+
+// closeDNS closes the sockets if there are any; a server that runs closes them
+// itself.
+func (vc *virtualCluster) closeDNS() {
+	if vc.dnsSockets != nil {
+		_ = vc.dnsSockets.Close()
+	}
+}
+
+// addDNS adds to the work what answers, in every replica, and what keeps the
+// Service, in one.
+func (vc *virtualCluster) addDNS(lead leaderClients, shared informers.SharedInformerFactory) error {
+	cfg := vc.config.CoreDNS
+	if !cfg.Enabled {
+		return nil
+	}
+	keep := kubedns.Config{Translator: vc.translator, Virtual: lead.virtual, Informers: shared}
+	if cfg.Mode == config.CoreDNSDeployment {
+		keep.Deployment = &kubedns.Deployment{Replicas: int32(cfg.Replicas), Image: cfg.Image, Upstream: cfg.Upstream}
+	}
+	keeper, err := kubedns.New(keep)
+	if err != nil {
+		return err
+	}
+	vc.work.leading = append(vc.work.leading, keeper.Run)
+	if vc.dnsSockets == nil {
+		return nil
+	}
+	answers := dns.Config{Informers: shared, Domain: vc.config.ClusterDomain, Upstreams: upstreams(cfg.Upstream)}
+	for _, c := range cfg.Clients {
+		p, err := netip.ParsePrefix(c)
+		if err != nil {
+			return fmt.Errorf("coredns.clients: %w", err)
+		}
+		answers.Clients = append(answers.Clients, p.Masked())
+	}
+	server, err := dns.New(answers)
+	if err != nil {
+		return err
+	}
+	vc.work.always = append(vc.work.always, func(ctx context.Context) error { return server.Run(ctx, vc.dnsSockets) })
+	return nil
+}
+
+// upstreams are the resolvers that are configured, or the host's. Without any
+// the cluster's own names still resolve.
+func upstreams(configured []string) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, u := range configured {
+		at, err := dns.ParseUpstream(u)
+		if err != nil {
+			klog.ErrorS(err, "Resolver is left out", "upstream", u) // cannot be: it was validated
+			continue
+		}
+		out = append(out, at)
+	}
+	if len(configured) > 0 {
+		return out
+	}
+	out, err := dns.HostResolvers(resolvConf)
+	if err != nil {
+		klog.ErrorS(err, "Names outside of the cluster will not resolve: no coredns.upstream, and no resolvers of the host")
+	}
+	return out
+}

@@ -1,0 +1,100 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"net"
+	"net/netip"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// CoreDNS is the DNS of the virtual cluster.
+type CoreDNS struct {
+	// Enabled gives the cluster a kube-system/kube-dns Service, and points its
+	// pods there. Without it they use the host's DNS.
+	Enabled bool `json:"enabled"`
+	// Mode says who answers: "embedded", porticod itself, or "deployment", pods
+	// of the virtual cluster.
+	Mode string `json:"mode"`
+	// Listen is where porticod answers, IP:port. Default: the IP of the API's
+	// listener, with port 1053 inside of the host and one that the kernel
+	// chooses outside.
+	Listen string `json:"listen,omitempty"`
+	// Upstream are the resolvers, IP or IP:port, of names outside of the
+	// cluster. Default: those of porticod's, or its pods', /etc/resolv.conf.
+	Upstream []string `json:"upstream,omitempty"`
+	// Clients are the networks that may ask an embedded DNS.
+	Clients []string `json:"clients,omitempty"`
+	// Replicas and Image are for the mode "deployment".
+	Replicas int    `json:"replicas"`
+	Image    string `json:"image"`
+}
+
+// Values of CoreDNS.Mode.
+const (
+	CoreDNSEmbedded   = "embedded"
+	CoreDNSDeployment = "deployment"
+)
+
+// dnsPort is not 53, which only a privileged process may have.
+const dnsPort = "1053"
+
+func defaultCoreDNS() CoreDNS {
+	return CoreDNS{
+		Enabled: true,
+		Mode:    CoreDNSEmbedded,
+		// The networks of pods and nodes, as nearly all clusters have them, and
+		// none that a stranger can be in.
+		Clients: []string{
+			"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+			"fc00::/7", "fe80::/10", "::1/128",
+		},
+		Replicas: 1,
+		// The one that kubeadm of the same Kubernetes installs.
+		Image: "registry.k8s.io/coredns/coredns:v1.14.6",
+	}
+}
+
+func (d *CoreDNS) complete(c *Config) {
+	if d.Listen != "" {
+		return
+	}
+	ip, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return // reported with listen
+	}
+	port := dnsPort
+	if c.Host.Kubeconfig != "" {
+		port = "0"
+	}
+	d.Listen = net.JoinHostPort(ip, port)
+}
+
+func (d *CoreDNS) validate(path *field.Path) field.ErrorList {
+	errs := oneOf(path.Child("mode"), d.Mode, CoreDNSEmbedded, CoreDNSDeployment)
+	if d.Listen != "" {
+		errs = append(errs, address(path.Child("listen"), d.Listen, true)...)
+	}
+	for i, u := range d.Upstream {
+		if _, err := netip.ParseAddr(u); err != nil {
+			errs = append(errs, address(path.Child("upstream").Index(i), u, false)...)
+		}
+	}
+	for i, c := range d.Clients {
+		if _, err := netip.ParsePrefix(c); err != nil {
+			errs = append(errs, field.Invalid(path.Child("clients").Index(i), c, "must be a network in CIDR notation"))
+		}
+	}
+	if len(d.Clients) == 0 && d.Enabled && d.Mode == CoreDNSEmbedded {
+		errs = append(errs, field.Required(path.Child("clients"), "nobody could ask"))
+	}
+	if d.Replicas < 1 {
+		errs = append(errs, field.Invalid(path.Child("replicas"), d.Replicas, "must be at least 1"))
+	}
+	if d.Image == "" {
+		errs = append(errs, field.Required(path.Child("image"), "the pods need an image"))
+	}
+	return errs
+}

@@ -1,0 +1,180 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
+	"k8s.io/klog/v2"
+
+	"portico.dev/portico/rewrite"
+)
+
+// AnnotationDNSIP on the cluster's own Service remembers the address of its
+// DNS, which every pod has been given, beyond the life of the DNS's Service.
+const AnnotationDNSIP = rewrite.Prefix + "dns-ip"
+
+// DNSOptions describe the Service of a cluster's DNS.
+type DNSOptions struct {
+	Door DoorOptions
+	// Translator of the cluster, made with DNS and without DNSIP.
+	Translator *rewrite.Translator
+	// Embedded says that porticod itself is the DNS. Otherwise pods of the
+	// virtual cluster are.
+	Embedded bool
+}
+
+// DNSSelector is what the host Service of an embedded DNS selects: the pods of
+// porticod, or nothing when porticod is outside of the host cluster.
+func (o DoorOptions) DNSSelector() map[string]string {
+	if o.Advertise.IsValid() {
+		return nil
+	}
+	return map[string]string{LabelDoor: o.Cluster}
+}
+
+// EnsureDNS creates or corrects the host Service of the virtual
+// kube-system/kube-dns and returns its address. It comes before the first pod
+// is translated, so that no pod is without it. The address stays the same for
+// the life of the cluster, unless the host has given it away.
+func EnsureDNS(ctx context.Context, client kubernetes.Interface, o DNSOptions, d Door) (string, error) {
+	o.Door = o.Door.complete()
+	name := o.Translator.ServiceName(rewrite.DNSNamespace, rewrite.DNSName)
+	svc, err := o.ensureService(ctx, client, name)
+	if err != nil {
+		return "", fmt.Errorf("host Service %s/%s: %w", o.Door.Namespace, name, err)
+	}
+	if err := o.remember(ctx, client, svc.Spec.ClusterIP); err != nil {
+		return "", fmt.Errorf("host Service %s/%s: %w", o.Door.Namespace, o.Door.Service, err)
+	}
+	if err := o.ensureEndpoints(ctx, client, svc, d); err != nil {
+		return "", fmt.Errorf("host EndpointSlice %s/%s: %w", o.Door.Namespace, name, err)
+	}
+	return svc.Spec.ClusterIP, nil
+}
+
+func (o DNSOptions) ensureService(ctx context.Context, client kubernetes.Interface, name string) (svc *corev1.Service, err error) {
+	services := client.CoreV1().Services(o.Door.Namespace)
+	err = retry.OnError(retry.DefaultBackoff, raced, func() error {
+		svc, err = services.Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			svc, err = o.create(ctx, client)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if _, _, err := o.Translator.Identify("Service", svc); err != nil {
+			return errors.Join(ErrNotOurs, err)
+		}
+		if svc.Spec.ClusterIP == corev1.ClusterIPNone {
+			// Made while the DNS was off. What is headless stays so; the retry
+			// makes it anew.
+			if err := services.Delete(ctx, name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(svc.UID))}); err != nil {
+				return err
+			}
+			svc, err = o.create(ctx, client)
+			return err
+		}
+		updated, err := o.corrected(svc)
+		if err != nil || apiequality.Semantic.DeepEqual(svc, updated) {
+			return err
+		}
+		svc, err = services.Update(ctx, updated, metav1.UpdateOptions{FieldManager: fieldManager})
+		return err
+	})
+	return svc, err
+}
+
+// desired is the host Service as it is made.
+func (o DNSOptions) desired() (*corev1.Service, error) {
+	return o.Translator.ServiceToHost(o.Translator.DNSService(), rewrite.Inputs{
+		NamespaceLabels: map[string]string{corev1.LabelMetadataName: rewrite.DNSNamespace},
+	})
+}
+
+// create asks for the address that pods have been given. If the host has given
+// it away, a DNS that only new pods can find is better than none.
+func (o DNSOptions) create(ctx context.Context, client kubernetes.Interface) (*corev1.Service, error) {
+	svc, err := o.desired()
+	if err != nil {
+		return nil, err
+	}
+	door, err := client.CoreV1().Services(o.Door.Namespace).Get(ctx, o.Door.Service, metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	was := door.Annotations[AnnotationDNSIP]
+	svc.Spec.ClusterIP = was
+	created, err := client.CoreV1().Services(o.Door.Namespace).Create(ctx, svc, metav1.CreateOptions{FieldManager: fieldManager})
+	if was != "" && apierrors.IsInvalid(err) {
+		klog.FromContext(ctx).Error(err, "The address of the cluster's DNS is not to be had again; pods that use it must be created anew", "clusterIP", was)
+		svc.Spec.ClusterIP = ""
+		created, err = client.CoreV1().Services(o.Door.Namespace).Create(ctx, svc, metav1.CreateOptions{FieldManager: fieldManager})
+	}
+	return created, err
+}
+
+// corrected is a host Service that exists, led to where the DNS is now.
+func (o DNSOptions) corrected(svc *corev1.Service) (*corev1.Service, error) {
+	want, err := o.desired()
+	if err != nil {
+		return nil, err
+	}
+	// Whatever a tenant may have written while the DNS was off goes; what the
+	// host gave stays.
+	spec, cluster := want.Spec, corev1.ServiceInternalTrafficPolicyCluster
+	spec.ClusterIP, spec.ClusterIPs = svc.Spec.ClusterIP, svc.Spec.ClusterIPs
+	spec.IPFamilies, spec.IPFamilyPolicy = svc.Spec.IPFamilies, svc.Spec.IPFamilyPolicy
+	spec.SessionAffinity, spec.InternalTrafficPolicy = corev1.ServiceAffinityNone, &cluster
+	updated := svc.DeepCopy()
+	updated.Spec = spec
+	return updated, nil
+}
+
+// remember notes the address on the cluster's own Service.
+func (o DNSOptions) remember(ctx context.Context, client kubernetes.Interface, ip string) error {
+	services := client.CoreV1().Services(o.Door.Namespace)
+	door, err := services.Get(ctx, o.Door.Service, metav1.GetOptions{})
+	if err != nil || door.Annotations[AnnotationDNSIP] == ip {
+		return err
+	}
+	body := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, AnnotationDNSIP, ip)
+	_, err = services.Patch(ctx, o.Door.Service, types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager})
+	return err
+}
+
+// ensureEndpoints leads the Service to a porticod outside of the host. In all
+// other cases the host finds the endpoints itself, and a slice that is left
+// from before must not stay beside them.
+func (o DNSOptions) ensureEndpoints(ctx context.Context, client kubernetes.Interface, svc *corev1.Service, d Door) error {
+	name := o.Door.ownName(o.Door.Service + "-dns")
+	if !o.Embedded || !o.Door.Advertise.IsValid() {
+		slices := client.DiscoveryV1().EndpointSlices(o.Door.Namespace)
+		found, err := slices.Get(ctx, name, metav1.GetOptions{})
+		if err == nil && o.Door.ours(found) == nil {
+			err = slices.Delete(ctx, name, metav1.DeleteOptions{})
+		}
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return err
+	}
+	slice := o.Door.sliceTo(name, svc.Name, d.Owner)
+	slice.Ports = []discoveryv1.EndpointPort{}
+	for _, p := range svc.Spec.Ports {
+		slice.Ports = append(slice.Ports, endpointPort(p.Name, p.Protocol, p.TargetPort.IntVal))
+	}
+	return o.Door.ensureSlice(ctx, client, slice)
+}

@@ -1,0 +1,195 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host_test
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/rewrite"
+)
+
+const hostDNS = "kube-dns-x-kube-system-x-vc"
+
+// dnsHost gives Services addresses, as a host does, and counts them.
+func dnsHost(addresses ...string) *fake.Clientset {
+	client := fake.NewClientset()
+	client.PrependReactor("create", "services", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		svc := a.(clienttesting.CreateAction).GetObject().(*corev1.Service)
+		switch svc.Spec.ClusterIP {
+		case "taken":
+			return true, nil, apierrors.NewInvalid(schema.GroupKind{Kind: "Service"}, svc.Name, nil)
+		case "":
+			svc.Spec.ClusterIP, addresses = addresses[0], addresses[1:]
+		}
+		svc.Spec.ClusterIPs = []string{svc.Spec.ClusterIP}
+		return false, nil, nil
+	})
+	return client
+}
+
+func dnsOptions(t *testing.T, door host.DoorOptions, port int32) host.DNSOptions {
+	t.Helper()
+	tr, err := rewrite.New(rewrite.Cluster{
+		Name: "vc", HostNamespace: hostNamespace, DNS: &rewrite.DNS{Selector: door.DNSSelector(), TargetPort: port},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host.DNSOptions{Door: door, Translator: tr, Embedded: true}
+}
+
+// ensureDNS starts once more, and returns the address and what is on the host.
+func ensureDNS(t *testing.T, client *fake.Clientset, o host.DNSOptions) (string, *corev1.Service) {
+	t.Helper()
+	door, err := host.EnsureService(t.Context(), client, o.Door)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip, err := host.EnsureDNS(t.Context(), client, o, door)
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc, err := client.CoreV1().Services(hostNamespace).Get(t.Context(), hostDNS, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if svc.Spec.ClusterIP != ip {
+		t.Errorf("said %s, and the Service has %s", ip, svc.Spec.ClusterIP)
+	}
+	return ip, svc
+}
+
+func TestEnsureDNSOutsideTheHost(t *testing.T) {
+	client := dnsHost("10.96.0.1", "10.96.0.2")
+	first, svc := ensureDNS(t, client, dnsOptions(t, outside, 1053))
+	if svc.Spec.Selector != nil {
+		t.Errorf("selector %v", svc.Spec.Selector)
+	}
+	moved := outside
+	moved.Advertise = netip.MustParseAddr("192.0.2.8")
+	again, svc := ensureDNS(t, client, dnsOptions(t, moved, 2053))
+	if first != again || svc.Spec.Ports[0].TargetPort != intstr.FromInt32(2053) {
+		t.Errorf("address was %s and is %s, ports %+v", first, again, svc.Spec.Ports)
+	}
+	slice, err := client.DiscoveryV1().EndpointSlices(hostNamespace).Get(t.Context(), "vc-dns", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ports []string
+	for _, p := range slice.Ports {
+		ports = append(ports, *p.Name+"/"+string(*p.Protocol))
+		if *p.Port != 2053 {
+			t.Errorf("port %d, want 2053", *p.Port)
+		}
+	}
+	if diff := cmp.Diff([]string{"dns/UDP", "dns-tcp/TCP"}, ports); diff != "" || slice.Endpoints[0].Addresses[0] != "192.0.2.8" {
+		t.Errorf("leads to %v, ports (-want +got):\n%s", slice.Endpoints, diff)
+	}
+}
+
+func TestEnsureDNSInsideTheHost(t *testing.T) {
+	client := dnsHost("10.96.0.1", "10.96.0.2")
+	ensureDNS(t, client, dnsOptions(t, outside, 1053))
+	inside := outside
+	inside.Advertise = netip.Addr{}
+	_, svc := ensureDNS(t, client, dnsOptions(t, inside, 1053))
+	// Nothing that a tenant can put on a pod.
+	if diff := cmp.Diff(map[string]string{host.LabelDoor: "vc"}, svc.Spec.Selector); diff != "" {
+		t.Errorf("selector (-want +got):\n%s", diff)
+	}
+	_, err := client.DiscoveryV1().EndpointSlices(hostNamespace).Get(t.Context(), "vc-dns", metav1.GetOptions{})
+	if !apierrors.IsNotFound(err) {
+		t.Errorf("slice of the time before: %v, want not found", err)
+	}
+}
+
+// Every pod has the address. It survives the Service, and porticod.
+func TestTheAddressOfTheDNSStays(t *testing.T) {
+	client := dnsHost("10.96.0.1", "10.96.0.2", "10.96.0.3")
+	o := dnsOptions(t, outside, 1053)
+	first, _ := ensureDNS(t, client, o)
+	if err := client.CoreV1().Services(hostNamespace).Delete(t.Context(), hostDNS, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := ensureDNS(t, client, o); again != first {
+		t.Errorf("address was %s and is %s", first, again)
+	}
+}
+
+func TestAnAddressThatTheHostGaveAwayIsGivenUp(t *testing.T) {
+	client := dnsHost("10.96.0.1", "10.96.0.2")
+	o := dnsOptions(t, outside, 1053)
+	if _, err := host.EnsureService(t.Context(), client, o.Door); err != nil {
+		t.Fatal(err)
+	}
+	door, err := client.CoreV1().Services(hostNamespace).Get(t.Context(), "vc", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	door.Annotations[host.AnnotationDNSIP] = "taken"
+	if _, err := client.CoreV1().Services(hostNamespace).Update(t.Context(), door, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ip, _ := ensureDNS(t, client, o)
+	door, err = client.CoreV1().Services(hostNamespace).Get(t.Context(), "vc", metav1.GetOptions{})
+	if err != nil || door.Annotations[host.AnnotationDNSIP] != ip {
+		t.Errorf("remembered %q, want %s (%v)", door.Annotations[host.AnnotationDNSIP], ip, err)
+	}
+}
+
+// What a tenant did with the name while it was the tenant's.
+func TestEnsureDNSCorrectsWhatIsThere(t *testing.T) {
+	for name, spec := range map[string]corev1.ServiceSpec{
+		"headless":     {ClusterIP: "None", ClusterIPs: []string{"None"}, Selector: map[string]string{"app": "mine"}},
+		"external":     {Type: corev1.ServiceTypeExternalName, ExternalName: "evil.example", ClusterIP: "10.96.0.9"},
+		"external IPs": {ClusterIP: "10.96.0.9", ExternalIPs: []string{"192.0.2.1"}, Ports: []corev1.ServicePort{{Name: "x", Port: 1}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := dnsHost("10.96.0.1", "10.96.0.2")
+			off, err := rewrite.New(rewrite.Cluster{Name: "vc", HostNamespace: hostNamespace})
+			if err != nil {
+				t.Fatal(err)
+			}
+			own, err := off.ServiceToHost(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-dns"}, Spec: spec}, rewrite.Inputs{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := client.Tracker().Add(own); err != nil {
+				t.Fatal(err)
+			}
+			_, svc := ensureDNS(t, client, dnsOptions(t, outside, 1053))
+			if s := svc.Spec; s.ClusterIP == "None" || s.Selector != nil || s.ExternalName != "" || s.ExternalIPs != nil || len(s.Ports) != 2 {
+				t.Errorf("spec %+v", s)
+			}
+		})
+	}
+}
+
+func TestEnsureDNSTakesNothingOver(t *testing.T) {
+	client := dnsHost("10.96.0.1")
+	o := dnsOptions(t, outside, 1053)
+	door, err := host.EnsureService(t.Context(), client, o.Door)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Tracker().Add(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: hostDNS}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := host.EnsureDNS(t.Context(), client, o, door); !errors.Is(err, host.ErrNotOurs) {
+		t.Errorf("got %v, want ErrNotOurs", err)
+	}
+}
