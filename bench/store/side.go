@@ -104,7 +104,7 @@ func (p *process) stop() error {
 
 func startServer(ctx context.Context, endpoint, binary string, args ...string) (*process, error) {
 	began := time.Now()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // The programs are this benchmark's own choice.
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -152,7 +152,7 @@ func freeAddresses(n int) (out []string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		defer l.Close()
+		defer l.Close() //nolint:errcheck // It was never used.
 		out = append(out, l.Addr().String())
 	}
 	return out, nil

@@ -49,7 +49,7 @@ func runOpener(ctx context.Context) (bool, error) {
 
 func startOpener(ctx context.Context, dir string) (*process, error) {
 	began := time.Now()
-	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd := exec.CommandContext(ctx, os.Args[0]) //nolint:gosec // This program again.
 	cmd.Env = append(os.Environ(), openerVariable+"="+dir)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

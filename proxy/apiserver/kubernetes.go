@@ -103,7 +103,7 @@ func reconcileEndpoints(adapter *reconcilers.EndpointsAdapter, doors []netip.Add
 	if len(doors) == 0 {
 		return nil
 	}
-	want := &corev1.Endpoints{
+	want := &corev1.Endpoints{ //nolint:staticcheck // upstream keeps both kinds for this Service, and conformance asks for both
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "kubernetes", Namespace: metav1.NamespaceDefault,
 			Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"}, // The adapter makes the slice.
@@ -133,6 +133,8 @@ func reconcileEndpoints(adapter *reconcilers.EndpointsAdapter, doors []netip.Add
 
 // subsets has one subset for each port. Replicas have the same port but in
 // tests, and the slice shows the first one's.
+//
+//nolint:staticcheck // see reconcileEndpoints
 func subsets(doors []netip.AddrPort) []corev1.EndpointSubset {
 	var all []corev1.EndpointSubset
 	at := map[uint16]int{}

@@ -151,7 +151,7 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // It was never used.
+	defer l.Close()
 	return l.Addr().String()
 }
 
