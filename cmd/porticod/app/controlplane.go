@@ -33,7 +33,7 @@ import (
 type controlPlaneOptions struct {
 	name          string
 	dataDir       string
-	store         storeOpener
+	backend       store.Backend
 	storePrefix   string // of keys in a shared store
 	clusterDomain string
 	serviceCIDR   string
@@ -68,8 +68,8 @@ type controlPlane struct {
 	server  *apiserver.Server
 }
 
-// newControlPlane opens the store, issues the certificates and composes the
-// API server. The listener must be closed by the caller if this fails.
+// newControlPlane issues the certificates and composes the API server. The
+// listener and the store must be closed by the caller if this fails.
 func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Listener) (*controlPlane, error) {
 	collectAt(startGCPercent)
 	port, err := listenerPort(listener)
@@ -79,18 +79,9 @@ func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Li
 	if o.advertisePort == 0 {
 		o.advertisePort = port
 	}
-	if err := refuseHalfRestored(o.dataDir); err != nil {
-		return nil, err
-	}
-	// The store comes first: in a data directory it holds the lock, and a second
-	// process must not touch the certificates of the first.
-	backend, err := o.store(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c := &controlPlane{options: o, backend: backend}
+	c := &controlPlane{options: o, backend: o.backend}
 	if err := c.compose(ctx, listener); err != nil {
-		return nil, errors.Join(err, backend.Close())
+		return nil, err
 	}
 	return c, nil
 }

@@ -5,6 +5,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -65,10 +66,14 @@ func runHost(ctx context.Context, o hostOptions) error {
 	}
 	defer listener.Close() //nolint:errcheck // The server closes it; this is for when there is none.
 
+	backend, err := sqliteStore(dir, sqlite.Options{Dir: filepath.Join(dir, storeDir)})(ctx)
+	if err != nil {
+		return err
+	}
 	cp, err := newControlPlane(ctx, controlPlaneOptions{
 		name:           "host",
 		dataDir:        dir,
-		store:          sqliteStore(dir, sqlite.Options{Dir: filepath.Join(dir, storeDir)}),
+		backend:        backend,
 		clusterDomain:  "cluster.local",
 		serviceCIDR:    "10.96.0.0/16",
 		advertiseIP:    net.IPv4(127, 0, 0, 1),
@@ -76,7 +81,7 @@ func runHost(ctx context.Context, o hostOptions) error {
 		controllers:    controllers.Config{Mode: controllers.Host, Scheduler: true},
 	}, listener)
 	if err != nil {
-		return err
+		return errors.Join(err, backend.Close())
 	}
 	return cp.run(ctx, work{always: []func(context.Context) error{
 		func(ctx context.Context) error {

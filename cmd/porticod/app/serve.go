@@ -5,6 +5,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -26,6 +27,7 @@ import (
 	"portico.dev/portico/proxy/dns"
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/store"
 	"portico.dev/portico/sync/certificates"
 	"portico.dev/portico/sync/controllers"
 	"portico.dev/portico/sync/endpoints"
@@ -106,6 +108,21 @@ type part interface {
 }
 
 func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Listener) (*virtualCluster, error) {
+	// The store comes first: in a data directory it holds the lock, and a
+	// second process must not touch the certificates of the first, or lead its
+	// Services on the host elsewhere.
+	backend, err := openerOf(cfg)(ctx)
+	if err != nil {
+		return nil, err
+	}
+	vc, err := composeVirtualCluster(ctx, cfg, backend, listener)
+	if err != nil {
+		return nil, errors.Join(err, backend.Close())
+	}
+	return vc, nil
+}
+
+func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend store.Backend, listener net.Listener) (*virtualCluster, error) {
 	hostConfig, err := hostClientConfig(cfg)
 	if err != nil {
 		return nil, err
@@ -160,7 +177,7 @@ func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Lis
 	vc.controlPlane, err = newControlPlane(ctx, controlPlaneOptions{
 		name:           cfg.Name,
 		dataDir:        cfg.DataDir,
-		store:          openerOf(cfg),
+		backend:        backend,
 		storePrefix:    cfg.Store.Prefix,
 		clusterDomain:  cfg.ClusterDomain,
 		serviceCIDR:    vc.serviceRange(ctx, door.ClusterIP),

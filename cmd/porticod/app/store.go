@@ -33,6 +33,9 @@ func openerOf(c *config.Config) storeOpener {
 // sqliteStore is the store that lives in a data directory.
 func sqliteStore(dataDir string, o sqlite.Options) storeOpener {
 	return func(ctx context.Context) (store.Backend, error) {
+		if err := refuseHalfRestored(dataDir); err != nil {
+			return nil, err
+		}
 		backend, err := sqlite.Open(ctx, o)
 		if errors.Is(err, store.ErrLocked) {
 			return nil, withHint(fmt.Errorf("data directory %s is in use by another process: %w", dataDir, err),
