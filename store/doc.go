@@ -8,7 +8,7 @@
 // value whose interfaces are implemented in-process, and upstream's etcd3
 // storage runs on top of it unmodified. That buys encryption at rest, corrupt
 // object handling, streamed lists, watch lists and upstream's own test suites,
-// and a real etcd stands in the same place.
+// and a real etcd, or a database behind kine, stands in the same place.
 //
 // # What it is not
 //
@@ -34,5 +34,6 @@
 //	store/sqlite      the default engine: the index, made durable in one file
 //	store/etcdclient  an engine dressed as the etcd client's Go interfaces
 //	store/etcd        an etcd that others may share
+//	store/kine        PostgreSQL, MySQL or MariaDB, dressed as an etcd by kine
 //	store/storetest   suites any Backend must pass; for tests only
 package store

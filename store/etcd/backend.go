@@ -52,7 +52,7 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 	b.stop = stop
 	b.working.Go(func() { b.watchHealth(background) })
 	if o.Retention > 0 {
-		c := compaction{kv: client.KV, key: o.Prefix + compactionKey, noted: b.noteCompacted}
+		c := compaction{kv: client.KV, key: o.CompactionKey, noted: b.noteCompacted}
 		b.working.Go(func() { c.run(background, o.Retention) })
 	}
 	return b, nil

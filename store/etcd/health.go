@@ -117,7 +117,7 @@ func (b *Backend) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	conn := b.client.ActiveConnection()
-	_, err := pb.NewKVClient(conn).Range(ctx, &pb.RangeRequest{Key: []byte(b.options.Prefix + compactionKey), KeysOnly: true})
+	_, err := pb.NewKVClient(conn).Range(ctx, &pb.RangeRequest{Key: []byte(b.options.CompactionKey), KeysOnly: true})
 	if err != nil {
 		return rpctypes.Error(err)
 	}

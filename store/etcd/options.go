@@ -4,9 +4,11 @@
 package etcd
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -47,9 +49,14 @@ type Options struct {
 	// Retention is how long history is kept for reads and watches in the past;
 	// DefaultRetention if 0. Negative turns compaction off.
 	Retention time.Duration
+	// CompactionKey is the key by which the processes of a cluster take turns to
+	// compact. By default it is below Prefix.
+	CompactionKey string
 	// StartTimeout is how long Open waits for an etcd that answers;
 	// DefaultStartTimeout if 0.
 	StartTimeout time.Duration
+	// Dial, if set, makes the connections, for an etcd in this process.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -61,6 +68,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Retention == 0 {
 		o.Retention = DefaultRetention
+	}
+	if o.CompactionKey == "" {
+		o.CompactionKey = o.Prefix + compactionKey
 	}
 	if o.StartTimeout == 0 {
 		o.StartTimeout = DefaultStartTimeout
@@ -87,6 +97,9 @@ func (o Options) client() clientv3.Config {
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxReconnect},
 			MinConnectTimeout: connectTimeout,
 		})},
+	}
+	if o.Dial != nil {
+		c.DialOptions = append(c.DialOptions, grpc.WithContextDialer(o.Dial))
 	}
 	if o.TLS != nil && o.TLS.ServerName != "" {
 		// The client would verify the name in the endpoint and nothing else.

@@ -40,6 +40,26 @@ var sharedStores = map[string]func(t *testing.T) sharedStore{
 		return sharedStore{server: s, config: fmt.Sprintf("store:\n  endpoint: etcd://%s\n  tls: {caFile: %s, certFile: %s, keyFile: %s}\n",
 			s.Address, files.CA, files.ClientCert, files.ClientKey)}
 	},
+	"PostgreSQL": func(t *testing.T) sharedStore {
+		return database(t, servers.PostgreSQL, "postgres://%s/portico")
+	},
+	"MariaDB": func(t *testing.T) sharedStore {
+		return database(t, servers.MariaDB, "mysql://tcp(%s)/portico")
+	},
+}
+
+func database(t *testing.T, start func(testing.TB, servers.SQLOptions) *servers.Server, endpoint string) sharedStore {
+	t.Helper()
+	dir := t.TempDir()
+	files := servers.NewTLS(t, dir, "portico")
+	s := start(t, servers.SQLOptions{TLS: &files})
+	for name, content := range map[string]string{"username": servers.SQLUser, "password": servers.SQLPassword + "\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sharedStore{server: s, secret: servers.SQLPassword, config: fmt.Sprintf("store:\n  endpoint: %s\n  tls: {caFile: %s}\n  usernameFile: %s/username\n  passwordFile: %s/password\n",
+		fmt.Sprintf(endpoint, s.Address), files.CA, dir, dir)}
 }
 
 // A virtual cluster is one, whatever keeps its objects.
@@ -169,9 +189,18 @@ func seesAll(t *testing.T, c *cluster) {
 // by itself when the store is back.
 func storeAwayAndBack(t *testing.T, c *cluster, s *servers.Server) {
 	t.Helper()
+	// The one check that is about the store: others fail, too, while a cluster starts.
 	ready := func(ctx context.Context) error {
-		return c.virtual.CoreV1().RESTClient().Get().MaxRetries(0).AbsPath("/readyz").Do(ctx).Error()
+		return c.virtual.CoreV1().RESTClient().Get().MaxRetries(0).AbsPath("/readyz/store").Do(ctx).Error()
 	}
+	if err := ready(t.Context()); err != nil {
+		t.Errorf("not ready with the store: %v", err)
+	}
+	defer func() {
+		if t.Failed() {
+			t.Logf("end of porticod's log:\n%s", c.process.tail())
+		}
+	}()
 	s.Stop()
 	eventually(t, "not ready without the store", func(ctx context.Context) (bool, string) {
 		err := ready(ctx)

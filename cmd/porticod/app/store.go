@@ -16,6 +16,7 @@ import (
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/store"
 	"portico.dev/portico/store/etcd"
+	"portico.dev/portico/store/kine"
 	"portico.dev/portico/store/sqlite"
 )
 
@@ -67,19 +68,37 @@ func openShared(ctx context.Context, c config.Store) (store.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := etcd.Options{Endpoints: endpoint.Addresses, Prefix: c.Prefix}
-	if o.Username, err = credential(c.UsernameFile); err != nil {
+	username, err := credential(c.UsernameFile)
+	if err != nil {
 		return nil, fmt.Errorf("store.usernameFile: %w", err)
 	}
-	if o.Password, err = credential(c.PasswordFile); err != nil {
+	password, err := credential(c.PasswordFile)
+	if err != nil {
 		return nil, fmt.Errorf("store.passwordFile: %w", err)
 	}
+	var verified *tls.Config
 	if endpoint.TLS {
-		if o.TLS, err = storeTLS(c.TLS); err != nil {
+		if verified, err = storeTLS(c.TLS); err != nil {
 			return nil, fmt.Errorf("store.tls: %w", err)
 		}
 	}
-	return etcd.Open(ctx, o)
+	if endpoint.Kind == config.StoreEtcd {
+		return opened(etcd.Open(ctx, etcd.Options{
+			Endpoints: endpoint.Addresses, Prefix: c.Prefix, TLS: verified, Username: username, Password: password,
+		}))
+	}
+	return opened(kine.Open(ctx, kine.Options{
+		Database: kine.Database(endpoint.Kind), Source: endpoint.Source, Prefix: c.Prefix, Username: username, Password: password,
+		TLS: endpoint.TLS, CAFile: c.TLS.CAFile, CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
+	}))
+}
+
+// opened keeps a backend that was not opened from being one that is not nil.
+func opened[B store.Backend](b B, err error) (store.Backend, error) {
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // credential reads a file that holds one line.

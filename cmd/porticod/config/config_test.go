@@ -132,6 +132,22 @@ func TestEndpointsOfSharedStores(t *testing.T) {
 		"etcd":     {config.Store{Endpoint: "etcd://a:1,[::1]:2/"}, config.StoreEndpoint{Kind: config.StoreEtcd, Addresses: []string{"a:1", "[::1]:2"}}},
 		"with TLS": {config.Store{Endpoint: "etcds://a:1"}, config.StoreEndpoint{Kind: config.StoreEtcd, Addresses: []string{"a:1"}, TLS: true}},
 		"or so":    {config.Store{Endpoint: "etcd+https://a:1"}, config.StoreEndpoint{Kind: config.StoreEtcd, Addresses: []string{"a:1"}, TLS: true}},
+		"PostgreSQL": {
+			config.Store{Endpoint: "postgres://user@db/portico?sslmode=disable&connect_timeout=5"},
+			config.StoreEndpoint{Kind: config.StorePostgreSQL, Source: "user@db/portico?connect_timeout=5"},
+		},
+		"PostgreSQL with TLS": {
+			config.Store{Endpoint: "postgresql://user@db/portico?sslmode=verify-full"},
+			config.StoreEndpoint{Kind: config.StorePostgreSQL, Source: "user@db/portico", TLS: true},
+		},
+		"MySQL": {
+			config.Store{Endpoint: "mysql://user@tcp(db:3306)/portico"},
+			config.StoreEndpoint{Kind: config.StoreMySQL, Source: "user@tcp(db:3306)/portico"},
+		},
+		"MySQL with TLS": {
+			config.Store{Endpoint: "mysql://user@tcp(db:3306)/portico?tls=true"},
+			config.StoreEndpoint{Kind: config.StoreMySQL, Source: "user@tcp(db:3306)/portico", TLS: true},
+		},
 		"TLS is never left out": {
 			config.Store{Endpoint: "etcd://a:1", TLS: config.StoreTLS{CAFile: "/ca"}},
 			config.StoreEndpoint{Kind: config.StoreEtcd, Addresses: []string{"a:1"}, TLS: true},
@@ -144,7 +160,8 @@ func TestEndpointsOfSharedStores(t *testing.T) {
 			}
 		})
 	}
-	for _, endpoint := range []string{"etcd", "etcd://", "etcd://a", "etcd://a:1,", "etcd://a:0", "etcd://a:1/path", "etcd://a:1?x", "file:///x", "ETCD://a:1"} {
+	for _, endpoint := range []string{"etcd", "etcd://", "etcd://a", "etcd://a:1,", "etcd://a:0", "etcd://a:1/path", "etcd://a:1?x", "file:///x", "ETCD://a:1",
+		"postgres://db", "postgres://db/portico?sslmode=require", "mysql://db/portico", "mysql://tcp(db:1)/portico?tls=skip-verify"} {
 		if got, err := (&config.Store{Endpoint: endpoint}).Parse(); err == nil {
 			t.Errorf("%q was taken for %+v", endpoint, got)
 		}
@@ -154,7 +171,8 @@ func TestEndpointsOfSharedStores(t *testing.T) {
 // Somebody will put a password into the endpoint. What is then printed must not
 // spread it further.
 func TestPasswordInTheEndpointIsNotRepeated(t *testing.T) {
-	for _, endpoint := range []string{"etcd://user:secret@etcd:2379", "user:secret@etcd:2379", "nonsense://u:secret@x", "etcd://user:se@cret@etcd:2379"} {
+	for _, endpoint := range []string{"etcd://user:secret@etcd:2379", "user:secret@etcd:2379", "nonsense://u:secret@x", "etcd://user:se@cret@etcd:2379",
+		"postgres://user:secret@db/portico", "postgres://user@db/portico?password=secret", "mysql://user:secret@tcp(db:3306)/portico"} {
 		_, err := load(t, "name: a\nhost: {namespace: b}\n", nil, "--store-endpoint", endpoint)
 		if err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "cret@") {
 			t.Errorf("error %v", err)

@@ -4,13 +4,17 @@
 package config
 
 import (
+	"fmt"
 	"net"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"portico.dev/portico/store/kine"
 )
 
 // StoreKind is what keeps a cluster's objects.
@@ -18,8 +22,10 @@ type StoreKind string
 
 // The kinds of stores.
 const (
-	StoreSQLite StoreKind = "sqlite"
-	StoreEtcd   StoreKind = "etcd"
+	StoreSQLite     StoreKind = "sqlite"
+	StoreEtcd       StoreKind = "etcd"
+	StorePostgreSQL StoreKind = "postgres"
+	StoreMySQL      StoreKind = "mysql"
 )
 
 // storeSchemes are the schemes of endpoints, and what they lead to.
@@ -30,6 +36,9 @@ var storeSchemes = map[string]struct {
 	"etcd":       {StoreEtcd, false},
 	"etcds":      {StoreEtcd, true},
 	"etcd+https": {StoreEtcd, true},
+	"postgres":   {StorePostgreSQL, false},
+	"postgresql": {StorePostgreSQL, false},
+	"mysql":      {StoreMySQL, false},
 }
 
 // StoreEndpoint is a parsed Store.Endpoint.
@@ -37,6 +46,8 @@ type StoreEndpoint struct {
 	Kind StoreKind
 	// Addresses are the members of an etcd, each host:port.
 	Addresses []string
+	// Source is a database's endpoint without its scheme and parameters for TLS.
+	Source string
 	// TLS is whether the store is only spoken to with TLS.
 	TLS bool
 }
@@ -46,7 +57,10 @@ type StoreEndpoint struct {
 // in the clear.
 //
 //	etcd://HOST:PORT[,HOST:PORT]...
-//	etcds://HOST:PORT[,HOST:PORT]...   with TLS; also etcd+https://
+//	etcds://HOST:PORT[,HOST:PORT]...                 with TLS; also etcd+https://
+//	postgres://[USER@]HOST[:PORT]/DATABASE           also postgresql://
+//	mysql://[USER@]tcp(HOST:PORT)/DATABASE
+//	postgres://...?sslmode=verify-full, mysql://...?tls=true    with TLS
 func (s *Store) Parse() (StoreEndpoint, error) {
 	if s.Endpoint == "" {
 		return StoreEndpoint{Kind: StoreSQLite}, nil
@@ -54,7 +68,10 @@ func (s *Store) Parse() (StoreEndpoint, error) {
 	name, rest, ok := strings.Cut(s.Endpoint, "://")
 	scheme, known := storeSchemes[name]
 	if !ok || !known {
-		return StoreEndpoint{}, endpointError("must begin with etcd:// or etcds://, or be empty for SQLite")
+		return StoreEndpoint{}, endpointError("must begin with etcd://, etcds://, postgres:// or mysql://, or be empty for SQLite")
+	}
+	if scheme.kind != StoreEtcd {
+		return s.parseDatabase(scheme.kind, rest)
 	}
 	if strings.Contains(rest, "@") {
 		return StoreEndpoint{}, endpointError("must not contain credentials; put them into store.usernameFile and store.passwordFile")
@@ -65,6 +82,42 @@ func (s *Store) Parse() (StoreEndpoint, error) {
 			return StoreEndpoint{}, endpointError("must be a list of host:port after the scheme, separated by commas")
 		}
 		e.Addresses = append(e.Addresses, address)
+	}
+	return e, nil
+}
+
+// tlsParameters turn TLS on and off in the endpoints of databases. Other values
+// of them encrypt without verifying, which protects from nobody in the way.
+var tlsParameters = map[StoreKind]struct{ name, on, off string }{
+	StorePostgreSQL: {"sslmode", "verify-full", "disable"},
+	StoreMySQL:      {"tls", "true", "false"},
+}
+
+// parseDatabase takes the parameter for TLS out of an endpoint. The rest is for
+// package kine to understand.
+func (s *Store) parseDatabase(kind StoreKind, rest string) (StoreEndpoint, error) {
+	e := StoreEndpoint{Kind: kind, TLS: s.TLS != StoreTLS{}}
+	source, query, _ := strings.Cut(rest, "?")
+	parameters, err := url.ParseQuery(query)
+	if err != nil {
+		return StoreEndpoint{}, endpointError("has parameters that cannot be read")
+	}
+	if t := tlsParameters[kind]; parameters.Has(t.name) {
+		switch value := parameters.Get(t.name); {
+		case value == t.on:
+			e.TLS = true
+		case value != t.off:
+			return StoreEndpoint{}, endpointError(fmt.Sprintf("%s must be %s or %s: what is not verified is not secure", t.name, t.on, t.off))
+		case e.TLS:
+			return StoreEndpoint{}, endpointError(fmt.Sprintf("%s=%s contradicts store.tls", t.name, value))
+		}
+		parameters.Del(t.name)
+	}
+	if e.Source = source; len(parameters) > 0 {
+		e.Source += "?" + parameters.Encode()
+	}
+	if err := (kine.Options{Database: kine.Database(kind), Source: e.Source}).Validate(); err != nil {
+		return StoreEndpoint{}, endpointError(err.Error())
 	}
 	return e, nil
 }
@@ -118,6 +171,9 @@ func (s *Store) validate(path *field.Path) field.ErrorList {
 	if s.Prefix != "" && !prefixPattern.MatchString(s.Prefix) {
 		errs = append(errs, field.Invalid(path.Child("prefix"), s.Prefix, "must be like /a/b, of letters, digits, '.', '_' and '-'"))
 	}
+	if s.TLS.ServerName != "" && (endpoint.Kind == StorePostgreSQL || endpoint.Kind == StoreMySQL) {
+		errs = append(errs, field.Forbidden(path.Child("tls", "serverName"), "only for etcd; a database is known by the host name of the endpoint"))
+	}
 	errs = append(errs, together(path.Child("tls"), "certFile", s.TLS.CertFile, "keyFile", s.TLS.KeyFile)...)
 	if endpoint.Kind == StoreEtcd {
 		errs = append(errs, together(path, "usernameFile", s.UsernameFile, "passwordFile", s.PasswordFile)...)
@@ -139,6 +195,9 @@ func together(path *field.Path, a, valueA, b, valueB string) field.ErrorList {
 
 // redacted is an endpoint without what may be credentials.
 func redacted(endpoint string) string {
+	if address, _, found := strings.Cut(endpoint, "?"); found {
+		endpoint = address + "?***"
+	}
 	at := strings.LastIndex(endpoint, "@")
 	if at < 0 {
 		return endpoint

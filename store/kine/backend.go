@@ -1,0 +1,168 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package kine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/k3s-io/kine/pkg/drivers"
+	"github.com/k3s-io/kine/pkg/drivers/generic"
+	kinemysql "github.com/k3s-io/kine/pkg/drivers/mysql"
+	"github.com/k3s-io/kine/pkg/drivers/pgsql"
+	"github.com/k3s-io/kine/pkg/server"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+	"k8s.io/klog/v2"
+
+	"portico.dev/portico/store"
+	"portico.dev/portico/store/etcd"
+)
+
+// Settings of kine. Those without a reason are the defaults of its own program.
+const (
+	compactTimeout = 5 * time.Second
+	compactBatch   = 1000
+	pollBatch      = 500
+	// compactionKey is the one key that kine counts versions of.
+	compactionKey  = "compact_rev_key"
+	notifyInterval = 5 * time.Second
+	// emulated is the version of etcd that supports all that kine does.
+	emulated = "3.6.11"
+
+	// As few connections as a busy cluster can do with; databases have room for
+	// a hundred or two in all.
+	maxOpen     = 20
+	maxIdle     = 4
+	maxIdleTime = 2 * time.Minute
+
+	pipeSize    = 256 << 10
+	maxRequest  = 2 << 20 // as etcd, with room for the request around the value
+	stopTimeout = 2 * time.Second
+)
+
+// Backend is a store.Backend on a database.
+type Backend struct {
+	*etcd.Backend
+	server  *grpc.Server
+	stop    context.CancelFunc
+	working *sync.WaitGroup
+}
+
+var _ store.Backend = (*Backend)(nil)
+
+// Open connects to a database, makes the table if it is not there, and serves
+// it. The backend outlives ctx, which only bounds the opening.
+func Open(ctx context.Context, o Options) (*Backend, error) {
+	if o.StartTimeout == 0 {
+		o.StartTimeout = etcd.DefaultStartTimeout
+	}
+	if o.PollInterval == 0 {
+		o.PollInterval = DefaultPollInterval
+	}
+	takeLog(klog.FromContext(ctx))
+	b, err := open(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s at %s: %w", o.Database, o.address(), err)
+	}
+	return b, nil
+}
+
+func open(ctx context.Context, o Options) (*Backend, error) {
+	if err := o.waitAnswering(ctx); err != nil {
+		return nil, err
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b := &Backend{stop: stop, working: &sync.WaitGroup{}}
+	bridge, err := b.connect(background, o)
+	if err != nil {
+		b.shutdown()
+		return nil, err
+	}
+	if err := o.compareBytes(ctx); err != nil {
+		b.shutdown()
+		return nil, err
+	}
+	dial := b.serve(bridge)
+	b.Backend, err = etcd.Open(ctx, etcd.Options{
+		Endpoints:     []string{"kine.in-process:2379"},
+		Prefix:        o.Prefix,
+		Retention:     o.Retention,
+		CompactionKey: compactionKey,
+		StartTimeout:  o.StartTimeout,
+		Dial:          dial,
+	})
+	if err != nil {
+		b.shutdown()
+		return nil, err
+	}
+	return b, nil
+}
+
+// connect makes kine's connection to the database. kine does not give up when
+// the context of its opening ends, only when its own does.
+func (b *Backend) connect(ctx context.Context, o Options) (*server.KVServerBridge, error) {
+	giveUp := time.AfterFunc(o.StartTimeout, b.stop)
+	config := &drivers.Config{
+		BackendTLSConfig: o.files(),
+		ConnectionPoolConfig: generic.ConnectionPoolConfig{
+			MaxOpen: maxOpen, MaxIdle: maxIdle, MaxIdleTime: maxIdleTime,
+		},
+		// Compaction is asked for as from an etcd, so kine does none by itself.
+		CompactTimeout:   compactTimeout,
+		CompactBatchSize: compactBatch,
+		PollInterval:     o.PollInterval,
+		PollBatchSize:    pollBatch,
+	}
+	source, driver := o.postgres, pgsql.New
+	if o.Database == MySQL {
+		source, driver = o.mysql, kinemysql.New
+	}
+	var err error
+	if config.DataSourceName, err = source(); err != nil {
+		return nil, err
+	}
+	_, backend, err := driver(ctx, b.working, config)
+	if err == nil {
+		err = backend.Start(ctx)
+	}
+	if !giveUp.Stop() {
+		return nil, errors.Join(fmt.Errorf("not ready within %v; is the database there, or may the user create it?", o.StartTimeout), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return server.New(backend, "http", notifyInterval, emulated), nil
+}
+
+// serve answers on a pipe, and returns the way to it.
+func (b *Backend) serve(bridge *server.KVServerBridge) func(context.Context, string) (net.Conn, error) {
+	b.server = grpc.NewServer(grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(math.MaxInt32), grpc.MaxConcurrentStreams(math.MaxUint32))
+	bridge.Register(b.server)
+	pipe := bufconn.Listen(pipeSize)
+	b.working.Go(func() { _ = b.server.Serve(pipe) }) // It ends when it is stopped.
+	return func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }
+}
+
+// Close implements store.Backend.
+func (b *Backend) Close() error {
+	err := b.Backend.Close()
+	b.shutdown()
+	return err
+}
+
+func (b *Backend) shutdown() {
+	if b.server != nil {
+		hard := time.AfterFunc(stopTimeout, b.server.Stop)
+		b.server.GracefulStop()
+		hard.Stop()
+	}
+	b.stop()
+	b.working.Wait()
+}

@@ -1,0 +1,44 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package kine is a store.Backend on PostgreSQL, or on MySQL or MariaDB. The
+// library kine (github.com/k3s-io/kine) makes an etcd of one table; it is spoken
+// to over a connection that never leaves the process. No port and no socket is
+// opened.
+//
+//	etcd client (package etcd) -> pipe -> kine's gRPC server -> database/sql -> database
+//
+// Only kine's drivers for these databases are linked in.
+//
+// # What is different from an etcd
+//
+//   - One database belongs to one virtual cluster: kine has one table, reads all
+//     changes in it, and compacts it.
+//   - A transaction is one comparison and one change of the same key, which is
+//     all that upstream's storage does. Keys cannot be deleted by range.
+//   - A lease is a time to live of keys and nothing else: it cannot be looked at,
+//     prolonged or revoked. It begins anew when a process starts.
+//   - Versions of keys are not counted.
+//   - Revisions have gaps, which kine fills with rows.
+//   - Changes by other processes are seen when the table is next polled.
+//   - A key has at most 630 bytes in MySQL.
+//
+// # Invariants
+//
+//   - A password is in no message: not in errors, and not in what kine logs,
+//     which is thrown away where it would show values of keys.
+//   - Connections use TLS with verification, or none at all.
+//   - Keys are compared byte by byte, in every database.
+//
+// # Known faults of the library
+//
+// kine ends the process when the database goes away in the middle of the commit
+// of a compaction. Whoever started porticod starts it again.
+//
+// # Files
+//
+//	options.go   Options and the databases' connection strings
+//	backend.go   Backend: Open, Close
+//	database.go  whether the database is there, and lets us in
+//	log.go       what kine logs
+package kine
