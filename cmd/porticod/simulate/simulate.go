@@ -122,7 +122,7 @@ func baseConfig(client kubernetes.Interface) (controllers.Config, error) {
 	}
 	return controllers.Config{
 		Clock:                             clock.RealClock{},
-		TypedClient:                       client,
+		TypedClient:                       carefulClient{client},
 		ManageNodesWithAnnotationSelector: nodeAnnotation + "=" + nodeSimulated,
 		CIDR:                              "10.127.0.0/16", // of pods on nodes without a podCIDR
 		LocalStages:                       played,
