@@ -8,10 +8,10 @@ import (
 	"reflect"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/storage/cacher"
@@ -124,22 +124,54 @@ func (d *Delegator) GetList(ctx context.Context, key string, opts storage.ListOp
 
 // Watch implements storage.Interface. A watch that begins with the latest
 // state is a read of it.
-//
-// When Strict it is refused in the way that clients answer by a list and a
-// watch (client-go's reflector does): only the host has that state, and the
-// cache does not hear of it that it has come so far, as the host's revision
-// moves with objects that are none of ours.
 func (d *Delegator) Watch(ctx context.Context, key string, opts storage.ListOptions) (watch.Interface, error) {
 	if opts.ResourceVersion == "" && opts.SendInitialEvents != nil && *opts.SendInitialEvents {
-		if d.host.cfg.Strict {
-			return nil, apierrors.NewInvalid(schema.GroupKind{Group: metav1.GroupName, Kind: "ListOptions"}, "", field.ErrorList{
-				field.Forbidden(field.NewPath("sendInitialEvents"), "the latest state of this kind can only be listed in this cluster, and watched from there"),
-			})
-		}
 		if err := d.host.Fresh(); err != nil {
 			return nil, err
+		}
+		if d.host.cfg.Strict {
+			if err := d.host.expectPresent(ctx); err != nil {
+				return nil, err
+			}
 		}
 		d.host.revisions.settle(ctx)
 	}
 	return d.CacheDelegator.Watch(ctx, key, opts)
+}
+
+// expectPresent makes reads of the cache wait until it shows what the host has
+// at present. The revision of a host list alone would not do: it moves with
+// objects that are none of ours, and no event would bring the cache there.
+func (s *Storage) expectPresent(ctx context.Context) error {
+	h, err := s.hostList(ctx, metav1.ListOptions{LabelSelector: s.cfg.Translator.ScopeSelector().String()})
+	if err != nil {
+		return s.interpret(ctx, err, key{path: s.prefix})
+	}
+	at, err := listRV(s.versioner, h)
+	if err != nil {
+		return err
+	}
+	present := map[types.UID]bool{}
+	err = meta.EachListItem(h, func(o runtime.Object) error {
+		m, err := meta.Accessor(o)
+		if err != nil {
+			return err
+		}
+		rv, err := s.versioner.ParseResourceVersion(m.GetResourceVersion())
+		if err != nil {
+			return err
+		}
+		present[m.GetUID()] = true
+		s.revisions.ack(rv)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, uid := range s.shown.until(at) {
+		if !present[uid] {
+			s.revisions.expectGone(uid)
+		}
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ package host_test
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +19,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/storage/cacher"
+	etcdfeature "k8s.io/apiserver/pkg/storage/feature"
 	"k8s.io/client-go/kubernetes/scheme"
 	testclock "k8s.io/utils/clock/testing"
 
@@ -160,15 +163,80 @@ func TestStrictReadsAskTheHost(t *testing.T) {
 	}
 }
 
-// The cache of a replica does not know how far the host is, so a watch that
-// begins with the latest state cannot be answered from it.
-func TestStrictWatchOfTheLatestSendsClientsToAList(t *testing.T) {
+// supportProgress makes upstream's cache believe that the stores of this
+// process report progress, as they do in a virtual cluster.
+func supportProgress(t *testing.T) {
+	before := etcdfeature.DefaultFeatureSupportChecker
+	etcdfeature.DefaultFeatureSupportChecker = everything{before}
+	t.Cleanup(func() { etcdfeature.DefaultFeatureSupportChecker = before })
+}
+
+type everything struct {
+	etcdfeature.FeatureSupportChecker
+}
+
+func (everything) Supports(storage.Feature) bool { return true }
+
+// The cache of a replica does not know by itself how far the host is: what
+// another replica wrote or deleted is in the beginning of a strict watch all
+// the same.
+func TestStrictWatchBeginsWithWhatOthersWrote(t *testing.T) {
+	supportProgress(t)
 	c := newCached(t, func(cfg *host.Config) { cfg.Strict = true })
 	c.waitReady()
+	gone := c.create(newPod("demo", "gone"))
+	c.create(newPod("demo", "kept"))
+	other := c.replica()
+
+	c.host.setLate(true)
+	if err := other.Delete(t.Context(), podKey(gone), &corev1.Pod{}, nil, storage.ValidateAllObjectFunc, nil, storage.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	fresh := newPod("demo", "new")
+	if err := other.Create(t.Context(), podKey(fresh), fresh, &corev1.Pod{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	lists := c.host.count("LIST")
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		poll(t, func() bool { return c.host.count("LIST") > lists })
+		c.host.setLate(false)
+	}()
+	initial := true
+	w, err := c.door.Watch(t.Context(), "/pods", storage.ListOptions{
+		Recursive: true, Predicate: storage.SelectionPredicate{Label: labels.Everything(), Field: fields.Everything(), GetAttrs: podAttrs, AllowWatchBookmarks: true},
+		SendInitialEvents: &initial,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	<-told
+	var names []string
+	for e := range w.ResultChan() {
+		if e.Type == watch.Bookmark {
+			break
+		}
+		if e.Type == watch.Error {
+			t.Fatal(apierrors.FromObject(e.Object))
+		}
+		names = append(names, string(e.Type)+" "+e.Object.(*corev1.Pod).Name)
+	}
+	slices.Sort(names)
+	if want := []string{"ADDED kept", "ADDED new"}; !slices.Equal(names, want) {
+		t.Errorf("began with %q, want %q", names, want)
+	}
+}
+
+func TestStrictWatchWithoutAHost(t *testing.T) {
+	c := newCached(t, func(cfg *host.Config) { cfg.Strict = true })
+	c.waitReady()
+	c.host.setDown(true)
 	initial := true
 	_, err := c.door.Watch(t.Context(), "/pods", storage.ListOptions{Recursive: true, Predicate: storage.Everything, SendInitialEvents: &initial})
-	if !apierrors.IsInvalid(err) {
-		t.Errorf("got %v, want 422, on which clients list", err)
+	if !apierrors.IsServiceUnavailable(err) {
+		t.Errorf("got %v, want 503", err)
 	}
 }
 

@@ -50,6 +50,8 @@ type fakeHost struct {
 	calls     []call
 	down      bool
 	dropAll   bool // every watch, as soon as it is open
+	late      bool // watches are not told of what happens
+	untold    []change
 	// answer, when set, may answer a request in the place of the host.
 	answer func(c call) *metav1.Status
 	// before runs ahead of each request that changes something, unlocked.
@@ -289,9 +291,26 @@ func (h *fakeHost) drop(resource string, old tree) tree {
 
 func (h *fakeHost) publish(c change) {
 	h.history = append(h.history, c)
+	if h.late {
+		h.untold = append(h.untold, c)
+		return
+	}
 	for w := range h.watchers {
 		w.offer(c)
 	}
+}
+
+// setLate keeps from watches what happens from now on, until they are told.
+func (h *fakeHost) setLate(late bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.late = late
+	for _, c := range h.untold {
+		for w := range h.watchers {
+			w.offer(c)
+		}
+	}
+	h.untold = nil
 }
 
 func selected(s labels.Selector, t tree) bool {

@@ -80,6 +80,19 @@ func (s *shown) get(hostName string) (entry, bool) {
 	return e, ok
 }
 
+// until returns the uids of what was last shown at rv or before.
+func (s *shown) until(rv uint64) []types.UID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var uids []types.UID
+	for _, e := range s.entries {
+		if e.rv <= rv {
+			uids = append(uids, e.uid)
+		}
+	}
+	return uids
+}
+
 // remove forgets a host object that was deleted or became unreadable, and
 // returns what it was shown as.
 func (s *shown) remove(hostName string) (types.NamespacedName, bool) {

@@ -39,6 +39,7 @@ type fixture struct {
 	host   *fakeHost
 	tr     *rewrite.Translator
 	events *eventLog
+	cfg    host.Config
 }
 
 func newTranslator(t *testing.T) *rewrite.Translator {
@@ -66,9 +67,16 @@ func newFixture(t *testing.T, resource string, change ...func(*host.Config)) *fi
 	for _, c := range change {
 		c(&cfg)
 	}
+	f.cfg = cfg
 	newFunc, newList := typesOf(resource)
 	f.Storage = host.NewStorage(cfg, schema.GroupResource{Resource: resource}, "/"+resource, newFunc, newList)
 	return f
+}
+
+// replica returns the storage of another process in front of the same host.
+func (f *fixture) replica() *host.Storage {
+	newFunc, newList := typesOf("pods")
+	return host.NewStorage(f.cfg, schema.GroupResource{Resource: "pods"}, "/pods", newFunc, newList)
 }
 
 func typesOf(resource string) (newFunc, newList func() runtime.Object) {
