@@ -50,6 +50,9 @@ type DoorOptions struct {
 
 	// Clock is the real one when nil.
 	Clock clock.WithTicker
+
+	// DNS is set when this porticod is the DNS of its cluster, too.
+	DNS *DNSEndpoint
 }
 
 // Door is the host end of a virtual cluster.

@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/retry"
@@ -25,14 +27,19 @@ import (
 // DNS, which every pod has been given, beyond the life of the DNS's Service.
 const AnnotationDNSIP = rewrite.Prefix + "dns-ip"
 
+// DNSEndpoint is a porticod that is the DNS of its cluster.
+type DNSEndpoint struct {
+	Service string // on the host
+	Port    int32
+}
+
 // DNSOptions describe the Service of a cluster's DNS.
 type DNSOptions struct {
+	// Door has DNS set if porticod itself is the DNS, and not pods of the virtual
+	// cluster.
 	Door DoorOptions
 	// Translator of the cluster, made with DNS and without DNSIP.
 	Translator *rewrite.Translator
-	// Embedded says that porticod itself is the DNS. Otherwise pods of the
-	// virtual cluster are.
-	Embedded bool
 }
 
 // DNSSelector is what the host Service of an embedded DNS selects: the pods of
@@ -156,25 +163,54 @@ func (o DNSOptions) remember(ctx context.Context, client kubernetes.Interface, i
 }
 
 // ensureEndpoints leads the Service to a porticod outside of the host. In all
-// other cases the host finds the endpoints itself, and a slice that is left
+// other cases the host finds the endpoints itself, and slices that are left
 // from before must not stay beside them.
 func (o DNSOptions) ensureEndpoints(ctx context.Context, client kubernetes.Interface, svc *corev1.Service, d Door) error {
-	name := o.Door.ownName(o.Door.Service + "-dns")
-	if !o.Embedded || !o.Door.Advertise.IsValid() {
-		slices := client.DiscoveryV1().EndpointSlices(o.Door.Namespace)
-		found, err := slices.Get(ctx, name, metav1.GetOptions{})
-		if err == nil && o.Door.ours(found) == nil {
-			err = slices.Delete(ctx, name, metav1.DeleteOptions{})
-		}
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
+	if o.Door.DNS != nil && o.Door.Advertise.IsValid() {
+		return o.Door.ensureSlice(ctx, client, o.Door.dnsSlice(d.Owner))
+	}
+	all := client.DiscoveryV1().EndpointSlices(o.Door.Namespace)
+	found, err := all.List(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(labels.Set{
+		discoveryv1.LabelServiceName: svc.Name, discoveryv1.LabelManagedBy: rewrite.ManagedBy, rewrite.LabelCluster: o.Door.Cluster,
+	}).String()})
+	if err != nil {
 		return err
 	}
-	slice := o.Door.sliceTo(name, svc.Name, d.Owner)
-	slice.Ports = []discoveryv1.EndpointPort{}
-	for _, p := range svc.Spec.Ports {
-		slice.Ports = append(slice.Ports, endpointPort(p.Name, p.Protocol, p.TargetPort.IntVal))
+	var errs []error
+	for i := range found.Items {
+		errs = append(errs, ignoreNotFound(all.Delete(ctx, found.Items[i].Name, metav1.DeleteOptions{})))
 	}
-	return o.Door.ensureSlice(ctx, client, slice)
+	return errors.Join(errs...)
+}
+
+func (o DoorOptions) dnsSlice(owner metav1.OwnerReference) *discoveryv1.EndpointSlice {
+	return o.sliceOf(dnsSlice, o.DNS.Service, owner,
+		endpointPort("dns", corev1.ProtocolUDP, o.DNS.Port), endpointPort("dns-tcp", corev1.ProtocolTCP, o.DNS.Port))
+}
+
+// followDNS opens, closes or (ready nil) removes the slice by which a porticod
+// is the DNS, as is about to be done with its door. There may be none.
+func (c *checker) followDNS(ctx context.Context, door *discoveryv1.EndpointSlice, ready *bool) error {
+	rest, ok := strings.CutPrefix(door.Name, c.doors.o.Service+doorSlice)
+	if !ok {
+		return nil
+	}
+	name, all := c.doors.o.Service+dnsSlice+rest, c.client.DiscoveryV1().EndpointSlices(door.Namespace)
+	s, err := all.Get(ctx, name, metav1.GetOptions{})
+	if err != nil || c.doors.o.ours(s) != nil || len(s.Endpoints) == 0 {
+		return ignoreNotFound(err)
+	}
+	if ready == nil {
+		return ignoreNotFound(all.Delete(ctx, name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(s.UID))}))
+	}
+	s.Endpoints[0].Conditions.Ready = ready
+	_, err = all.Update(ctx, s, metav1.UpdateOptions{FieldManager: fieldManager})
+	return ignoreNotFound(err)
+}
+
+func ignoreNotFound(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
 }

@@ -49,7 +49,8 @@ func dnsOptions(t *testing.T, door host.DoorOptions, port int32) host.DNSOptions
 	if err != nil {
 		t.Fatal(err)
 	}
-	return host.DNSOptions{Door: door, Translator: tr, Embedded: true}
+	door.DNS = &host.DNSEndpoint{Service: hostDNS, Port: port}
+	return host.DNSOptions{Door: door, Translator: tr}
 }
 
 // ensureDNS starts once more, and returns the address and what is on the host.

@@ -76,7 +76,7 @@ func NewDoors(client kubernetes.Interface, o DoorOptions, d Door) *Doors {
 // Ready returns the addresses at which the cluster can be reached now, sorted.
 // It knows none before Observe.
 func (d *Doors) Ready() []netip.AddrPort {
-	found, err := d.slices.EndpointSlices(d.o.Namespace).List(labels.Everything())
+	found, err := d.slices.EndpointSlices(d.o.Namespace).List(labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: d.o.Service}))
 	if err != nil {
 		return nil
 	}
@@ -101,6 +101,12 @@ func (d *Doors) Ready() []netip.AddrPort {
 	slices.SortFunc(ready, netip.AddrPort.Compare)
 	return slices.Compact(ready)
 }
+
+// What slices are for, as part of their names.
+const (
+	doorSlice = "-door"
+	dnsSlice  = "-dns"
+)
 
 // open reports whether traffic goes to an endpoint. Unknown means yes, as the
 // API says.
@@ -141,7 +147,11 @@ func (d *Doors) withdraw(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, withdrawTimeout)
 	defer cancel()
-	err := d.client.DiscoveryV1().EndpointSlices(d.o.Namespace).Delete(ctx, d.o.sliceName(), metav1.DeleteOptions{})
+	all := d.client.DiscoveryV1().EndpointSlices(d.o.Namespace)
+	err := all.Delete(ctx, d.o.sliceName(), metav1.DeleteOptions{})
+	if d.o.DNS != nil {
+		err = errors.Join(ignoreNotFound(err), ignoreNotFound(all.Delete(ctx, d.o.sliceNameOf(dnsSlice), metav1.DeleteOptions{})))
+	}
 	if err != nil && !apierrors.IsNotFound(err) {
 		klog.FromContext(ctx).Info("Door not taken off the host's list; the leader will find that it does not answer", "err", err)
 	}
@@ -173,9 +183,13 @@ func (d *Doors) Check(ctx context.Context, client kubernetes.Interface, knock Kn
 	}
 }
 
-// announce puts this porticod's own address behind the Service.
+// announce puts this porticod's own address behind the Service, and behind that
+// of the DNS if it is that, too.
 func (o DoorOptions) announce(ctx context.Context, client kubernetes.Interface, owner metav1.OwnerReference) error {
-	return o.ensureSlice(ctx, client, o.slice(owner))
+	if err := o.ensureSlice(ctx, client, o.slice(owner)); err != nil || o.DNS == nil {
+		return err
+	}
+	return o.ensureSlice(ctx, client, o.dnsSlice(owner))
 }
 
 // ensureSlice creates or corrects a slice of ours.
@@ -214,9 +228,10 @@ func (o DoorOptions) ensureSlice(ctx context.Context, client kubernetes.Interfac
 
 // sliceName is one name for a porticod that is alone, wherever it moves, and
 // one for each address otherwise.
-func (o DoorOptions) sliceName() string { return o.ownName(o.Service + "-door") }
+func (o DoorOptions) sliceName() string { return o.sliceNameOf(doorSlice) }
 
-func (o DoorOptions) ownName(name string) string {
+func (o DoorOptions) sliceNameOf(what string) string {
+	name := o.Service + what
 	if !o.Replicas {
 		return name
 	}
@@ -225,21 +240,18 @@ func (o DoorOptions) ownName(name string) string {
 }
 
 func (o DoorOptions) slice(owner metav1.OwnerReference) *discoveryv1.EndpointSlice {
-	s := o.sliceTo(o.sliceName(), o.Service, owner)
-	s.Ports = []discoveryv1.EndpointPort{endpointPort("https", corev1.ProtocolTCP, o.TargetPort)}
-	return s
+	return o.sliceOf(doorSlice, o.Service, owner, endpointPort("https", corev1.ProtocolTCP, o.TargetPort))
 }
 
-// sliceTo leads a Service of the host to the address of a porticod outside of
-// it. The ports are missing.
-func (o DoorOptions) sliceTo(name, service string, owner metav1.OwnerReference) *discoveryv1.EndpointSlice {
+// sliceOf leads a Service of the host to this porticod.
+func (o DoorOptions) sliceOf(what, service string, owner metav1.OwnerReference, ports ...discoveryv1.EndpointPort) *discoveryv1.EndpointSlice {
 	family, ready := discoveryv1.AddressTypeIPv4, true
 	if o.Advertise.Unmap().Is6() {
 		family = discoveryv1.AddressTypeIPv6
 	}
 	return &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: o.Namespace,
+			Name: o.sliceNameOf(what), Namespace: o.Namespace,
 			Labels: map[string]string{
 				rewrite.LabelCluster:         o.Cluster,
 				discoveryv1.LabelServiceName: service,
@@ -251,6 +263,7 @@ func (o DoorOptions) sliceTo(name, service string, owner metav1.OwnerReference) 
 		Endpoints: []discoveryv1.Endpoint{{
 			Addresses: []string{o.Advertise.Unmap().String()}, Conditions: discoveryv1.EndpointConditions{Ready: &ready},
 		}},
+		Ports: ports,
 	}
 }
 
@@ -275,7 +288,7 @@ type checker struct {
 // round knocks once at every door, at all of them at the same time.
 func (c *checker) round(ctx context.Context) error {
 	found, err := c.doors.slices.EndpointSlices(c.doors.o.Namespace).List(labels.SelectorFromSet(labels.Set{
-		discoveryv1.LabelManagedBy: rewrite.ManagedBy, rewrite.LabelCluster: c.doors.o.Cluster,
+		discoveryv1.LabelServiceName: c.doors.o.Service, discoveryv1.LabelManagedBy: rewrite.ManagedBy, rewrite.LabelCluster: c.doors.o.Cluster,
 	}))
 	if err != nil {
 		return err
@@ -344,6 +357,9 @@ func (c *checker) judge(ctx context.Context, s *discoveryv1.EndpointSlice, answe
 		return c.set(ctx, s, false, answer)
 	}
 	delete(c.silent, s.Name)
+	if err := c.followDNS(ctx, s, nil); err != nil {
+		return err
+	}
 	err := c.client.DiscoveryV1().EndpointSlices(s.Namespace).Delete(ctx, s.Name, metav1.DeleteOptions{
 		Preconditions: metav1.NewUIDPreconditions(string(s.UID)),
 	})
@@ -356,6 +372,9 @@ func (c *checker) judge(ctx context.Context, s *discoveryv1.EndpointSlice, answe
 func (c *checker) set(ctx context.Context, s *discoveryv1.EndpointSlice, ready bool, why error) error {
 	if len(s.Endpoints) == 0 || open(&s.Endpoints[0]) == ready {
 		return nil
+	}
+	if err := c.followDNS(ctx, s, &ready); err != nil {
+		return err
 	}
 	changed := s.DeepCopy()
 	changed.Endpoints[0].Conditions.Ready = &ready

@@ -57,6 +57,7 @@ func (s *street) replica(at string, lead bool) (d *host.Doors, stop func()) {
 	address := netip.MustParseAddrPort(at)
 	o := host.DoorOptions{
 		Cluster: "vc", Namespace: hostNamespace, TargetPort: int32(address.Port()), Advertise: address.Addr(), Replicas: true, Clock: s.clock,
+		DNS: &host.DNSEndpoint{Service: hostDNS, Port: 1053},
 	}
 	door, err := host.EnsureService(s.t.Context(), s.client, o)
 	if err != nil {
@@ -112,6 +113,41 @@ func TestLeaderClosesTheDoorsOfTheDead(t *testing.T) {
 	s.sees(b, tick, doorA, doorB)
 	s.kill(doorC, false)
 	s.sees(b, tick, doorA, doorB, doorC)
+}
+
+// Pods must not ask a DNS that is gone, either.
+func TestTheDNSOfAReplicaFollowsItsDoor(t *testing.T) {
+	s := newStreet(t)
+	a, _ := s.replica(doorA, true)
+	_, stop := s.replica(doorB, false)
+	dns := func() string {
+		slice, err := s.client.DiscoveryV1().EndpointSlices(hostNamespace).Get(t.Context(), "vc-dns-192-0-2-2-8443", metav1.GetOptions{})
+		if err != nil {
+			return "gone"
+		}
+		if slice.Labels[discoveryv1.LabelServiceName] != hostDNS || len(slice.Ports) != 2 || *slice.Ports[0].Port != 1053 {
+			t.Fatalf("slice of the DNS: %+v", slice)
+		}
+		return map[bool]string{true: "open", false: "closed"}[*slice.Endpoints[0].Conditions.Ready]
+	}
+	s.sees(a, tick, doorA, doorB)
+	if got := dns(); got != "open" {
+		t.Errorf("DNS of a replica that serves is %s", got)
+	}
+	s.kill(doorB, true)
+	s.sees(a, tick, doorA)
+	if got := dns(); got != "closed" {
+		t.Errorf("DNS of a replica that is silent is %s", got)
+	}
+	s.kill(doorB, false)
+	s.sees(a, tick, doorA, doorB)
+	if got := dns(); got != "open" {
+		t.Errorf("DNS of a replica that is back is %s", got)
+	}
+	stop()
+	if got := dns(); got != "gone" {
+		t.Errorf("DNS of a replica that ended is %s", got)
+	}
 }
 
 func TestAReplicaThatEndsClosesItsDoor(t *testing.T) {

@@ -30,23 +30,25 @@ func (vc *virtualCluster) prepareDNS(ctx context.Context, c *rewrite.Cluster, do
 	if !cfg.Enabled {
 		return nil
 	}
-	o := host.DNSOptions{Door: vc.doorOptions(at), Embedded: cfg.Mode == config.CoreDNSEmbedded}
-	if o.Embedded {
-		var err error
-		if vc.dnsSockets, err = dns.Listen(ctx, cfg.Listen); err != nil {
+	selector := map[string]string{rewrite.LabelCluster: c.Name, rewrite.LabelNamespace: rewrite.DNSNamespace}
+	maps.Copy(selector, rewrite.DNSLabels())
+	c.DNS = &rewrite.DNS{Selector: selector, TargetPort: kubedns.Port}
+	if cfg.Mode == config.CoreDNSEmbedded {
+		sockets, err := dns.Listen(ctx, cfg.Listen)
+		if err != nil {
 			return fmt.Errorf("listen for DNS on %s: %w", cfg.Listen, err)
 		}
-		c.DNS = &rewrite.DNS{Selector: o.Door.DNSSelector(), TargetPort: vc.dnsSockets.Port()}
-	} else {
-		selector := map[string]string{rewrite.LabelCluster: c.Name, rewrite.LabelNamespace: rewrite.DNSNamespace}
-		maps.Copy(selector, rewrite.DNSLabels())
-		c.DNS = &rewrite.DNS{Selector: selector, TargetPort: kubedns.Port}
+		vc.dnsSockets = sockets
+		c.DNS = &rewrite.DNS{Selector: vc.doorOptions(at).DNSSelector(), TargetPort: sockets.Port()}
 	}
-	var err error
-	if o.Translator, err = rewrite.New(*c); err != nil {
+	translator, err := rewrite.New(*c)
+	if err != nil {
 		return err
 	}
-	c.DNSIP, err = host.EnsureDNS(ctx, vc.hostClient, o, door)
+	if vc.dnsSockets != nil {
+		vc.dns = &host.DNSEndpoint{Service: translator.ServiceName(rewrite.DNSNamespace, rewrite.DNSName), Port: vc.dnsSockets.Port()}
+	}
+	c.DNSIP, err = host.EnsureDNS(ctx, vc.hostClient, host.DNSOptions{Door: vc.doorOptions(at), Translator: translator}, door)
 	return err
 }
 

@@ -94,8 +94,9 @@ type virtualCluster struct {
 	at         netip.AddrPort // where others reach the door
 	doors      *host.Doors
 
-	// dnsSockets are those of an embedded DNS.
+	// dnsSockets and dns are those of an embedded DNS.
 	dnsSockets *dns.Sockets
+	dns        *host.DNSEndpoint
 
 	// work is made by describeHost, when the loopback client and the informers
 	// exist.
@@ -142,7 +143,6 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		return nil, withHint(fmt.Errorf("prepare host namespace %s: %w", cfg.Host.Namespace, err),
 			"the namespace must exist, and porticod needs the rights of the Role in docs/configuration.md there")
 	}
-	vc.doors = host.NewDoors(hostClient, vc.doorOptions(at), door)
 	if err := vc.checkNodes(ctx); err != nil {
 		return nil, err
 	}
@@ -168,6 +168,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	if err := vc.prepareDNS(ctx, &cluster, door, at); err != nil {
 		return nil, err
 	}
+	vc.doors = host.NewDoors(hostClient, vc.doorOptions(at), door)
 	vc.translator, err = rewrite.New(cluster)
 	if err != nil {
 		return nil, err
@@ -250,6 +251,7 @@ func (vc *virtualCluster) doorOptions(at netip.AddrPort) host.DoorOptions {
 		Service:        vc.config.Host.ServiceName,
 		ServiceAccount: vc.config.Host.WorkloadServiceAccount,
 		TargetPort:     int32(at.Port()),
+		DNS:            vc.dns,
 		Replicas:       vc.config.Replicas > 1,
 	}
 	if vc.config.Host.Kubeconfig != "" && !at.Addr().IsLoopback() {
