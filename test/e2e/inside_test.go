@@ -36,7 +36,7 @@ func TestPorticodRunsInsideItsHostNamespace(t *testing.T) {
 	host.apply("porticod.yaml")
 	host.waitFor("condition=Ready", "pod/porticod")
 
-	k := kubectl{t: t, kubeconfig: insideKubeconfig(t, host), namespace: "inside"}
+	k := kubectl{t: t, kubeconfig: serviceKubeconfig(t, host, "porticod", "inside"), namespace: "inside"}
 	eventually(t, "answer through the Service", func() (bool, string) {
 		r := k.try("", "get", "--raw", "/readyz")
 		return r.stdout == "ok", r.String()
@@ -61,15 +61,15 @@ func TestPorticodRunsInsideItsHostNamespace(t *testing.T) {
 	k.findNames()
 }
 
-// insideKubeconfig reads the administrator's kubeconfig out of the pod and
-// leads it to the cluster's host Service, which this machine reaches.
-func insideKubeconfig(t *testing.T, host kubectl) string {
+// serviceKubeconfig reads the administrator's kubeconfig out of a porticod's pod
+// and leads it to the cluster's host Service, which this machine reaches.
+func serviceKubeconfig(t *testing.T, host kubectl, pod, service string) string {
 	t.Helper()
-	c, err := clientcmd.Load([]byte(host.run("exec", "porticod", "-c", "shell", "--", "cat", "/data/kubeconfig.yaml")))
+	c, err := clientcmd.Load([]byte(host.run("exec", pod, "-c", "shell", "--", "cat", "/data/kubeconfig.yaml")))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Clusters[c.Contexts[c.CurrentContext].Cluster].Server = "https://" + host.field("service/inside", "{.spec.clusterIP}")
+	c.Clusters[c.Contexts[c.CurrentContext].Cluster].Server = "https://" + host.field("service/"+service, "{.spec.clusterIP}")
 	path := filepath.Join(t.TempDir(), "kubeconfig.yaml")
 	if err := clientcmd.WriteToFile(*c, path); err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@
 package servers
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +19,8 @@ import (
 
 // EtcdOptions choose what an etcd differs in from its defaults.
 type EtcdOptions struct {
+	// Host is the address of this machine that it serves at; loopback if empty.
+	Host string
 	// TLS makes it serve with TLS, and demand a client certificate.
 	TLS *TLS
 	// Progress is the interval of notifications on quiet watches.
@@ -33,7 +36,7 @@ func Etcd(t testing.TB, o EtcdOptions) *Server {
 	if err != nil {
 		t.Fatalf("build etcd: %v", err)
 	}
-	addresses := free(t, 2)
+	addresses := append(free(t, 1, cmp.Or(o.Host, loopback)), free(t, 1, loopback)...)
 	s := &Server{Address: addresses[0], Dir: t.TempDir()}
 	scheme, peer := "http://", "http://"+addresses[1]
 	args := []string{

@@ -83,12 +83,14 @@ func (s *Server) log() string {
 	return string(b[max(0, len(b)-8<<10):])
 }
 
-// free returns loopback addresses that nobody listens on.
-func free(t testing.TB, n int) []string {
+const loopback = "127.0.0.1"
+
+// free returns addresses of a host that nobody listens on.
+func free(t testing.TB, n int, host string) []string {
 	t.Helper()
 	addresses := make([]string, n)
 	for i := range addresses {
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -107,7 +107,7 @@ type account struct {
 
 func newSQL(t testing.TB, name string) (*Server, account) {
 	t.Helper()
-	s := &Server{Address: free(t, 1)[0], Dir: t.TempDir()}
+	s := &Server{Address: free(t, 1, loopback)[0], Dir: t.TempDir()}
 	s.ready = func() error { return dial(t.Context(), s.Address) }
 	a := account{t: t, dir: s.Dir}
 	if os.Geteuid() != 0 {
