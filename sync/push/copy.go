@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
 	"portico.dev/portico/rewrite"
@@ -60,14 +61,14 @@ var (
 	_ copies = (*kindCopies[*corev1.ConfigMap])(nil)
 )
 
-func (p *Pusher) secretCopies() copies {
+func (p *Pusher) secretCopies(host kubernetes.Interface) copies {
 	virtual, seen := p.cfg.Informers.Core().V1().Secrets().Lister(), p.view.Core().V1().Secrets().Lister()
 	return &kindCopies[*corev1.Secret]{
 		kind: kindSecret, resource: "secrets", translator: p.cfg.Translator,
 		informed: func(ns, name string) (*corev1.Secret, error) { return virtual.Secrets(ns).Get(name) },
 		live:     func(ns string) client[*corev1.Secret] { return p.cfg.Virtual.CoreV1().Secrets(ns) },
 		seen:     func(name string) (*corev1.Secret, error) { return seen.Secrets(p.namespace).Get(name) },
-		host:     p.cfg.Host.CoreV1().Secrets(p.namespace),
+		host:     host.CoreV1().Secrets(p.namespace),
 		toHost:   p.cfg.Translator.SecretToHost,
 		data: func(want, old *corev1.Secret) map[string]any {
 			return map[string]any{"data": hostview.Changes(want.Data, old.Data), "immutable": want.Immutable}
@@ -78,14 +79,14 @@ func (p *Pusher) secretCopies() copies {
 	}
 }
 
-func (p *Pusher) configMapCopies() copies {
+func (p *Pusher) configMapCopies(host kubernetes.Interface) copies {
 	virtual, seen := p.cfg.Informers.Core().V1().ConfigMaps().Lister(), p.view.Core().V1().ConfigMaps().Lister()
 	return &kindCopies[*corev1.ConfigMap]{
 		kind: kindConfigMap, resource: "configmaps", translator: p.cfg.Translator,
 		informed: func(ns, name string) (*corev1.ConfigMap, error) { return virtual.ConfigMaps(ns).Get(name) },
 		live:     func(ns string) client[*corev1.ConfigMap] { return p.cfg.Virtual.CoreV1().ConfigMaps(ns) },
 		seen:     func(name string) (*corev1.ConfigMap, error) { return seen.ConfigMaps(p.namespace).Get(name) },
-		host:     p.cfg.Host.CoreV1().ConfigMaps(p.namespace),
+		host:     host.CoreV1().ConfigMaps(p.namespace),
 		toHost:   p.cfg.Translator.ConfigMapToHost,
 		data: func(want, old *corev1.ConfigMap) map[string]any {
 			return map[string]any{

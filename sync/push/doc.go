@@ -18,6 +18,9 @@
 //     made when the object is.
 //   - What is in a Secret is neither logged nor kept in memory for longer than a call takes.
 //
+// Ensure runs in every replica, Run in the one that leads. What two of them write at the same time is created by one and
+// found by the other, or patched with the resourceVersion it was read at.
+//
 // A pod that is on its way is not in any informer yet. Ensure therefore pins what it wrote for PinTime, and removal and
 // Ensure of one object exclude each other. Several replicas do not see each other's pins; there, Linger is what keeps a copy
 // until the pod is seen.

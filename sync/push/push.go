@@ -32,6 +32,8 @@ type Config struct {
 	Informers informers.SharedInformerFactory
 	// Host writes the copies, in the cluster's host namespace.
 	Host kubernetes.Interface
+	// Leader does so for Run; nil means Host. With several replicas it refuses to work for one that does not lead.
+	Leader kubernetes.Interface
 
 	// PinTime is how long a copy outlives Ensure without a pod that names it; 0 means two minutes. It must be longer
 	// than a host POST may take.
@@ -53,7 +55,8 @@ type Pusher struct {
 	namespace string
 	view      informers.SharedInformerFactory
 	pods      cache.Indexer
-	kinds     map[string]copies
+	kinds     map[string]copies // as Ensure writes them
+	kept      map[string]copies // as Run does
 	synced    []cache.InformerSynced
 	queue     *queue.Queue[reference]
 	locks     locks[reference]
@@ -75,6 +78,9 @@ func New(cfg Config) (*Pusher, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
 	}
+	if cfg.Leader == nil {
+		cfg.Leader = cfg.Host
+	}
 	selector, err := hostview.Pushed(cfg.Translator)
 	if err != nil {
 		return nil, err
@@ -86,7 +92,8 @@ func New(cfg Config) (*Pusher, error) {
 		pods:   cfg.Informers.Core().V1().Pods().Informer().GetIndexer(),
 		pinned: map[reference]time.Time{}, idle: map[reference]time.Time{},
 	}
-	p.kinds = map[string]copies{kindSecret: p.secretCopies(), kindConfigMap: p.configMapCopies()}
+	p.kinds = map[string]copies{kindSecret: p.secretCopies(cfg.Host), kindConfigMap: p.configMapCopies(cfg.Host)}
+	p.kept = map[string]copies{kindSecret: p.secretCopies(cfg.Leader), kindConfigMap: p.configMapCopies(cfg.Leader)}
 	p.queue = queue.New("push", cfg.Clock, p.reconcile)
 	return p, p.listen()
 }
@@ -170,7 +177,7 @@ func (p *Pusher) reconcile(ctx context.Context, r reference) (time.Duration, err
 	if err != nil {
 		return 0, err
 	}
-	kind := p.kinds[r.kind]
+	kind := p.kept[r.kind]
 	again, keep := p.wanted(r, len(users) > 0, kind.known(r))
 	if keep {
 		return again, kind.push(ctx, r, false)

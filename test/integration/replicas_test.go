@@ -604,6 +604,42 @@ func TestWritesAreSeenThroughEveryReplica(t *testing.T) {
 			})
 		}
 	}
+	// A watch that began at one replica goes on at another: both count alike.
+	pods, err := a.virtual.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	configMaps, err := a.virtual.CoreV1().ConfigMaps("default").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.virtual.CoreV1().ConfigMaps("default").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "resumed"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.virtual.CoreV1().Pods("default").Create(ctx, pod("resumed", nil), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	podEvents, err := b.virtual.CoreV1().Pods("default").Watch(ctx, metav1.ListOptions{ResourceVersion: pods.ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer podEvents.Stop()
+	configMapEvents, err := b.virtual.CoreV1().ConfigMaps("default").Watch(ctx, metav1.ListOptions{ResourceVersion: configMaps.ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer configMapEvents.Stop()
+	for kind, w := range map[string]watch.Interface{"pods": podEvents, "configmaps": configMapEvents} {
+		select {
+		case e := <-w.ResultChan():
+			if m, ok := e.Object.(metav1.Object); !ok || e.Type != watch.Added || m.GetName() != "resumed" {
+				t.Errorf("watch of %s went on with %s %v", kind, e.Type, e.Object)
+			}
+		case <-time.After(patience):
+			t.Errorf("watch of %s went on with nothing", kind)
+		}
+	}
+
 	// An informer begins with the latest state too, through a replica that
 	// could not know it by itself.
 	created, err := a.virtual.CoreV1().Pods("default").Create(ctx, pod("watched", nil), metav1.CreateOptions{})
@@ -721,6 +757,32 @@ func TestDeposedLeaderEnds(t *testing.T) {
 		t.Errorf("%s leads", holder)
 	}
 	r.start(leads)
+}
+
+// Without its store a leader cannot know whether it leads, and ends. The others
+// wait, and go on by themselves.
+func TestStoreAwayForLongerThanALease(t *testing.T) {
+	r := newReplicated(t, 2)
+	leads, other := r.leads()
+	r.etcd.Stop()
+	select {
+	case <-leads.process.done:
+	case <-time.After(patience):
+		t.Fatalf("the leader goes on without the store:\n%s", leads.process.tail())
+	}
+	if !strings.Contains(leads.process.tail(), "leadership was lost") {
+		t.Errorf("the leader does not say why it ended:\n%s", leads.process.tail())
+	}
+	leads.process = nil
+	r.etcd.Start()
+	if now, _ := r.leads(); now != other {
+		t.Error("the replica that stayed does not lead")
+	}
+	if _, err := other.virtual.AppsV1().Deployments("default").Create(t.Context(), deploymentOf("web", "v1", 2), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.start(leads)
+	r.rolledOut(r.client(), "default", "web")
 }
 
 // SQLite has one writer. What would only look highly available is refused.

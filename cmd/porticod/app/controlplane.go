@@ -57,6 +57,11 @@ type controlPlaneOptions struct {
 	controllers    controllers.Config
 }
 
+// drainTimeout bounds how long requests may go on after the end was asked for.
+// Upstream waits for every one of them; without a store that is a minute each,
+// in which a supervisor could have started the process again.
+const drainTimeout = 15 * time.Second
+
 // storeDir holds the SQLite store, below the data directory.
 const storeDir = "store"
 
@@ -196,7 +201,12 @@ func (c *controlPlane) run(ctx context.Context, w work) (err error) {
 
 	err = working.Wait()
 	stopServing()
-	return errors.Join(err, <-served)
+	select {
+	case ended := <-served:
+		return errors.Join(err, ended)
+	case <-time.After(drainTimeout):
+		return errors.Join(err, fmt.Errorf("API server did not end within %v; requests were cut off", drainTimeout))
+	}
 }
 
 // lead does the work of a leader, when this replica is one, until ctx ends.

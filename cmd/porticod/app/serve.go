@@ -288,16 +288,16 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 		return host.Config{}, err
 	}
 	reporter := newReporter(virtual)
-	// What a tenant's request needs is in every replica.
-	pusher, err := push.New(push.Config{Translator: vc.translator, Virtual: virtual, Informers: shared, Host: vc.hostClient})
-	if err != nil {
-		return host.Config{}, err
-	}
-	vc.work.always = []func(context.Context) error{vc.doors.Observe, pusher.Observe, reporter.Run}
 	lead, err := vc.compete(loopback, virtual)
 	if err != nil {
 		return host.Config{}, err
 	}
+	pusher, err := push.New(push.Config{Translator: vc.translator, Virtual: virtual, Informers: shared, Host: vc.hostClient, Leader: lead.host})
+	if err != nil {
+		return host.Config{}, err
+	}
+	// What a tenant's request needs is in every replica.
+	vc.work.always = []func(context.Context) error{vc.doors.Observe, pusher.Observe, reporter.Run}
 	tokenManager, err := tokens.New(tokens.Config{Translator: vc.translator, Virtual: lead.virtual, Informers: shared, Host: lead.host})
 	if err != nil {
 		return host.Config{}, err
