@@ -26,6 +26,7 @@ import (
 	serviceaccountstore "k8s.io/kubernetes/pkg/registry/core/serviceaccount/storage"
 
 	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/proxy/nodeproxy"
 )
 
 // coreProvider installs the core group. Upstream's own provider cannot be
@@ -170,8 +171,14 @@ func (p *coreProvider) addWorkloads(v1 map[string]rest.Storage, opts generic.RES
 		v1["nodes/proxy"] = nodes.Proxy
 		return nil
 	}
-	// No nodes/proxy here: a tenant may create a Node with any address, and
-	// the door must not dial it on the tenant's behalf.
+	// Upstream's nodes/proxy must not be here: a tenant may create a Node with
+	// any address, and the door would dial it on the tenant's behalf.
+	if p.host.NodeProxy && p.host.NodeShown != nil {
+		v1["nodes/proxy"] = &nodeProxy{nodes.Proxy, nodeproxy.New(nodeproxy.Config{
+			Host: p.host.Client, Translator: p.host.Translator, Shown: p.host.NodeShown,
+			Pods: p.config.ControlPlane.VersionedInformers.Core().V1().Pods().Lister(),
+		})}
+	}
 	letHostAllocate(services)
 	return p.streamFromHost(v1, pods, services, serviceProxy)
 }

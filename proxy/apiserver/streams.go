@@ -17,6 +17,7 @@ import (
 	api "k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/pkg/apis/core/validation"
 	"k8s.io/kubernetes/pkg/features"
+	noderest "k8s.io/kubernetes/pkg/registry/core/node/rest"
 	podrest "k8s.io/kubernetes/pkg/registry/core/pod/rest"
 	podstore "k8s.io/kubernetes/pkg/registry/core/pod/storage"
 	servicereg "k8s.io/kubernetes/pkg/registry/core/service"
@@ -24,6 +25,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/proxy/nodeproxy"
 )
 
 // The types here embed upstream's storage for its options, methods and media
@@ -108,6 +110,24 @@ func proxyPath(opts runtime.Object) (string, error) {
 	default:
 		return "", fmt.Errorf("options of a proxy are a %T", opts)
 	}
+}
+
+// nodeProxy answers for kubelets and passes nothing on to them.
+type nodeProxy struct {
+	*noderest.ProxyREST
+	server *nodeproxy.Server
+}
+
+// ConnectMethods implements rest.Connecter. A kubelet changes things by POST.
+func (*nodeProxy) ConnectMethods() []string { return []string{http.MethodGet, http.MethodHead} }
+
+// Connect implements rest.Connecter.
+func (r *nodeProxy) Connect(_ context.Context, id string, opts runtime.Object, responder rest.Responder) (http.Handler, error) {
+	o, ok := opts.(*api.NodeProxyOptions)
+	if !ok {
+		return nil, fmt.Errorf("options of nodes/proxy are a %T", opts)
+	}
+	return r.server.Handler(id, o.Path, responder)
 }
 
 var (

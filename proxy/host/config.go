@@ -62,6 +62,10 @@ type Config struct {
 	// under any name. Nil means that none is shown.
 	NodeShown func(name string) bool
 
+	// NodeProxy serves a part of nodes/proxy for the nodes that are shown. It
+	// needs the right to get nodes/proxy on the host.
+	NodeProxy bool
+
 	// AllowBinding lets the tenant's scheduler assign pods to nodes.
 	AllowBinding bool
 

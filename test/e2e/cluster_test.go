@@ -69,10 +69,11 @@ func stopShared() error {
 	return errors.Join(err, deleteErr, os.RemoveAll(c.dir))
 }
 
-// private starts a cluster that is the test's alone.
-func private(t *testing.T, name, suffix string) *cluster {
+// private starts a cluster that is the test's alone. More lines of its
+// configuration may follow; then its account has the ClusterRole as well.
+func private(t *testing.T, name, suffix string, more ...string) *cluster {
 	t.Helper()
-	c := newCluster(t, name, suffix, t.TempDir())
+	c := newCluster(t, name, suffix, t.TempDir(), more...)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("porticod of %s:\n%s", c.namespace, c.tail())
@@ -88,15 +89,18 @@ func private(t *testing.T, name, suffix string) *cluster {
 	return c
 }
 
-func newCluster(t *testing.T, name, suffix, dir string) *cluster {
+func newCluster(t *testing.T, name, suffix, dir string, more ...string) *cluster {
 	t.Helper()
 	c := &cluster{name: name, namespace: hostNamespace(suffix), dir: dir}
 	newHostNamespace(t, c.namespace, filepath.Join(dir, "host.kubeconfig"))
+	if len(more) > 0 {
+		grantNodes(t, c.namespace)
+	}
 	address, err := doorAddress()
 	if err != nil {
 		t.Fatalf("address for porticod: %v", err)
 	}
-	if err := writeConfig(dir, name, c.namespace, address, hostDNS(t)); err != nil {
+	if err := writeConfig(dir, name, c.namespace, address, hostDNS(t), more...); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.start(t); err != nil {

@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"k8s.io/client-go/tools/clientcmd"
@@ -44,6 +46,30 @@ func newHostNamespace(t *testing.T, namespace, kubeconfig string) {
 	if out := (kubectl{t: t, kubeconfig: kubeconfig, namespace: "kube-system"}).refused("get", "pods"); out == "" {
 		t.Fatal("the host account was refused without a word")
 	}
+}
+
+// grantNodes gives a namespace's account the ClusterRole of
+// testdata/clusterrole.yaml.
+func grantNodes(t *testing.T, namespace string) {
+	t.Helper()
+	role, err := os.ReadFile(filepath.Join("testdata", "clusterrole.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := admin(t, "")
+	// Runs at the same time must not take it away from each other.
+	own := strings.Replace(string(role), "name: porticod-nodes", "name: "+namespace, 1)
+	if r := k.try(own, "apply", "-f", "-"); r.err != nil {
+		t.Fatal(r)
+	}
+	k.run("create", "clusterrolebinding", namespace, "--clusterrole="+namespace, "--serviceaccount="+namespace+":porticod")
+	t.Cleanup(func() {
+		// Not bound to the test's context, which has ended by now.
+		out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "clusterrole,clusterrolebinding", namespace).CombinedOutput()
+		if err != nil {
+			t.Errorf("delete the cluster role: %v: %s", err, out)
+		}
+	})
 }
 
 // withToken writes the kubeconfig at from to path, with a token in the place of
@@ -85,7 +111,7 @@ func doorAddress() (string, error) {
 }
 
 // writeConfig writes the portico.yaml of a virtual cluster.
-func writeConfig(dir, name, namespace, address, resolver string) error {
+func writeConfig(dir, name, namespace, address, resolver string, more ...string) error {
 	return os.WriteFile(filepath.Join(dir, "portico.yaml"), fmt.Appendf(nil, `name: %s
 host:
   kubeconfig: %s
@@ -95,7 +121,8 @@ dataDir: %s
 listen: %s
 coredns:
   upstream: [%s]
-`, name, filepath.Join(dir, "host.kubeconfig"), namespace, address, filepath.Join(dir, "data"), address, resolver), 0o600)
+%s
+`, name, filepath.Join(dir, "host.kubeconfig"), namespace, address, filepath.Join(dir, "data"), address, resolver, strings.Join(more, "\n")), 0o600)
 }
 
 func writeFile(t *testing.T, path string, content []byte) {

@@ -133,3 +133,9 @@ func eventuallyWithin(t *testing.T, limit time.Duration, what string, holds func
 		t.Fatalf("%s: %v; last seen: %s", what, err, last)
 	}
 }
+
+// with returns k for a subtest.
+func (k kubectl) with(t *testing.T) kubectl {
+	k.t = t
+	return k
+}

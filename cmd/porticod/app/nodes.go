@@ -5,10 +5,13 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	"k8s.io/component-base/version"
@@ -51,5 +54,20 @@ func (vc *virtualCluster) checkNodes(ctx context.Context) error {
 		return withHint(fmt.Errorf("sync.nodes shows host nodes: %w", err),
 			"porticod needs the ClusterRole in docs/configuration.md; without sync.nodes, nodes are made up and need no rights")
 	}
-	return err
+	if err != nil || !vc.config.Sync.Nodes.Proxy {
+		return err
+	}
+	review, err := vc.hostClient.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "nodes", Subresource: "proxy"},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("ask the host for the rights of sync.nodes.proxy: %w", err)
+	}
+	if !review.Status.Allowed {
+		return withHint(errors.New("sync.nodes.proxy: the host does not let porticod get nodes/proxy"),
+			"read about this right in docs/configuration.md before you grant it, or leave sync.nodes.proxy out")
+	}
+	return nil
 }

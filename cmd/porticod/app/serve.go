@@ -354,6 +354,7 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 
 		ResourceMetrics: vc.servesMetrics(),
 		NodeShown:       nodeShown,
+		NodeProxy:       vc.config.Sync.Nodes.Proxy,
 	}, nil
 }
 

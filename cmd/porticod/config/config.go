@@ -126,7 +126,10 @@ type Nodes struct {
 	NodeSelector string `json:"nodeSelector,omitempty"`
 	// ClearImageStatus hides what images a host node has.
 	ClearImageStatus bool `json:"clearImageStatus"`
-	EnableScheduler  bool `json:"enableScheduler"`
+	// Proxy serves a part of nodes/proxy. It needs a right on the host that is
+	// worth every pod of every node there.
+	Proxy           bool `json:"proxy"`
+	EnableScheduler bool `json:"enableScheduler"`
 }
 
 // Real says whether the tenant sees host nodes, and not made-up ones.

@@ -103,6 +103,9 @@ func (n *Nodes) validate(path *field.Path) field.ErrorList {
 	if n.ClearImageStatus && !n.Real() {
 		errs = append(errs, field.Invalid(path.Child("clearImageStatus"), true, "made-up nodes have no images; set enabled as well"))
 	}
+	if n.Proxy && !n.Real() {
+		errs = append(errs, field.Invalid(path.Child("proxy"), true, "made-up nodes have no kubelet; set enabled as well"))
+	}
 	if n.EnableScheduler {
 		errs = append(errs, field.Forbidden(path.Child("enableScheduler"), "not supported yet; the host schedules"))
 	}
