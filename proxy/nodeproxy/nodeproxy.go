@@ -121,7 +121,7 @@ func (s *Server) fromKubelet(ctx context.Context, node, accept string, params ma
 	if err != nil {
 		return nil, err
 	}
-	defer body.Close() //nolint:errcheck // It was read.
+	defer body.Close()
 	answer, err := io.ReadAll(io.LimitReader(body, maxAnswer+1))
 	if err != nil {
 		return nil, err

@@ -27,7 +27,7 @@ func (o Options) waitAnswering(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close() //nolint:errcheck // Nothing was written.
+	defer db.Close()
 	for {
 		err := o.try(ctx, db)
 		switch {
@@ -129,7 +129,7 @@ func (o Options) compareBytes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close() //nolint:errcheck // What was written is committed.
+	defer db.Close()
 	var collation string
 	err = db.QueryRowContext(ctx, `SELECT collation_name FROM information_schema.columns
 		WHERE table_schema = DATABASE() AND table_name = 'kine' AND column_name = 'name'`).Scan(&collation)

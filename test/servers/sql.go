@@ -142,7 +142,7 @@ func (a account) own(path string) {
 func (a account) write(name, content string) string {
 	a.t.Helper()
 	path := filepath.Join(a.dir, name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil { //nolint:gosec // The path is our own.
 		a.t.Fatal(err)
 	}
 	a.own(path)
@@ -170,7 +170,7 @@ func (a account) as(args ...string) []string {
 func (a account) run(args ...string) {
 	a.t.Helper()
 	args = a.as(args...)
-	cmd := exec.CommandContext(a.t.Context(), args[0], args[1:]...) //nolint:gosec // Our own arguments.
+	cmd := exec.CommandContext(a.t.Context(), args[0], args[1:]...)
 	cmd.Dir = a.dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		a.t.Fatalf("%v: %v\n%s", args, err, out)
