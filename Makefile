@@ -89,7 +89,7 @@ e2e: build image lab-up ## Test with a real kubectl against a real kubelet (root
 	PORTICOD=$(CURDIR)/bin/porticod $(GO) test -tags $(TAGS),e2e -trimpath -count 1 -parallel 4 -timeout 40m ./test/e2e
 
 .PHONY: conformance
-conformance: build lab-up ## Run upstream's conformance tests against a virtual cluster (FOCUS= SKIP= PARALLEL=)
+conformance: build image lab-up ## Run upstream's conformance tests against a virtual cluster (FOCUS= SKIP= PARALLEL=)
 	PORTICOD=$(CURDIR)/bin/porticod test/conformance --focus '$(FOCUS)' --skip '$(SKIP)' --parallel $(PARALLEL)
 
 .PHONY: bench
@@ -112,6 +112,7 @@ IMAGE_CONFIG := {"Entrypoint":["/porticod"],"Cmd":["serve"],"User":"65532:65532"
 image: ## Put porticod into bin/porticod-image.tar, for docker load or ctr images import
 	rm -rf bin/image && mkdir -p bin/image/rootfs/tmp && chmod 1777 bin/image/rootfs/tmp
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -linkmode external -extldflags -static $(VERSION_VARS)' -o bin/image/rootfs/porticod ./cmd/porticod
+	CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o bin/image/rootfs/portico-hosts ./cmd/portico-hosts
 	tar -C bin/image/rootfs --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf bin/image/layer.tar .
 	echo '$(IMAGE) | layer.tar | $(IMAGE_CONFIG)' >bin/image/list
 	cd bin/image && python3 ../../test/lab/pack.py ../porticod-image.tar list

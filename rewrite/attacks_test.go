@@ -505,3 +505,81 @@ func TestAttackEndpointsOfTheClustersOwnService(t *testing.T) {
 		t.Errorf("the slice belongs to the host Service %s", got)
 	}
 }
+
+// The parts that a host pod has for its /etc/hosts have one name. Whatever a
+// tenant calls by it would be taken for them: hidden from the tenant's own
+// eyes, never updated, or a way to what is in them.
+func TestAttackUseTheNameOfWhatIsAdded(t *testing.T) {
+	const name = rewrite.HostsName
+	onResource := &corev1.ResourceFieldSelector{ContainerName: name, Resource: "limits.cpu"}
+	file := corev1.DownwardAPIVolumeFile{Path: "f", ResourceFieldRef: onResource}
+	volume := func(s corev1.VolumeSource) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: s}} }
+	}
+	variable := func(from *corev1.EnvVarSource) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "A", ValueFrom: from}} }
+	}
+	for attack, change := range map[string]func(*corev1.Pod){
+		"hide an init container": func(p *corev1.Pod) { p.Spec.InitContainers = []corev1.Container{{Name: name}} },
+		"hide a container":       func(p *corev1.Pod) { p.Spec.Containers[0].Name = name },
+		"hide a debug container": func(p *corev1.Pod) {
+			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: name}}}
+		},
+		"hide a volume": func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: name}} },
+		"mount the volume": func(p *corev1.Pod) {
+			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: name, MountPath: "/v"}}
+		},
+		"mount it as a device": func(p *corev1.Pod) {
+			p.Spec.Containers[0].VolumeDevices = []corev1.VolumeDevice{{Name: name, DevicePath: "/v"}}
+		},
+		"mount it when debugging": func(p *corev1.Pod) {
+			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+				Name: "d", VolumeMounts: []corev1.VolumeMount{{Name: name, MountPath: "/v"}},
+			}}}
+		},
+		"debug the container": func(p *corev1.Pod) {
+			p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{TargetContainerName: name}}
+		},
+		"read its resources":    variable(&corev1.EnvVarSource{ResourceFieldRef: onResource}),
+		"read a file of it":     variable(&corev1.EnvVarSource{FileKeyRef: &corev1.FileKeySelector{VolumeName: name}}),
+		"write its resources":   volume(corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{file}}}),
+		"project its resources": volume(corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{file}}}}}}),
+		"say how it ended":      func(p *corev1.Pod) { p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: name}} },
+		"say what is mounted": func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{VolumeMounts: []corev1.VolumeMountStatus{{Name: name}}}}
+		},
+		"switch it otherwise": func(p *corev1.Pod) { p.Annotations = map[string]string{rewrite.AnnotationHosts: "/root"} },
+	} {
+		t.Run(attack, func(t *testing.T) {
+			for _, configured := range []bool{true, false} {
+				cluster := testCluster()
+				if !configured {
+					cluster.HostsImage = ""
+				}
+				tr := mustNew(t, cluster)
+				v := fullyNamed(nil)
+				h, err := tr.PodToHost(v, rewrite.Inputs{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				change(v)
+				if _, err := tr.PodToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
+					t.Errorf("a new pod: got %v, want Invalid", err)
+				}
+				if _, err := tr.PodToHost(v, rewrite.Inputs{Host: h}); !apierrors.IsInvalid(err) {
+					t.Errorf("an existing pod: got %v, want Invalid", err)
+				}
+			}
+		})
+	}
+}
+
+// The switch is for pods: on other objects the prefix is reserved as a whole.
+func TestAttackSwitchOnAnotherKind(t *testing.T) {
+	v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "demo", Name: "c", Annotations: map[string]string{rewrite.AnnotationHosts: "kubelet"},
+	}}
+	if _, err := mustNew(t, testCluster()).PersistentVolumeClaimToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
+		t.Errorf("got %v, want Invalid", err)
+	}
+}

@@ -59,6 +59,9 @@ type Cluster struct {
 	// Images maps an image as the tenant wrote it to the image that is run.
 	// Only exact matches count.
 	Images map[string]string
+	// HostsImage has the program that writes the full name of a pod into its
+	// /etc/hosts (cmd/portico-hosts). While it is empty, pods have a short name.
+	HostsImage string
 
 	// MovedLabels and HiddenAnnotations are added to the built-in lists of keys
 	// that host tooling acts on (rules.MovedLabels, rules.HiddenAnnotations).

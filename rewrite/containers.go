@@ -32,13 +32,5 @@ func (c *toVirtual) images(v *corev1.Pod) {
 			back(element("volumes", vol.Name)+".image", &vol.Image.Reference)
 		}
 	}
-	for list, statuses := range map[string][]corev1.ContainerStatus{
-		"initContainers":      v.Status.InitContainerStatuses,
-		"containers":          v.Status.ContainerStatuses,
-		"ephemeralContainers": v.Status.EphemeralContainerStatuses,
-	} {
-		for i := range statuses {
-			back(element(list, statuses[i].Name)+".image", &statuses[i].Image)
-		}
-	}
+	eachStatus(&v.Status, func(key string, s *corev1.ContainerStatus) { back(key+".image", &s.Image) })
 }

@@ -61,7 +61,7 @@
 //	names.go        host names; keys.go  reserved and moved keys
 //	metadata.go     labels, annotations, owners, finalizers
 //	walk.go         the walker; references.go fieldpath.go  what it does
-//	selector.go affinity.go containers.go env.go identity.go network.go placement.go volumes.go   passes
+//	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go volumes.go   passes
 //	keep.go         what did not change stays
 //	overlay.go      the annotation; record.go  entries of passes in it
 //	text.go status.go   host text to virtual text

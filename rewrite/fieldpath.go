@@ -97,7 +97,7 @@ func (c *toHost) downward(out map[string]string, virtual *metav1.ObjectMeta, ser
 	for key := range c.keys {
 		switch annotation, whole := hostFieldPath(key); {
 		case !whole:
-			if v, ok := virtual.Annotations[key]; ok && !Reserved(key) {
+			if v, ok := virtual.Annotations[key]; ok && (!Reserved(key) || key == AnnotationHosts) {
 				out[movedAnnotationKey(key)] = v
 			}
 		case annotation == AnnotationLabels:

@@ -33,6 +33,7 @@ func testCluster() rewrite.Cluster {
 		NodeSelector: map[string]string{"pool": "tenants"},
 		Tolerations:  []corev1.Toleration{{Key: "tenants", Operator: corev1.TolerationOpExists}},
 		Images:       map[string]string{"nginx:1": "mirror.example/nginx:1"},
+		HostsImage:   "registry.example/porticod:1",
 	}
 }
 

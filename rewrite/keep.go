@@ -51,9 +51,10 @@ func (c *toHost) keepStruct(prefix string, after, seen, host, out reflect.Value)
 }
 
 // keepElements is keep for a list whose elements have names. Element i of out
-// was made from element i of after.
-func (c *toHost) keepElements(key string, after, seen, host, out reflect.Value) {
-	if after.Len() != out.Len() || seen.Len() != host.Len() {
+// was made from element i of after, not counting those that no tenant sees.
+func (c *toHost) keepElements(key string, after, seen, hostList, outList reflect.Value) {
+	host, out := visibleElements(hostList), visibleElements(outList)
+	if after.Len() != len(out) || seen.Len() != len(host) {
 		return
 	}
 	for i := range after.Len() {
@@ -66,10 +67,10 @@ func (c *toHost) keepElements(key string, after, seen, host, out reflect.Value) 
 			}
 			switch {
 			case apiequality.Semantic.DeepEqual(a.Interface(), s.Interface()):
-				out.Index(i).Set(host.Index(j))
+				out[i].Set(host[j])
 				c.overlay.adopt(c.prior, element(key, name))
 			case fieldwise(a.Type()):
-				c.keepStruct(element(key, name), a, s, host.Index(j), out.Index(i))
+				c.keepStruct(element(key, name), a, s, host[j], out[i])
 			}
 			break
 		}

@@ -93,6 +93,12 @@ var hostChanges = map[string]func(o runtime.Object){
 			c.Image = "scanned/" + c.Name
 		}
 	},
+	"an init container before all others": func(o runtime.Object) {
+		if pod, ok := o.(*corev1.Pod); ok {
+			pod.Spec.InitContainers = slices.Insert(pod.Spec.InitContainers, 0, corev1.Container{Name: "host-init", Image: "proxy-init:1"})
+			pod.Status.InitContainerStatuses = slices.Insert(pod.Status.InitContainerStatuses, 0, corev1.ContainerStatus{Name: "host-init", Ready: true})
+		}
+	},
 	"an injected sidecar": func(o runtime.Object) {
 		pod, ok := o.(*corev1.Pod)
 		if !ok {
@@ -148,6 +154,7 @@ func TestUnchangedStaysAsItIsOnTheHost(t *testing.T) {
 		c.Tolerations = []corev1.Toleration{{Key: "new", Operator: "Exists"}}
 		c.NodeSelector = map[string]string{"zone": "b"}
 		c.Images = map[string]string{"a": "elsewhere"}
+		c.HostsImage = "elsewhere/porticod:2"
 		return c
 	}())
 	for name, change := range hostChanges {

@@ -40,8 +40,8 @@ func (c *toVirtual) network(spec *corev1.PodSpec) {
 
 // hostname sets the name that the kubelet would have taken from the pod's. The
 // subdomain stays off the host: with it the kubelet would write a name of the
-// host namespace into /etc/hosts. A pod that wants its full name as hostname
-// gets the virtual one in so many words.
+// host namespace into /etc/hosts (hosts.go writes the virtual one). A pod that
+// wants its full name as hostname gets the virtual one in so many words.
 func (c *toHost) hostname(spec *corev1.PodSpec) {
 	if spec.HostNetwork || spec.HostnameOverride != nil {
 		drop(c.overlay, "subdomain", &spec.Subdomain)
@@ -50,7 +50,7 @@ func (c *toHost) hostname(spec *corev1.PodSpec) {
 	if spec.Hostname == "" {
 		replace(c.overlay, "hostname", &spec.Hostname, podHostname(c.name))
 	}
-	fqdn := spec.Hostname + "." + spec.Subdomain + "." + c.namespace + ".svc." + c.t.cluster.ClusterDomain
+	fqdn := c.fullName(spec.Hostname, spec.Subdomain)
 	if spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN && spec.Subdomain != "" && len(fqdn) <= maxHostname {
 		replace(c.overlay, "setHostnameAsFQDN", &spec.SetHostnameAsFQDN, nil)
 		replace(c.overlay, "hostnameOverride", &spec.HostnameOverride, &fqdn)

@@ -37,12 +37,14 @@ func (c *toHost) pod(h, v *corev1.Pod) {
 	c.network(&h.Spec)
 	c.placement(&h.Spec)
 	c.affinity(h, v.Labels)
+	c.hosts(h, v)
 
 	c.downward(h.Annotations, &v.ObjectMeta, v.Spec.ServiceAccountName)
 }
 
 // pod undoes the passes of toHost.pod, last one first.
 func (c *toVirtual) pod(v, h *corev1.Pod) {
+	c.hosts(v)
 	c.affinity(v)
 	c.placement(&v.Spec)
 	c.network(&v.Spec)
@@ -70,6 +72,23 @@ func eachContainer(spec *corev1.PodSpec, do func(key string, c *corev1.Container
 	for i := range spec.EphemeralContainers {
 		c := (*corev1.Container)(&spec.EphemeralContainers[i].EphemeralContainerCommon)
 		do(element("ephemeralContainers", c.Name), c)
+	}
+}
+
+// eachStatus calls do for the status of every container of a pod, with the key
+// of the container's records.
+func eachStatus(status *corev1.PodStatus, do func(key string, s *corev1.ContainerStatus)) {
+	for i := range status.InitContainerStatuses {
+		s := &status.InitContainerStatuses[i]
+		do(element("initContainers", s.Name), s)
+	}
+	for i := range status.ContainerStatuses {
+		s := &status.ContainerStatuses[i]
+		do(element("containers", s.Name), s)
+	}
+	for i := range status.EphemeralContainerStatuses {
+		s := &status.EphemeralContainerStatuses[i]
+		do(element("ephemeralContainers", s.Name), s)
 	}
 }
 

@@ -18,8 +18,9 @@ type VirtualRef struct {
 // stands between characters that cannot be part of one, so a name that is the
 // beginning of another is not taken for it. The host namespace is replaced
 // where the text clearly means it: beside one of the names, or after the word
-// namespace.
+// namespace. A list of container names loses the hidden one.
 func (t *Translator) TextToVirtual(s string, known map[string]VirtualRef) string {
+	s = withoutHosts(s)
 	if !strings.Contains(s, t.cluster.HostNamespace) && !containsAny(s, known) {
 		return s
 	}

@@ -18,10 +18,13 @@ const reservedDetail = "the prefix " + Prefix + " is reserved"
 
 // ValidateVirtual lists what a tenant may not write in the metadata of any
 // object that reaches the host.
-func ValidateVirtual(m metav1.Object) field.ErrorList {
+func ValidateVirtual(m metav1.Object) field.ErrorList { return validateMetadata(m) }
+
+// validateMetadata makes an exception of some annotations.
+func validateMetadata(m metav1.Object, annotations ...string) field.ErrorList {
 	path := field.NewPath("metadata")
 	errs := reservedKeys(path.Child("labels"), m.GetLabels())
-	errs = append(errs, reservedKeys(path.Child("annotations"), m.GetAnnotations())...)
+	errs = append(errs, reservedKeys(path.Child("annotations"), m.GetAnnotations(), annotations...)...)
 	for i, f := range m.GetFinalizers() {
 		if Reserved(f) {
 			errs = append(errs, field.Forbidden(path.Child("finalizers").Index(i), reservedDetail))
@@ -32,7 +35,7 @@ func ValidateVirtual(m metav1.Object) field.ErrorList {
 
 // ValidatePod lists what a tenant may not write in a pod.
 func ValidatePod(v *corev1.Pod) field.ErrorList {
-	errs := ValidateVirtual(v)
+	errs := append(validateMetadata(v, AnnotationHosts), validateHosts(v)...)
 	spec := field.NewPath("spec")
 	for i := range v.Spec.TopologySpreadConstraints {
 		errs = append(errs, reservedSelector(spec.Child("topologySpreadConstraints").Index(i).Child("labelSelector"), v.Spec.TopologySpreadConstraints[i].LabelSelector)...)
@@ -91,10 +94,10 @@ func validateClaimSpec(path *field.Path, namespace string, spec *corev1.Persiste
 	return nil
 }
 
-func reservedKeys(path *field.Path, m map[string]string) field.ErrorList {
+func reservedKeys(path *field.Path, m map[string]string, except ...string) field.ErrorList {
 	var errs field.ErrorList
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if Reserved(k) {
+		if Reserved(k) && !slices.Contains(except, k) {
 			errs = append(errs, field.Forbidden(path.Key(k), reservedDetail))
 		}
 	}

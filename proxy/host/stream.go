@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -113,6 +114,15 @@ func (t target) hostID() string {
 	return utilnet.JoinSchemeNamePort(scheme, t.hostName, port)
 }
 
+// shows refuses a container that the tenant does not see, as upstream refuses
+// one that does not exist (pkg/registry/core/pod, validateContainer).
+func (t target) shows(containers ...string) error {
+	if slices.Contains(containers, rewrite.HostsName) {
+		return apierrors.NewBadRequest(fmt.Sprintf("container %s is not valid for pod %s", rewrite.HostsName, t.name))
+	}
+	return nil
+}
+
 // known are the host names that an answer about the target may mention.
 func (t target) known() map[string]rewrite.VirtualRef {
 	return map[string]rewrite.VirtualRef{t.hostName: {Namespace: t.namespace, Name: t.name}}
@@ -159,6 +169,10 @@ func (s *Streams) Connect(ctx context.Context, subresource, name string, respond
 	}
 	proxy := s.proxy(t, location, responder)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if err := t.shows(req.URL.Query()["container"]...); err != nil {
+			responder.Error(err)
+			return
+		}
 		if !httpstream.IsUpgradeRequest(req) {
 			responder.Error(apierrors.NewBadRequest("Upgrade request required"))
 			return
@@ -236,6 +250,9 @@ func (o otherVerb) GetVerb() string { return o.verb }
 func (s *Streams) Log(ctx context.Context, name string, opts *corev1.PodLogOptions) (runtime.Object, error) {
 	t, err := s.find(ctx, "pods", "log", name)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.shows(opts.Container); err != nil {
 		return nil, err
 	}
 	return s.newLog(t, opts)

@@ -5,6 +5,7 @@ package host_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,6 +31,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/rewrite"
 )
 
 const podPath = "/api/v1/namespaces/" + hostNamespace + "/pods/" + hostWeb
@@ -123,7 +125,7 @@ func (s *streaming) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		handler, err = s.streams.Proxy(ctx, resource, id, subpath, resp)
 	case "log":
-		s.serveLog(ctx, w, id, resp)
+		s.serveLog(ctx, w, id, cmp.Or(r.URL.Query().Get("container"), "c"), resp)
 		return
 	default:
 		handler, err = s.streams.Connect(ctx, sub, id, resp)
@@ -135,8 +137,8 @@ func (s *streaming) serve(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(w, r.WithContext(ctx))
 }
 
-func (s *streaming) serveLog(ctx context.Context, w http.ResponseWriter, id string, resp responder) {
-	obj, err := s.streams.Log(ctx, id, &corev1.PodLogOptions{Container: "c", Follow: true, InsecureSkipTLSVerifyBackend: true})
+func (s *streaming) serveLog(ctx context.Context, w http.ResponseWriter, id, container string, resp responder) {
+	obj, err := s.streams.Log(ctx, id, &corev1.PodLogOptions{Container: container, Follow: true, InsecureSkipTLSVerifyBackend: true})
 	if err == nil {
 		var stream io.ReadCloser
 		if stream, _, _, err = obj.(registryrest.ResourceStreamer).InputStream(ctx, "", ""); err == nil {
@@ -328,6 +330,24 @@ func TestWebSocketNeedsTheRightToCreate(t *testing.T) {
 	}
 	if len(s.seen) != 0 {
 		t.Error("the host was asked")
+	}
+}
+
+// The host pod has a container that the tenant's has not.
+func TestHiddenContainerIsNoneToStreamFrom(t *testing.T) {
+	s := newStreaming(t, echo("SPDY/3.1"))
+	query := "?container=" + rewrite.HostsName
+	for _, path := range []string{
+		"/demo/pods/web/exec" + query, "/demo/pods/web/attach" + query, "/demo/pods/web/exec?container=c&container=" + rewrite.HostsName,
+		"/demo/pods/web/log" + query,
+	} {
+		resp, _, _ := s.open("POST", path, "Connection: Upgrade", "Upgrade: SPDY/3.1")
+		if st := readStatus(t, resp); st.Code != 400 || st.Message != "container "+rewrite.HostsName+" is not valid for pod web" {
+			t.Errorf("%s: %+v", path, st)
+		}
+	}
+	if len(s.seen) != 0 {
+		t.Errorf("the host was asked for %v", s.seen[0].URL)
 	}
 }
 

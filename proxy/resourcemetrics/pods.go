@@ -20,6 +20,8 @@ import (
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/metrics/pkg/apis/metrics"
 	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
+
+	"portico.dev/portico/rewrite"
 )
 
 // podMetrics serves pods.metrics.k8s.io.
@@ -125,6 +127,9 @@ func virtualPodMetrics(pod *corev1.Pod, m *v1beta1.PodMetrics) *metrics.PodMetri
 		Containers: make([]metrics.ContainerMetrics, 0, len(m.Containers)),
 	}
 	for _, c := range m.Containers {
+		if c.Name == rewrite.HostsName {
+			continue // the tenant does not see it
+		}
 		out.Containers = append(out.Containers, metrics.ContainerMetrics{Name: c.Name, Usage: c.Usage.DeepCopy()})
 	}
 	return out

@@ -112,9 +112,14 @@ func trim(obj any) (any, error) {
 }
 
 func (e *Events) enqueue(obj any) {
-	if event, ok := obj.(*corev1.Event); ok && e.targets.translates(event.InvolvedObject.Kind) {
+	if event, ok := obj.(*corev1.Event); ok && e.targets.translates(event.InvolvedObject.Kind) && !hidden(event) {
 		e.queue.Add(event.Name)
 	}
+}
+
+// hidden reports whether an Event is about a container that the tenant does not see.
+func hidden(event *corev1.Event) bool {
+	return event.InvolvedObject.FieldPath == "spec.initContainers{"+rewrite.HostsName+"}"
 }
 
 func (e *Events) forget(obj any) {

@@ -275,6 +275,11 @@ func TestStrangersEventsStayOut(t *testing.T) {
 		"a kind that is not on the host": {"a Deployment of the host's has nothing to do with the tenant's", func() *corev1.Event {
 			return event("e", "Deployment", "web-x-shop-x-vc", "uid-1", "x")
 		}},
+		"a container that only the host pod has": {"its name and image are none of the tenant's", func() *corev1.Event {
+			e := event("e", "Pod", "web-x-shop-x-vc", "uid-1", "Pulled image registry.example/porticod:1")
+			e.InvolvedObject.FieldPath = "spec.initContainers{" + rewrite.HostsName + "}"
+			return e
+		}},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -164,6 +164,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		NodeSelector:           nodeSelector,
 		Tolerations:            cfg.Pods.Tolerations,
 		Images:                 cfg.Images,
+		HostsImage:             cfg.Pods.HostsImage,
 	}
 	if err := vc.prepareDNS(ctx, &cluster, door, at); err != nil {
 		return nil, err

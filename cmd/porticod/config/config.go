@@ -170,10 +170,14 @@ type MetricsServer struct {
 	Enabled *bool `json:"enabled,omitempty"`
 }
 
-// Pods is enforced on every pod, unseen by the tenant.
+// Pods is done to pods on the host, unseen by the tenant.
 type Pods struct {
+	// NodeSelector and Tolerations are enforced on every pod.
 	NodeSelector map[string]string   `json:"nodeSelector,omitempty"`
 	Tolerations  []corev1.Toleration `json:"tolerations,omitempty"`
+	// HostsImage is porticod's own image. It writes the full name of a pod with
+	// a subdomain into its /etc/hosts. Empty: such a pod has a short name.
+	HostsImage string `json:"hostsImage,omitempty"`
 }
 
 // Values of enumerated fields.

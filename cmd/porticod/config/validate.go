@@ -130,6 +130,9 @@ func (c *Config) validateSelectors() field.ErrorList {
 // validate finds out now what the host would say about every single pod.
 func (p *Pods) validate(path *field.Path) field.ErrorList {
 	errs := metav1validation.ValidateLabels(p.NodeSelector, path.Child("nodeSelector"))
+	if strings.TrimSpace(p.HostsImage) != p.HostsImage { // what else is valid is the runtime's to say
+		errs = append(errs, field.Invalid(path.Child("hostsImage"), p.HostsImage, "must not begin or end with a space"))
+	}
 	for i, t := range p.Tolerations {
 		at := path.Child("tolerations").Index(i)
 		if t.Key != "" {
