@@ -68,7 +68,7 @@ func withFullName(hosts string, addresses []string, fullName, hostname string) s
 // in the place of another at once.
 func replace(path, content string) error {
 	next := path + ".new"
-	if err := os.WriteFile(next, []byte(content), 0o600); err != nil {
+	if err := os.WriteFile(next, []byte(content), 0o600); err != nil { //nolint:gosec // As above.
 		return err
 	}
 	if err := os.Chmod(next, 0o644); err != nil { //nolint:gosec // Everybody in the pod reads it, whatever the umask is.

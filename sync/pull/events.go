@@ -112,7 +112,8 @@ func trim(obj any) (any, error) {
 }
 
 func (e *Events) enqueue(obj any) {
-	if event, ok := obj.(*corev1.Event); ok && e.targets.translates(event.InvolvedObject.Kind) && !hidden(event) {
+	if event, ok := obj.(*corev1.Event); ok && e.targets.translates(event.InvolvedObject.Kind) &&
+		(event.Type == corev1.EventTypeWarning || !hidden(event)) {
 		e.queue.Add(event.Name)
 	}
 }

@@ -41,6 +41,10 @@ func (e *Events) translate(host *corev1.Event, object target) *corev1.Event {
 			virtual.Related = &ref
 		}
 	}
+	if hidden(host) {
+		virtual.InvolvedObject.FieldPath = ""
+		virtual.Message = hiddenTrouble
+	}
 	// The node of a pod is known to the tenant. Where else the host runs its components is not.
 	node := ""
 	if object.pod != nil {
@@ -54,6 +58,10 @@ func (e *Events) translate(host *corev1.Event, object target) *corev1.Event {
 	}
 	return virtual
 }
+
+// hiddenTrouble takes the place of a warning about a container that the tenant does not see, with its name and its image. That
+// the pod waits, and whom to ask, the tenant has to know.
+const hiddenTrouble = "/etc/hosts of the pod is not written yet; the events on the host say why"
 
 // reference is a host reference to an object, as the tenant knows the object.
 func reference(host corev1.ObjectReference, object target) corev1.ObjectReference {
