@@ -65,12 +65,12 @@ func (r restOptions) GetRESTOptions(gr schema.GroupResource, example runtime.Obj
 	o.Decorator = func(c *storagebackend.ConfigForResource, prefix string, keyFunc func(runtime.Object) (string, error),
 		newFunc, newListFunc func() runtime.Object, attrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers,
 	) (storage.Interface, factory.DestroyFunc, error) {
-		raw, err := r.storages.raw(c, prefix, newFunc, newListFunc)
+		raw, closeRaw, err := r.storages.raw(c, prefix, newFunc, newListFunc)
 		if err != nil {
 			return nil, nil, err
 		}
 		if !cached {
-			return raw, func() {}, nil
+			return raw, closeRaw, nil
 		}
 		cc, err := cacher.NewCacherFromConfig(cacher.Config{
 			Storage:             raw,
@@ -87,13 +87,15 @@ func (r restOptions) GetRESTOptions(gr schema.GroupResource, example runtime.Obj
 			Codec:               c.Codec,
 		})
 		if err != nil {
+			closeRaw()
 			return nil, nil, err
 		}
 		delegator := cacher.NewCacheDelegator(cc, raw)
-		destroy := sync.OnceFunc(func() {
+		destroy := func() {
 			delegator.Stop()
 			cc.Stop()
-		})
+			closeRaw()
+		}
 		if h, ok := raw.(*host.Storage); ok {
 			return host.NewDelegator(delegator, h), destroy, nil
 		}
@@ -109,10 +111,11 @@ func cachedByUpstream(gr schema.GroupResource) bool {
 	return gr.Resource != "events"
 }
 
-// raw makes the storage that stands under the watch cache of one resource.
-func (s *storages) raw(c *storagebackend.ConfigForResource, prefix string, newFunc, newListFunc func() runtime.Object) (storage.Interface, error) {
+// raw makes the storage that stands under the watch cache of one resource. It
+// is closed once, however often: resources share it with their subresources.
+func (s *storages) raw(c *storagebackend.ConfigForResource, prefix string, newFunc, newListFunc func() runtime.Object) (storage.Interface, factory.DestroyFunc, error) {
 	if s.host != nil && hostBacked[c.GroupResource] {
-		return host.NewStorage(*s.host, c.GroupResource, prefix, newFunc, newListFunc), nil
+		return host.NewStorage(*s.host, c.GroupResource, prefix, newFunc, newListFunc), func() {}, nil
 	}
 	transformer := c.Transformer
 	if transformer == nil {
@@ -124,18 +127,19 @@ func (s *storages) raw(c *storagebackend.ConfigForResource, prefix string, newFu
 	own, err := etcd3.New(s.backend.Client(), s.backend, c.Codec, newFunc, newListFunc, c.Prefix, prefix,
 		c.GroupResource, transformer, c.LeaseManagerConfig, etcd3.NewDefaultDecoder(c.Codec, versioner), versioner)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	closeOwn := sync.OnceFunc(own.Close)
 	exclusive, ok := s.backend.(store.Exclusive)
 	if !ok {
-		return own, nil
+		return own, closeOwn, nil
 	}
 	return &scoped{
 		Interface: own,
 		backend:   exclusive,
 		resource:  prefix,
 		keys:      strings.TrimSuffix(path.Join("/", c.Prefix, prefix), "/") + "/",
-	}, nil
+	}, closeOwn, nil
 }
 
 // scoped answers GetCurrentResourceVersion with the revision of the last
