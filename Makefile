@@ -98,11 +98,11 @@ bench: build ## Compare the door with its host, as ratios of one run
 
 BENCH_STORE ?=
 .PHONY: bench-store
-bench-store: ## Compare the store with etcd and kine on this disk (BENCH_STORE=-short)
+bench-store: build ## Compare the store with etcd and kine on this disk (BENCH_STORE=-short)
 	cd test/lab/mod/etcd && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o $(CURDIR)/bin/etcd go.etcd.io/etcd/server/v3
 	cd bench/store/kine && CGO_ENABLED=1 GOFLAGS=-buildvcs=false go build -trimpath -o $(CURDIR)/bin/kine github.com/k3s-io/kine
 	$(GO) build $(GO_FLAGS) -o bin/bench-store ./bench/store
-	bin/bench-store -etcd bin/etcd -kine bin/kine -plot docs/store-benchmark.svg $(BENCH_STORE)
+	bin/bench-store -etcd bin/etcd -kine bin/kine -porticod bin/porticod -plot docs/store-benchmark.svg $(BENCH_STORE)
 
 # Statically linked, because nothing else is in the image. The user is nobody's.
 IMAGE        ?= portico.dev/portico/porticod:dev

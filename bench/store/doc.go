@@ -10,8 +10,8 @@
 //     has it
 //   - etcd: a server of its own, gRPC on loopback, with fsync, as a
 //     kube-apiserver has it
-//   - kine: a server of its own, gRPC on a unix socket, as k3s has it, with
-//     SQLite told to sync each commit; its default does not
+//   - kine: a server of its own, gRPC on loopback, with SQLite told
+//     to sync each commit; its default does not
 //
 // The sides take turns in short slices, so that whatever else the machine and
 // its disk do hits all of them.
@@ -23,6 +23,7 @@
 //   - measure.go: slices, clients, percentiles
 //   - scenarios.go: what is asked
 //   - startup.go: start and memory with many keys
+//   - api.go: ConfigMaps through API servers on each store
 //   - report.go: tables and marks
 //   - plot.go: the plot
 package main

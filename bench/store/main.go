@@ -19,12 +19,13 @@ import (
 
 // options are the command line.
 type options struct {
-	etcd, kine, dir, plot string
-	only                  string
-	short                 bool
-	turns                 int
-	slice                 time.Duration
-	keys                  int
+	etcd, kine, porticod string
+	dir, plot            string
+	only                 string
+	short                bool
+	turns                int
+	slice                time.Duration
+	keys                 int
 }
 
 func main() {
@@ -46,15 +47,16 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.SetOutput(usage)
 	f.StringVar(&o.etcd, "etcd", "", "the etcd `program`")
 	f.StringVar(&o.kine, "kine", "", "the kine `program`")
+	f.StringVar(&o.porticod, "porticod", "", "the porticod `program`")
 	f.StringVar(&o.dir, "dir", "", "a `directory` on the disk that is to be measured; default: a temporary one")
 	f.StringVar(&o.plot, "plot", "", "`file` to draw the plot into")
-	f.StringVar(&o.only, "only", "", "measure only what has this in its `name`; start and memory are \"start\"")
+	f.StringVar(&o.only, "only", "", "measure only what has this in its `name`; start and memory are \"start\", ConfigMaps through API servers \"api\"")
 	f.BoolVar(&o.short, "short", false, "fewer and shorter turns: does it run, not what is it")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
-	if o.etcd == "" || o.kine == "" {
-		return o, errors.New("--etcd and --kine are needed (make bench-store builds them)")
+	if o.etcd == "" || o.kine == "" || o.porticod == "" {
+		return o, errors.New("--etcd, --kine and --porticod are needed (make bench-store builds them)")
 	}
 	if o.short {
 		o.turns, o.slice, o.keys = 1, 200*time.Millisecond, 10_000
@@ -76,6 +78,7 @@ func run(ctx context.Context, out, progress io.Writer, args []string) (err error
 	for name, measure := range map[string]func(context.Context, io.Writer, *report, []*side, options) error{
 		"requests": measureRequests,
 		"startup":  measureStart, // with stores of its own: all then hold the same
+		"api":      measureAPI,
 	} {
 		if err := withSides(ctx, o, filepath.Join(dir, name), func(sides []*side) error { return measure(ctx, progress, r, sides, o) }); err != nil {
 			return err
@@ -137,7 +140,7 @@ func measureStart(ctx context.Context, progress io.Writer, r *report, sides []*s
 
 // measureRequests runs all scenarios of requests.
 func measureRequests(ctx context.Context, progress io.Writer, r *report, sides []*side, o options) error {
-	if o.only == "start" {
+	if o.only == "start" || o.only == "api" {
 		return nil
 	}
 	listed := 10_000

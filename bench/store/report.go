@@ -23,6 +23,7 @@ type row struct {
 type report struct {
 	options
 	rows    []row
+	api     []row // of ConfigMaps, through API servers
 	startup map[string]startup
 	load    string
 }
@@ -49,31 +50,45 @@ func (r *report) write(out io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %d CPUs, load average %s before and %s after, %d turns of %v for each side.\n\n",
 		cpuModel(), runtime.NumCPU(), r.load, loadAverage(), r.turns, r.slice)
-	b.WriteString("| scenario | clients |")
-	for _, name := range sideNames {
-		fmt.Fprintf(&b, " %s p50 | p99 | per second |", name)
+	if len(r.rows) > 0 {
+		table(&b, "scenario", r.rows)
 	}
-	b.WriteString("\n|---|---|" + strings.Repeat("---|---|---|", len(sideNames)) + "\n")
-	for _, row := range r.rows {
-		fmt.Fprintf(&b, "| %s | %d |", row.name, row.clients)
-		for _, name := range sideNames {
-			s := row.samples[name]
-			fmt.Fprintf(&b, " %s | %s | %.0f |", short(s.percentile(0.5)), short(s.percentile(0.99)), s.perSecond())
-		}
-		b.WriteString("\n")
+	if len(r.api) > 0 {
+		b.WriteString("\nConfigMaps of 1 KiB, through the API server of a virtual cluster on each store:\n\n")
+		table(&b, "request", r.api)
 	}
 	stored := int64(r.keys) * (valueSize + 16)
-	fmt.Fprintf(&b, "\n%d keys of 1 KiB, %d MiB of keys and values:\n\n| | start, to the first answer | resident memory |\n|---|---|---|\n", r.keys, stored>>20)
-	for _, name := range sideNames {
-		s := r.startup[name]
-		fmt.Fprintf(&b, "| %s | %s | %d MiB |\n", name, short(s.start), s.resident>>20)
+	if r.startup != nil {
+		fmt.Fprintf(&b, "\n%d keys of 1 KiB, %d MiB of keys and values:\n\n| | start, to the first answer | resident memory |\n|---|---|---|\n", r.keys, stored>>20)
+		for _, name := range sideNames {
+			s := r.startup[name]
+			fmt.Fprintf(&b, "| %s | %s | %d MiB |\n", name, short(s.start), s.resident>>20)
+		}
 	}
-	b.WriteString("\n| mark | measured | |\n|---|---|---|\n")
-	for _, m := range r.marks(stored) {
-		fmt.Fprintln(&b, m)
+	if marks := r.marks(stored); len(marks) > 0 {
+		b.WriteString("\n| mark | measured | |\n|---|---|---|\n")
+		for _, m := range marks {
+			fmt.Fprintln(&b, m)
+		}
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+func table(b *strings.Builder, what string, rows []row) {
+	fmt.Fprintf(b, "| %s | clients |", what)
+	for _, name := range sideNames {
+		fmt.Fprintf(b, " %s p50 | p99 | per second |", name)
+	}
+	b.WriteString("\n|---|---|" + strings.Repeat("---|---|---|", len(sideNames)) + "\n")
+	for _, row := range rows {
+		fmt.Fprintf(b, "| %s | %d |", row.name, row.clients)
+		for _, name := range sideNames {
+			s := row.samples[name]
+			fmt.Fprintf(b, " %s | %s | %.0f |", short(s.percentile(0.5)), short(s.percentile(0.99)), s.perSecond())
+		}
+		b.WriteString("\n")
+	}
 }
 
 func (r *report) marks(stored int64) (out []mark) {

@@ -18,6 +18,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	etcdk8s "go.etcd.io/etcd/client/v3/kubernetes"
+	"k8s.io/client-go/kubernetes"
 
 	"portico.dev/portico/store/sqlite"
 )
@@ -27,7 +28,10 @@ type side struct {
 	name   string
 	dir    string
 	client *etcdk8s.Client
-	stop   func() error
+	api    kubernetes.Interface // of the virtual cluster on it
+	// endpoint is host:port of a store that is a server.
+	endpoint string
+	stop     func() error
 	// start starts it again on what it holds, in a process of its own, and
 	// returns when it has answered a read.
 	start func(context.Context) (*process, error)
@@ -50,7 +54,7 @@ func openEtcd(ctx context.Context, binary, dir string) (*side, error) {
 		return nil, err
 	}
 	url, peer := "http://"+addresses[0], "http://"+addresses[1]
-	s := &side{name: "etcd", dir: dir}
+	s := &side{name: "etcd", dir: dir, endpoint: addresses[0]}
 	s.start = func(ctx context.Context) (*process, error) {
 		return startServer(ctx, addresses[0], binary, "--name", "bench", "--data-dir", dir, "--log-level", "panic", "--quota-backend-bytes", "8589934592",
 			"--listen-client-urls", url, "--advertise-client-urls", url,
@@ -60,10 +64,13 @@ func openEtcd(ctx context.Context, binary, dir string) (*side, error) {
 }
 
 func openKine(ctx context.Context, binary, dir string) (*side, error) {
-	socket := "unix://" + filepath.Join(dir, "kine.sock")
-	s := &side{name: "kine", dir: dir}
+	addresses, err := freeAddresses(1)
+	if err != nil {
+		return nil, err
+	}
+	s := &side{name: "kine", dir: dir, endpoint: addresses[0]}
 	s.start = func(ctx context.Context) (*process, error) {
-		return startServer(ctx, socket, binary, "--listen-address", socket, "--metrics-bind-address", "0",
+		return startServer(ctx, addresses[0], binary, "--listen-address", "tcp://"+addresses[0], "--metrics-bind-address", "0",
 			"--endpoint", "sqlite://"+filepath.Join(dir, "state.db")+"?_journal=WAL&cache=shared&_busy_timeout=30000&_txlock=immediate&_synchronous=FULL")
 	}
 	return s, s.connect(ctx)
