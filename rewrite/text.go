@@ -34,6 +34,8 @@ func (t *Translator) TextToVirtual(s string, known map[string]VirtualRef) string
 			out.WriteString(ref.Name)
 		case w.name == t.cluster.HostNamespace && meansNamespace(words, i, known):
 			out.WriteString(cmp.Or(namespace, w.name))
+		case w.name == t.cluster.HostNamespace && followsName(words, i, known):
+			out.WriteString(cmp.Or(known[words[i-1].name].Namespace, namespace, w.name))
 		case i > 0 && words[i-1].name == t.cluster.HostNamespace && serviceAccountAt(words, i-1):
 			// A user of the host: the door's own, or a controller's.
 			out.WriteString("portico")
@@ -111,6 +113,17 @@ func meansNamespace(words []word, i int, known map[string]VirtualRef) bool {
 		return named
 	}
 	return false
+}
+
+// followsName reports whether word i is what the kubelet's format.Pod writes
+// behind a pod's name, <name>_<namespace>(<uid>): in what it says about back-offs
+// and of containers that it does not find.
+func followsName(words []word, i int, known map[string]VirtualRef) bool {
+	if i == 0 || words[i].gap != "_" || words[i-1].tail != "" {
+		return false
+	}
+	_, named := known[words[i-1].name]
+	return named
 }
 
 // serviceAccountAt reports whether word i is the namespace in

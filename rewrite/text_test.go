@@ -33,6 +33,9 @@ func TestLaw6TextShowsVirtualNames(t *testing.T) {
 		"other use":   {"a word that happens to be the namespace", "ask team-a about it", "ask team-a about it"},
 		"DNS":         {"a name of a Service", "lookup " + web + ".team-a.svc.cluster.local: no such host", "lookup web.demo.svc.cluster.local: no such host"},
 		"log path":    {"as the kubelet names directories", "/var/log/pods/team-a_" + web0 + "_uid/c", "/var/log/pods/demo_web-0_uid/c"},
+		"back-off":    {"as the kubelet names pods", "restarting failed container=c pod=" + web0 + "_team-a(uid)", "restarting failed container=c pod=web-0_demo(uid)"},
+		"attach":      {"at the end of a text", "container c not found in pod " + web + "_team-a", "container c not found in pod web_demo"},
+		"other pod":   {"a namespace that is not the host's, and a name that is not known", web + "_team-ab, x" + web + "_team-a", "web_team-ab, x" + web + "_team-a"},
 		"user": {
 			"a user of the host", `User "system:serviceaccount:team-a:door" cannot create pods in the namespace "team-a"`,
 			`User "system:serviceaccount:demo:portico" cannot create pods in the namespace "demo"`,
