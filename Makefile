@@ -57,10 +57,10 @@ upstream-storage: ## Run the internal tests of upstream's etcd3 and cacher on ou
 	test/upstream/storage
 
 .PHONY: fuzz
-fuzz: ## Fuzz each target of rewrite for FUZZTIME (default 1m)
-	@for t in $$($(GO) test $(GO_FLAGS) -list '^Fuzz' ./rewrite | grep ^Fuzz); do \
-		$(GO) test $(GO_FLAGS) -run '^$$' -fuzz "^$$t$$" -fuzztime $(or $(FUZZTIME),1m) ./rewrite; \
-	done
+fuzz: ## Fuzz each target for FUZZTIME (default 1m)
+	@set -e; for p in ./rewrite ./test/laws; do for t in $$($(GO) test $(GO_FLAGS) -list '^Fuzz' $$p | grep ^Fuzz); do \
+		$(GO) test $(GO_FLAGS) -run '^$$' -fuzz "^$$t$$" -fuzztime $(or $(FUZZTIME),1m) $$p; \
+	done; done
 
 .PHONY: lint
 lint: bin/golangci-lint ## Check formatting and run the linters of .golangci.yml
