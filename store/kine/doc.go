@@ -16,6 +16,7 @@
 //     changes in it, and compacts it.
 //   - A transaction is one comparison and one change of the same key, which is
 //     all that upstream's storage does. Keys cannot be deleted by range.
+//   - Lists are not streamed.
 //   - A lease is a time to live of keys and nothing else: it cannot be looked at,
 //     prolonged or revoked. It begins anew when a process starts.
 //   - Versions of keys are not counted.
