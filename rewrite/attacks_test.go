@@ -583,3 +583,45 @@ func TestAttackSwitchOnAnotherKind(t *testing.T) {
 		t.Errorf("got %v, want Invalid", err)
 	}
 }
+
+// A tenant who is the administrator of its cluster may write every status. The
+// host's API server proxies to the podIP of a status, and so reaches what no
+// pod does, and its kube-proxy takes every packet to a load balancer's address.
+func TestAttackAddressesInAStatus(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	p := podToHost(t, pod("demo", "p", nil), rewrite.Inputs{})
+	p.Status = corev1.PodStatus{
+		PodIP: "10.0.0.1", PodIPs: []corev1.PodIP{{IP: "10.0.0.1"}}, HostIP: "192.0.2.1", HostIPs: []corev1.HostIP{{IP: "192.0.2.1"}}, NominatedNodeName: "node",
+	}
+	v := toVirtual(t, tr, p).(*corev1.Pod)
+	v.Status = corev1.PodStatus{
+		PodIP: "192.0.2.66", PodIPs: []corev1.PodIP{{IP: "192.0.2.66"}}, HostIP: "192.0.2.66", HostIPs: []corev1.HostIP{{IP: "192.0.2.66"}}, NominatedNodeName: "all-mine",
+		ResourceClaimStatuses:       []corev1.PodResourceClaimStatus{{Name: "gpu", ResourceClaimName: ptr("neighbours")}},
+		ExtendedResourceClaimStatus: &corev1.PodExtendedResourceClaimStatus{ResourceClaimName: "neighbours"},
+		Conditions:                  []corev1.PodCondition{{Type: "example.com/gate", Status: corev1.ConditionTrue}}, Message: "the tenant's",
+	}
+	want := p.Status.DeepCopy()
+	want.Conditions, want.Message = v.Status.Conditions, v.Status.Message
+	if d := diff(*want, toHost(t, tr, v, rewrite.Inputs{Host: p}).(*corev1.Pod).Status); d != "" {
+		t.Errorf("the host pod's status, -want +got:\n%s", d)
+	}
+	for name, forge := range map[string]func(*corev1.PodStatus){
+		"no address yet": func(s *corev1.PodStatus) { *s = corev1.PodStatus{} },
+		"address":        func(s *corev1.PodStatus) { *s = corev1.PodStatus{PodIP: "10.0.0.1"} },
+	} {
+		h := p.DeepCopy()
+		forge(&h.Status)
+		if got := toHost(t, tr, v, rewrite.Inputs{Host: h}).(*corev1.Pod).Status.PodIP; got != h.Status.PodIP {
+			t.Errorf("%s: the host pod has the address %q", name, got)
+		}
+	}
+
+	s := toHost(t, tr, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "s"}}, rewrite.Inputs{}).(*corev1.Service)
+	vs := toVirtual(t, tr, s).(*corev1.Service)
+	vs.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.53"}}
+	vs.Status.Conditions = []metav1.Condition{{Type: "example.com/seen", Status: metav1.ConditionTrue}}
+	got := toHost(t, tr, vs, rewrite.Inputs{Host: s}).(*corev1.Service).Status
+	if len(got.LoadBalancer.Ingress) > 0 || len(got.Conditions) != 1 {
+		t.Errorf("the host Service's status is %v, want the condition and no address", got)
+	}
+}

@@ -27,6 +27,9 @@ type kind[T object] struct {
 	// toVirtual makes of v, a copy of h with virtual metadata, the virtual
 	// object.
 	toVirtual func(c *toVirtual, v, h T)
+	// decided puts back into h what the host alone decides in an object that
+	// it has, whatever the tenant wrote. It may be nil.
+	decided func(h, host T)
 }
 
 // hostOf translates v: it translates, keeps and seals (see the package's doc).
@@ -63,6 +66,9 @@ func (k kind[T]) over(c *toHost, h, v, host T) error {
 	k.toHost(c, h, v)
 	c.keep("", part(v, "Spec"), part(seen, "Spec"), part(host, "Spec"), part(h, "Spec"))
 	c.keep("status", part(v, "Status"), part(seen, "Status"), part(host, "Status"), part(h, "Status"))
+	if k.decided != nil {
+		k.decided(h, host)
+	}
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 var pods = kind[*corev1.Pod]{
-	name: "Pod", validate: ValidatePod, toHost: (*toHost).pod, toVirtual: (*toVirtual).pod,
+	name: "Pod", validate: ValidatePod, toHost: (*toHost).pod, toVirtual: (*toVirtual).pod, decided: podDecided,
 }
 
 // PodToHost returns the host pod of a virtual pod.
@@ -40,6 +40,19 @@ func (c *toHost) pod(h, v *corev1.Pod) {
 	c.hosts(h, v)
 
 	c.downward(h.Annotations, &v.ObjectMeta, v.Spec.ServiceAccountName)
+}
+
+// podDecided keeps what the host acts on in a status. Its API server proxies to
+// podIP, its endpoint controllers and node proxies send a Service's traffic
+// there, its scheduler reserves the nominated node, and its kubelets prepare
+// the claims: a status is written by the components of a cluster, and a tenant
+// is none of the host's. What a status says, in conditions, reason and message,
+// is the tenant's too: readiness gates live by it.
+func podDecided(h, host *corev1.Pod) {
+	to, from := &h.Status, &host.Status
+	to.PodIP, to.PodIPs, to.HostIP, to.HostIPs = from.PodIP, from.PodIPs, from.HostIP, from.HostIPs
+	to.NominatedNodeName = from.NominatedNodeName
+	to.ResourceClaimStatuses, to.ExtendedResourceClaimStatus = from.ResourceClaimStatuses, from.ExtendedResourceClaimStatus
 }
 
 // pod undoes the passes of toHost.pod, last one first.

@@ -12,7 +12,7 @@ import (
 )
 
 var services = kind[*corev1.Service]{
-	name: "Service", validate: ValidateService, toHost: (*toHost).service, toVirtual: (*toVirtual).service,
+	name: "Service", validate: ValidateService, toHost: (*toHost).service, toVirtual: (*toVirtual).service, decided: serviceDecided,
 }
 
 // ServiceToHost returns the host Service of a virtual Service. The virtual
@@ -56,6 +56,11 @@ func (c *toHost) service(h, _ *corev1.Service) {
 	}
 	c.references(h)
 }
+
+// serviceDecided keeps the addresses of a load balancer. On every node of the
+// host, traffic to one of them goes to the Service, whoever it was meant for
+// (CVE-2020-8554): only the host's own controller may name them.
+func serviceDecided(h, host *corev1.Service) { h.Status.LoadBalancer = host.Status.LoadBalancer }
 
 func (c *toVirtual) service(v, _ *corev1.Service) {
 	c.references(v)

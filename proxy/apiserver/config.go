@@ -102,6 +102,14 @@ var virtualDisabledPlugins = []string{
 	"TaintNodesByCondition",
 }
 
+// virtualEnabledPlugins are admission plugins that ordinary clusters leave to
+// their administrator and virtual ones must run.
+var virtualEnabledPlugins = []string{
+	// Traffic to an external IP is taken on every node of the host, whoever it
+	// was meant for (CVE-2020-8554).
+	"DenyServiceExternalIPs",
+}
+
 // options makes upstream's options of c.
 func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, error) {
 	o := kubeoptions.NewServerRunOptions()
@@ -148,6 +156,7 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 	o.ServiceAccountSigningKeyFile = c.Files.ServiceAccountKey
 	o.Authorization.Modes = []string{"RBAC"}
 	if c.virtual() {
+		o.Admission.GenericAdmission.EnablePlugins = virtualEnabledPlugins
 		o.Admission.GenericAdmission.DisablePlugins = virtualDisabledPlugins
 	}
 

@@ -191,8 +191,8 @@ func TestTenantCannotRedirectTheDNS(t *testing.T) {
 			if strings.HasPrefix(patch, "[") {
 				kind = types.JSONPatchType
 			}
-			// Refused or without effect, as the API's validation has it.
-			if _, err := services.Patch(t.Context(), "kube-dns", kind, []byte(patch), metav1.PatchOptions{}); err != nil && !apierrors.IsInvalid(err) {
+			// Refused or without effect, as the API's validation and admission have it.
+			if _, err := services.Patch(t.Context(), "kube-dns", kind, []byte(patch), metav1.PatchOptions{}); err != nil && !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) {
 				t.Errorf("patch: %v", err)
 			}
 			if d := cmp.Diff(before.Spec, c.dnsService().Spec); d != "" {

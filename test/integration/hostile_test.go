@@ -5,15 +5,20 @@ package integration
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 )
 
 // The overlay holds what the tenant may not have: a tenant who could write it
@@ -77,6 +82,144 @@ func TestAttackServiceSelectsOtherNamespace(t *testing.T) {
 		if h.Spec.Selector["portico.dev/namespace"] != "a" {
 			t.Errorf("host selector %v reaches out of the namespace", h.Spec.Selector)
 		}
+	}
+}
+
+// What the host acts on is not the tenant's to say: its API server proxies to
+// the podIP of a status, its nodes take the traffic to a load balancer's
+// address and to external IPs.
+func TestAttackAddressesThatTheHostActsOn(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("a")
+	pods, services := c.virtual.CoreV1().Pods("a"), c.virtual.CoreV1().Services("a")
+	p := pod("p", nil)
+	p.Spec.NodeSelector = map[string]string{"no": "such-node"}
+	c.createPod("a", p)
+	status := `{"status":{"podIP":"192.0.2.66","podIPs":[{"ip":"192.0.2.66"}],"nominatedNodeName":"mine","message":"seen","conditions":[{"type":"example.com/gate","status":"True"}]}}`
+	got, err := pods.Patch(t.Context(), "p", types.MergePatchType, []byte(status), metav1.PatchOptions{}, "status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("a", "p"), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for side, s := range map[string]corev1.PodStatus{"virtual": got.Status, "host": h.Status} {
+		if s.PodIP != "" || len(s.PodIPs) > 0 || s.NominatedNodeName != "" || s.Message != "seen" {
+			t.Errorf("status of the %s pod: %+v, want the message and no address", side, s)
+		}
+	}
+
+	c.createService("a", "s", corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80}}})
+	if _, err := services.Patch(t.Context(), "s", types.MergePatchType, []byte(`{"status":{"loadBalancer":{"ingress":[{"ip":"192.0.2.53"}]}}}`), metav1.PatchOptions{}, "status"); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.host.CoreV1().Services(c.namespace).Get(t.Context(), c.hostName("a", "s"), metav1.GetOptions{})
+	if err != nil || len(s.Status.LoadBalancer.Ingress) > 0 {
+		t.Errorf("load balancer on the host: %+v (%v)", s.Status, err)
+	}
+	if _, err := services.Patch(t.Context(), "s", types.MergePatchType, []byte(`{"spec":{"externalIPs":["192.0.2.53"]}}`), metav1.PatchOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("external IPs: %v, want 403", err)
+	}
+}
+
+// A path, a header or a token that means something on the host means nothing
+// at the door: a user who may do everything with the pods of one namespace gets
+// at no other's, by whatever name.
+func TestAttackHostNamesAndPathsAtTheDoor(t *testing.T) {
+	c := newCluster(t)
+	c.createNamespace("victim")
+	c.createNamespace("mallory")
+	c.createPod("victim", pod("p", nil))
+	rule := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods", "pods/*", "services", "services/*"}, Verbs: []string{"*"}}
+	if _, err := c.virtual.RbacV1().Roles("mallory").Create(t.Context(), &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "m"}, Rules: []rbacv1.PolicyRule{rule}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.virtual.RbacV1().RoleBindings("mallory").Create(t.Context(), &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "m"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "m"},
+		Subjects: []rbacv1.Subject{{Kind: "User", Name: "mallory"}},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	config := rest.CopyConfig(c.config)
+	config.Impersonate.UserName = "mallory"
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	do := func(method, path string, headers map[string]string) (int, string) {
+		t.Helper()
+		body := io.Reader(nil)
+		if method != http.MethodGet {
+			body = strings.NewReader(`{"metadata":{"labels":{"mallory":"was-here"}},"status":{"message":"mallory"}}`)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), method, config.Host+path, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/merge-patch+json")
+		for k, v := range headers {
+			req.Header.Set(k, v)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		answer, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(answer)
+	}
+	eventually(t, "the rights of mallory", func(context.Context) (bool, string) {
+		code, answer := do(http.MethodGet, "/api/v1/namespaces/mallory/pods", nil)
+		return code == http.StatusOK, answer
+	})
+
+	const own = "/api/v1/namespaces/mallory/"
+	host := c.hostName("victim", "p")
+	paths := []string{
+		own + "pods/" + host, own + "pods/..%2f..%2fvictim%2fpods%2fp", own + "pods/..%2fp/log", own + "pods/%2e%2e/victim",
+		own + "../victim/pods/p", "/api/v1/namespaces/mallory%2f..%2fvictim/pods/p", "/api/v1//namespaces/victim/pods", "/api/v1/namespaces/victim/pods/p",
+		"/api/v1/namespaces/" + c.namespace + "/pods/" + host, own + "services/..%2f" + c.name + "/proxy/", own + "services/" + c.name + "/proxy/",
+	}
+	for _, sub := range []string{"log", "exec", "attach", "portforward", "proxy/", "status", "binding", "eviction", "resize", "ephemeralcontainers"} {
+		paths = append(paths, own+"pods/"+host+"/"+sub)
+	}
+	for _, path := range paths {
+		for _, method := range []string{http.MethodGet, http.MethodPatch, http.MethodPost, http.MethodDelete} {
+			code, answer := do(method, path, nil)
+			if code < http.StatusBadRequest || strings.Contains(answer, `"uid"`) {
+				t.Errorf("%s %s: %d %s", method, path, code, answer)
+			}
+		}
+	}
+	for name, headers := range map[string]map[string]string{
+		"X-Remote":    {"X-Remote-User": "system:admin", "X-Remote-Group": "system:masters"},
+		"Forwarded":   {"X-Forwarded-User": "system:admin", "X-Forwarded-Uri": own + "pods", "X-Original-Url": own + "pods"},
+		"other verbs": {"X-Http-Method-Override": "GET"},
+	} {
+		if code, answer := do(http.MethodGet, "/api/v1/namespaces/victim/pods/p", headers); code != http.StatusForbidden {
+			t.Errorf("%s: %d %s", name, code, answer)
+		}
+	}
+
+	t.Run("continue tokens", func(t *testing.T) {
+		for reason, token := range map[string]string{
+			"another namespace": `{"v":"meta.k8s.io/v1","rv":-1,"start":"/../victim/o\u0000"}`,
+			"a host name":       `{"v":"meta.k8s.io/v1","rv":-1,"start":"/` + host[:1] + `\u0000"}`,
+			"nonsense":          `{}`,
+		} {
+			code, answer := do(http.MethodGet, own+"pods?limit=1&continue="+base64.RawURLEncoding.EncodeToString([]byte(token)), nil)
+			if strings.Contains(answer, `"uid"`) {
+				t.Errorf("%s: %d %s", reason, code, answer)
+			}
+		}
+	})
+	v, err := c.virtual.CoreV1().Pods("victim").Get(t.Context(), "p", metav1.GetOptions{})
+	if err != nil || v.DeletionTimestamp != nil || v.Labels["mallory"] != "" || v.Status.Message == "mallory" {
+		t.Errorf("the victim's pod: %+v (%v)", v, err)
 	}
 }
 
