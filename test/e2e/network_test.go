@@ -33,6 +33,22 @@ func TestServiceIsReachedByItsClusterIP(t *testing.T) {
 	}
 }
 
+// The endpoints of a Service without selector are the tenant's to write. They
+// reach the host's nodes.
+func TestServiceWithEndpointsOfTheTenants(t *testing.T) {
+	t.Parallel()
+	k, _ := shared(t)
+	k.apply("web.yaml", "shell.yaml")
+	k.rolledOut("deployment/web")
+	k.waitFor("condition=Ready", "pod/shell")
+	k.applyWith("manual.yaml", "ADDRESS", k.run("get", "pods", "-l", "app=web", "-o", "jsonpath={.items[0].status.podIP}"))
+	url := "http://" + k.field("service/manual", "{.spec.clusterIP}") + ":81"
+	eventually(t, "page of the service", func() (bool, string) {
+		r := k.try("", "exec", "shell", "--", "wget", "-q", "-O-", "-T", "2", url)
+		return r.err == nil && strings.Contains(r.stdout, "Welcome to nginx!"), r.String()
+	})
+}
+
 // client-go's in-cluster configuration is a token, a CA and an address. All
 // three are the virtual cluster's.
 func TestPodReachesItsOwnAPI(t *testing.T) {

@@ -99,6 +99,19 @@ func TestJobCompletes(t *testing.T) {
 	})
 }
 
+// Each pod of an indexed Job knows its number, by name and by environment.
+func TestIndexedJobNumbersItsPods(t *testing.T) {
+	t.Parallel()
+	k, _ := shared(t)
+	k.apply("indexed.yaml")
+	k.waitFor("condition=Complete", "job/indexed")
+	said := strings.Split(k.run("logs", "-l", "job-name=indexed"), "\n")
+	slices.Sort(said)
+	if want := []string{"0 indexed-0", "1 indexed-1", "2 indexed-2"}; !slices.Equal(said, want) {
+		t.Errorf("the pods said %q, want %q", said, want)
+	}
+}
+
 func TestEvictionHonoursDisruptionBudget(t *testing.T) {
 	t.Parallel()
 	k, _ := shared(t)
