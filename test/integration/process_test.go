@@ -13,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"portico.dev/portico/cmd/porticod/app"
 )
 
 func TestSecondProcessOnTheSameDataDirectoryIsRefused(t *testing.T) {
@@ -70,6 +72,25 @@ func TestConfigurationErrorsAreReportedTogether(t *testing.T) {
 	for _, want := range []string{"error: ", "name", "listen"} {
 		if !strings.Contains(p.tail(), want) {
 			t.Errorf("output does not mention %q:\n%s", want, p.tail())
+		}
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct {
+		args     []string
+		code     int
+		out, err string
+	}{
+		{[]string{"--version"}, 0, "porticod version ", ""},
+		{[]string{"--help"}, 0, "serve", ""},
+		{[]string{"nonsense"}, 2, "", "hint: see porticod --help\n"},
+		{[]string{"serve", "--nonsense"}, 2, "", "hint: see porticod serve --help\n"},
+	} {
+		var out, err strings.Builder
+		code := app.Main(t.Context(), app.Streams{In: strings.NewReader(""), Out: &out, Err: &err}, c.args)
+		if code != c.code || !strings.Contains(out.String(), c.out) || !strings.HasSuffix(err.String(), c.err) || c.err == "" && err.Len() > 0 {
+			t.Errorf("%v: code %d, output %q, %q", c.args, code, out.String(), err.String())
 		}
 	}
 }

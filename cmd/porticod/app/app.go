@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/component-base/version"
@@ -29,6 +30,9 @@ func Main(ctx context.Context, s Streams, args []string) int {
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
+	}
+	if strings.HasPrefix(err.Error(), "unknown command ") { // cobra has no type for it
+		err = &usageError{withHint(err, "see porticod --help")}
 	}
 	fmt.Fprintf(s.Err, "error: %v\n", err)
 	var hinted interface{ Hint() string }
@@ -52,6 +56,9 @@ func newRoot(s Streams) *cobra.Command {
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	// Upstream's libraries bring a --version of their own, which is no switch
+	// and which cobra would stumble over.
+	root.PersistentFlags().Bool("version", false, "print the version and end")
 	root.SetIn(s.In)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
