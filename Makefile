@@ -45,8 +45,9 @@ test: ## Run all unit and integration tests
 	@test/servers/installed || echo "NOT TESTED: PostgreSQL or MariaDB is not installed. As root: test/servers/install"
 
 .PHONY: race
-race: ## Run the tests of our own concurrent packages with the race detector
-	$(GO) test -race $(GO_FLAGS) -timeout 30m ./store/... ./proxy/host/... ./sync/push/... ./sync/pull/... ./sync/tokens/... ./sync/nodes/... ./rewrite/... ./certs/...
+race: ## Run the tests of what is concurrent with the race detector
+	$(GO) test -race $(GO_FLAGS) -timeout 30m ./certs/... ./store/... ./proxy/host/... ./proxy/internal/... ./proxy/dns/... ./proxy/nodeproxy/... \
+		$$($(GO) list ./sync/... | grep -v /sync/controllers) # which is upstream's code
 
 .PHONY: robustness
 robustness: ## Kill the store KILLS times (default 500) and judge every answer
