@@ -625,3 +625,34 @@ func TestAttackAddressesInAStatus(t *testing.T) {
 		t.Errorf("the host Service's status is %v, want the condition and no address", got)
 	}
 }
+
+// Where a cluster is kept to some nodes, the host's selector is on every pod:
+// the scheduler heeds it before all that a tenant may write, and the kubelet
+// refuses a pod that named the node itself.
+func TestAttackLeaveTheNodesOfTheCluster(t *testing.T) {
+	cluster := testCluster()
+	cluster.NodeSelector = map[string]string{"pool": "blue"}
+	tr := mustNew(t, cluster)
+	anywhere := []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "pool", Operator: corev1.NodeSelectorOpExists}}}}
+	for name, escape := range map[string]func(*corev1.PodSpec){
+		"another value":     func(s *corev1.PodSpec) { s.NodeSelector = map[string]string{"pool": "red"} },
+		"the empty value":   func(s *corev1.PodSpec) { s.NodeSelector = map[string]string{"pool": ""} },
+		"a node":            func(s *corev1.PodSpec) { s.NodeName = "red-1" },
+		"a toleration":      func(s *corev1.PodSpec) { s.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}} },
+		"another scheduler": func(s *corev1.PodSpec) { s.SchedulerName = "mine" },
+		"an affinity": func(s *corev1.PodSpec) {
+			s.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: anywhere}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := pod("demo", "p", nil)
+			h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod)
+			escape(&v.Spec)
+			for when, in := range map[string]rewrite.Inputs{"create": {}, "update": {Host: h}} {
+				if got := toHost(t, tr, v, in).(*corev1.Pod).Spec.NodeSelector; !maps.Equal(got, cluster.NodeSelector) {
+					t.Errorf("%s: the host pod may go to %v", when, got)
+				}
+			}
+		})
+	}
+}

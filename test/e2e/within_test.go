@@ -66,6 +66,13 @@ func TestPodsReadAboutThemselves(t *testing.T) {
 		t.Errorf("annotations: %s", got)
 	}
 
+	// The host pod has more variables, before these: indexes are the tenant's.
+	k.run("patch", "pod/mirror", "--type=json", "-p", `[
+		{"op":"test","path":"/spec/containers/0/env/0/name","value":"NAME"},
+		{"op":"test","path":"/spec/volumes/0/name","value":"scratch"},
+		{"op":"test","path":"/metadata/labels","value":{"app":"mirror","tier":"first"}},
+		{"op":"add","path":"/metadata/annotations/patched","value":"yes"}]`)
+
 	t.Run("and find nothing of the host", func(t *testing.T) { nothingOfTheHostWithin(k.with(t), c) })
 	t.Run("and see changes", func(t *testing.T) {
 		k := k.with(t)
