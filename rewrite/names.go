@@ -77,10 +77,10 @@ func (t *Translator) CertificateSecretName(namespace, pod string) string {
 }
 
 // TrustBundleName returns the host name of the ConfigMap that holds what b asks
-// for. It is shorter than any hashed name that has no "-x-" in it, so that no
-// ConfigMap of a tenant can have the same name.
+// for. What is after its last hyphen has a dot, which is so in no translated
+// name: no ConfigMap of a tenant can have the same one.
 func (t *Translator) TrustBundleName(b TrustBundle) string {
-	return "trust-bundle-" + hash("cluster-trust-bundle", b.Name, b.SignerName, b.Selector, t.cluster.Name)
+	return "trust-bundle." + hash("cluster-trust-bundle", b.Name, b.SignerName, b.Selector, t.cluster.Name)
 }
 
 // RootsSecretName returns the host name of the Secret with the keys that the
