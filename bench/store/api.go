@@ -110,7 +110,7 @@ func startCluster(ctx context.Context, binary, dir, hostKubeconfig string, host 
 // startPorticod starts a command of porticod that writes a kubeconfig into a
 // directory when it is ready.
 func startPorticod(ctx context.Context, binary, dir string, args ...string) (kubernetes.Interface, func() error, error) {
-	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // The program is this benchmark's own choice.
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var output strings.Builder
 	cmd.Stdout, cmd.Stderr = &output, &output
