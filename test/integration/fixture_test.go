@@ -90,6 +90,12 @@ func (p *process) end(sig syscall.Signal) error {
 	}
 }
 
+// said reports whether the child's log has a text.
+func (p *process) said(text string) bool {
+	b, err := os.ReadFile(p.log)
+	return err == nil && strings.Contains(string(b), text)
+}
+
 // tail returns the end of the child's log, for failure messages.
 func (p *process) tail() string {
 	b, err := os.ReadFile(p.log)

@@ -745,7 +745,7 @@ func TestDeposedLeaderEnds(t *testing.T) {
 		t.Fatalf("the deposed leader goes on:\n%s", leads.process.tail())
 	}
 	for _, want := range []string{"leadership was lost", "hint: "} {
-		if !strings.Contains(leads.process.tail(), want) {
+		if !leads.process.said(want) {
 			t.Errorf("the deposed leader does not say %q:\n%s", want, leads.process.tail())
 		}
 	}
@@ -770,7 +770,7 @@ func TestStoreAwayForLongerThanALease(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatalf("the leader goes on without the store:\n%s", leads.process.tail())
 	}
-	if !strings.Contains(leads.process.tail(), "leadership was lost") {
+	if !leads.process.said("leadership was lost") {
 		t.Errorf("the leader does not say why it ended:\n%s", leads.process.tail())
 	}
 	leads.process = nil

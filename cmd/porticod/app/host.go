@@ -64,7 +64,8 @@ func runHost(ctx context.Context, o hostOptions) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", o.listen, err)
 	}
-	defer listener.Close() //nolint:errcheck // The server closes it; this is for when there is none.
+	// The server closes it, or the end of the process does. A server that could
+	// not end in time must keep it: upstream's panics when it is taken away.
 
 	backend, err := sqliteStore(dir, sqlite.Options{Dir: filepath.Join(dir, storeDir)})(ctx)
 	if err != nil {

@@ -75,7 +75,8 @@ func runServe(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
 	}
-	defer listener.Close() //nolint:errcheck // The server closes it; this is for when there is none.
+	// The server closes it, or the end of the process does. A server that could
+	// not end in time must keep it: upstream's panics when it is taken away.
 	vc, err := newVirtualCluster(ctx, cfg, listener)
 	if err != nil {
 		return err
