@@ -136,16 +136,20 @@ func TestFailuresAreToldInVirtualNames(t *testing.T) {
 		"pod/nokey":    "couldn't find key nokey in ConfigMap " + k.namespace + "/settings",
 		"pod/nosecret": `secret "absent" not found`,
 	} {
-		if got := k.field(path, "{.status.containerStatuses[0].state.waiting.message}"); got != want {
-			t.Errorf("%s waits because of %q, want %q", path, got, want)
-		}
+		// The kubelet tries again and again, and first when the ConfigMap is not there yet.
+		eventually(t, path+" says "+want, func() (bool, string) {
+			got := k.field(path, "{.status.containerStatuses[0].state.waiting.message}")
+			return got == want, got
+		})
 	}
 	if got, want := k.field("pod/crash", "{.status.containerStatuses[0].lastState.terminated.message}"), "crash\ntold by crash"; got != want {
 		t.Errorf("the last words are %q, want %q", got, want)
 	}
-	if got := k.run("logs", "crash", "--previous"); got != "crash\ntold by crash" {
-		t.Errorf("the log of the container before is %q", got)
-	}
+	// A kubelet has just removed the container before when it starts the next one.
+	eventually(t, "the log of the container before", func() (bool, string) {
+		r := k.try("", "logs", "crash", "--previous")
+		return strings.TrimSpace(r.stdout) == "crash\ntold by crash", r.String()
+	})
 	for _, command := range []string{
 		"logs nosecret", "logs nomount", "logs nosuch", "logs crash -c nosuch", "exec nomount -- true", "exec nosuch -- true", "attach nomount", "attach nosecret",
 		"port-forward nomount :80", "cp nomount:/a /dev/null",

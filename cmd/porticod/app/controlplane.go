@@ -205,7 +205,8 @@ func (c *controlPlane) run(ctx context.Context, w work) (err error) {
 	case ended := <-served:
 		return errors.Join(err, ended)
 	case <-time.After(drainTimeout):
-		return errors.Join(err, fmt.Errorf("API server did not end within %v; requests were cut off", drainTimeout))
+		klog.FromContext(ctx).Info("API server did not end in time, the last requests are cut off", "timeout", drainTimeout)
+		return err
 	}
 }
 
