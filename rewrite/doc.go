@@ -64,7 +64,8 @@
 //	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go volumes.go   passes
 //	keep.go         what did not change stays
 //	overlay.go      the annotation; record.go  entries of passes in it
-//	text.go status.go   host text to virtual text
+//	text.go status.go   host text to virtual text; places.go  the fields it names
+//	composed.go     what a kubelet says of composed objects
 //	validate.go     what a tenant may not write
 //	errors.go       ErrForeign, CorruptOverlayError
 package rewrite

@@ -4,10 +4,8 @@
 package rewrite
 
 import (
-	"cmp"
 	"maps"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -62,23 +60,6 @@ func (c *toVirtual) known() map[string]VirtualRef {
 	}
 	if c.kind == "Pod" {
 		maps.Copy(out, c.t.ComposedNames(c.namespace, c.name, nil))
-	}
-	return out
-}
-
-// ComposedNames are the host names of what is composed for a virtual pod, in
-// words that say what it is; see projections.go. The trust anchors that v
-// asks for are among them if v is not nil.
-func (t *Translator) ComposedNames(namespace, pod string, v *corev1.Pod) map[string]VirtualRef {
-	out := map[string]VirtualRef{
-		t.TokenSecretName(namespace, pod):       {Namespace: namespace, Name: pod + "-token"},
-		t.CertificateSecretName(namespace, pod): {Namespace: namespace, Name: pod + "-certificate"},
-	}
-	if v == nil {
-		return out
-	}
-	for _, b := range TrustBundles(v) {
-		out[t.TrustBundleName(b)] = VirtualRef{Namespace: namespace, Name: "trust bundle " + cmp.Or(b.Name, "of "+b.SignerName)}
 	}
 	return out
 }

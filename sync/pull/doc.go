@@ -14,6 +14,8 @@
 //   - A host Event is shown only if its involved object has the host name of a virtual object of this cluster and, when
 //     the Event gives a uid, that very uid. So Events about other objects of the host namespace, of other clusters in it, or
 //     about an earlier object of the same name never get in.
+//   - An Event that says only that something composed for a pod is not there yet is not shown, until the kubelet has been
+//     saying so for ten seconds; then it is, in words of an ordinary cluster (rewrite, ComposedToVirtual).
 //   - The name of the virtual Event is computed from the uid of the host Event: one for each, whatever happens in between.
 //     A virtual Event that has the name by accident and is about something else is left alone.
 //

@@ -28,6 +28,9 @@ const (
 	// again every retryEvery, for patience in all, and then taken for somebody else's.
 	retryEvery = 250 * time.Millisecond
 	patience   = 5 * time.Second
+	// What is composed for a pod, its tokens above all, is on the host within a second. After this time of a kubelet's
+	// looking for it, it is not just late.
+	composing = 10 * time.Second
 )
 
 // Config is what the puller needs.
@@ -146,11 +149,27 @@ func (e *Events) reconcile(ctx context.Context, name string) (time.Duration, err
 		return e.wait(name), nil
 	}
 	e.waiting.Delete(name)
-	if err := e.write(ctx, name, e.translate(event, object)); err != nil {
+	message, ok := e.cfg.Translator.ComposedToVirtual(event.Message, object.Namespace, object.Name, object.pod, lasted(event) >= composing)
+	if !ok {
+		return 0, nil // comes here again with every try of the kubelet
+	}
+	if err := e.write(ctx, name, e.translate(event, message, object)); err != nil {
 		return 0, fmt.Errorf("show host event %q: %w", name, err)
 	}
 	klog.FromContext(ctx).V(4).Info("Pulled event", "event", name, "virtualObject", klog.KRef(object.Namespace, object.Name))
 	return 0, nil
+}
+
+// lasted is the time between the first and the last of what an Event counts.
+func lasted(event *corev1.Event) time.Duration {
+	first, last := event.FirstTimestamp.Time, event.LastTimestamp.Time
+	if first.IsZero() {
+		first, last = event.EventTime.Time, event.EventTime.Time
+	}
+	if event.Series != nil {
+		last = event.Series.LastObservedTime.Time
+	}
+	return last.Sub(first)
 }
 
 // wait says how long to wait for the object of an Event, or 0 when it is not worth it any more.

@@ -247,6 +247,30 @@ func TestLastEventsOfADeletedPod(t *testing.T) {
 	h.event("web", "the last event", 0, func(e corev1.Event) bool { return strings.HasPrefix(e.Message, "Stopping") })
 }
 
+// A kubelet may look for the Secret with a pod's tokens before that is written.
+func TestPassingTroubleWithTokensIsNotShown(t *testing.T) {
+	h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, nil)
+	token := h.translator.TokenSecretName("shop", "web")
+	h.createHostEvent(event("web.1", "Pod", "web-x-shop-x-vc", "uid-1", `MountVolume.SetUp failed for volume "kube-api-access-a" : secret "`+token+`" not found`))
+	h.nothingElse()
+}
+
+func TestLastingTroubleWithTokensIsShown(t *testing.T) {
+	h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, nil)
+	token := h.translator.TokenSecretName("shop", "web")
+	host := event("web.1", "Pod", "web-x-shop-x-vc", "uid-1", `MountVolume.SetUp failed for volume "kube-api-access-a" : secret "`+token+`" not found`)
+	h.createHostEvent(host)
+	host = host.DeepCopy()
+	host.Count, host.LastTimestamp = 6, metav1.NewTime(host.FirstTimestamp.Add(15*time.Second))
+	if _, err := h.host.CoreV1().Events(hostNamespace).Update(t.Context(), host, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	got := h.event("web", "an event", 0, anyEvent)
+	if want := `MountVolume.SetUp failed for volume "kube-api-access-a" : failed to fetch token: it is not issued yet`; got.Message != want || got.Count != 6 {
+		t.Errorf("got %d times %q, want 6 times %q", got.Count, got.Message, want)
+	}
+}
+
 // --- attacks and strangers ---
 
 func TestStrangersEventsStayOut(t *testing.T) {

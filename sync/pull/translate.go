@@ -16,14 +16,14 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// translate returns the virtual Event of a host Event about an object.
-func (e *Events) translate(host *corev1.Event, object target) *corev1.Event {
-	known := e.known(host.Message, object)
+// translate returns the virtual Event of a host Event about an object, of whose message this is to be told.
+func (e *Events) translate(host *corev1.Event, message string, object target) *corev1.Event {
+	known := e.known(message, object)
 	virtual := &corev1.Event{
 		ObjectMeta:          metav1.ObjectMeta{Namespace: object.Namespace, Name: eventName(object.Name, host.UID)},
 		InvolvedObject:      reference(host.InvolvedObject, object),
 		Reason:              host.Reason,
-		Message:             e.cfg.Translator.TextToVirtual(host.Message, known),
+		Message:             e.cfg.Translator.TextToVirtual(message, known),
 		Source:              host.Source,
 		FirstTimestamp:      host.FirstTimestamp,
 		LastTimestamp:       host.LastTimestamp,
