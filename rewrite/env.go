@@ -67,19 +67,26 @@ func (c *toHost) ownEnv(ctr *corev1.Container) set {
 func (c *toVirtual) env(spec *corev1.PodSpec) {
 	unreplace(c.overlay, "enableServiceLinks", &spec.EnableServiceLinks)
 	eachContainer(spec, func(key string, ctr *corev1.Container) {
-		var names []string
-		if !c.overlay.get(key+".env", &names) {
+		added := c.addedEnv(key)
+		if len(added) == 0 {
 			return
-		}
-		added := set{}
-		for _, n := range names {
-			added.add(n)
 		}
 		ctr.Env = slices.DeleteFunc(ctr.Env, func(e corev1.EnvVar) bool { return added.has(e.Name) })
 		if len(ctr.Env) == 0 {
 			ctr.Env = nil
 		}
 	})
+}
+
+// addedEnv are the names of the variables that were added to a container.
+func (c *toVirtual) addedEnv(key string) set {
+	var names []string
+	c.overlay.get(key+".env", &names)
+	added := set{}
+	for _, n := range names {
+		added.add(n)
+	}
+	return added
 }
 
 // serviceEnv returns the variables for the API server and, with links, for the

@@ -81,22 +81,31 @@ func (c *toHost) hostAliases(spec *corev1.PodSpec) {
 	spec.HostAliases = append(spec.HostAliases, alias)
 }
 
-// hostAliases removes the last alias that equals the one added. The list is
-// keyed by address: a tenant's own alias for the door's comes before it.
+// hostAliases removes the alias that was added.
 func (c *toVirtual) hostAliases(spec *corev1.PodSpec) {
-	var added corev1.HostAlias
-	if !c.overlay.get("hostAliases", &added) {
+	i := c.addedAlias(spec.HostAliases)
+	if i < 0 {
 		return
 	}
-	for i := len(spec.HostAliases) - 1; i >= 0; i-- {
-		if a := spec.HostAliases[i]; a.IP == added.IP && slices.Equal(a.Hostnames, added.Hostnames) {
-			spec.HostAliases = slices.Delete(spec.HostAliases, i, i+1)
-			break
-		}
-	}
-	if len(spec.HostAliases) == 0 {
+	if spec.HostAliases = slices.Delete(spec.HostAliases, i, i+1); len(spec.HostAliases) == 0 {
 		spec.HostAliases = nil
 	}
+}
+
+// addedAlias returns where the alias that was added stands, or -1. It is the
+// last that equals it: the list is keyed by address, and a tenant's own alias
+// for the door's comes before it.
+func (c *toVirtual) addedAlias(list []corev1.HostAlias) int {
+	var added corev1.HostAlias
+	if !c.overlay.get("hostAliases", &added) {
+		return -1
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		if a := list[i]; a.IP == added.IP && slices.Equal(a.Hostnames, added.Hostnames) {
+			return i
+		}
+	}
+	return -1
 }
 
 // dns points a pod that uses the cluster's DNS to the virtual one, with the

@@ -76,7 +76,7 @@ func (s *Storage) interpret(ctx context.Context, err error, k key) error {
 		logger.Info("Host call failed", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
 		return unavailable("the host of this cluster is not able to serve requests now")
 	}
-	return &apierrors.StatusError{ErrStatus: s.cfg.Translator.StatusWith(st, s.known(k))}
+	return &apierrors.StatusError{ErrStatus: s.cfg.Translator.StatusAbout(st, k.host, s.known(k))}
 }
 
 // known returns the host names that an answer about k may mention.

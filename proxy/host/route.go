@@ -61,6 +61,9 @@ type step struct {
 type plan struct {
 	format types.PatchType
 	steps  []step
+	// after is the host object that the steps make: what errors and warnings are
+	// about.
+	after runtime.Object
 	// grace is set when the update starts a deletion or shortens its grace
 	// period.
 	grace *int64

@@ -467,6 +467,42 @@ func TestDoorsOwnRefusalSaysNothingOfTheHost(t *testing.T) {
 	}
 }
 
+// An update's errors are about what it would have made of the host object.
+func TestFieldsInErrorsAndWarningsAreTheTenants(t *testing.T) {
+	cluster := newTranslator(t).Cluster()
+	cluster.Tolerations = []corev1.Toleration{{Key: "tenants"}}
+	tr, err := rewrite.New(cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t, "pods", func(c *host.Config) { c.Translator = tr })
+	pod := f.create(newPod("demo", "web"))
+	f.host.mu.Lock()
+	f.host.warn = "spec.tolerations[0].key: is odd"
+	f.host.answer = func(c call) *metav1.Status {
+		if c.verb != "PATCH" {
+			return nil
+		}
+		return &metav1.Status{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: "Failure", Code: 422, Reason: metav1.StatusReasonInvalid,
+			Message: `Pod "` + hostWeb + `" is invalid: spec.tolerations[0].key: Invalid value: "x": y`,
+			Details: &metav1.StatusDetails{Name: hostWeb, Kind: "Pod", Causes: []metav1.StatusCause{{Type: metav1.CauseTypeFieldValueInvalid, Message: `Invalid value: "x": y`, Field: "spec.tolerations[0].key"}}},
+		}
+	}
+	f.host.mu.Unlock()
+	var heard warningLog
+	_, err = f.update(warning.WithWarningRecorder(t.Context(), &heard), pod, func(p *corev1.Pod) {
+		p.Spec.Tolerations = append(p.Spec.Tolerations, corev1.Toleration{Key: "x"})
+	})
+	st := statusOf(t, err)
+	if want := `Pod "web" is invalid: spec.tolerations[0].key: Invalid value: "x": y`; st.Message != want || st.Details.Causes[0].Field != "spec.tolerations[0].key" {
+		t.Errorf("got %q about %v", st.Message, st.Details.Causes)
+	}
+	if diff := cmp.Diff(warningLog{"spec.tolerations[0].key: is odd"}, heard); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
 func TestHostDownIs503WithRetryAfter(t *testing.T) {
 	f := newFixture(t, "pods")
 	pod := f.create(newPod("demo", "web"))

@@ -92,7 +92,7 @@ func (s *Storage) tryOnce(ctx context.Context, k key, orig *state, destination r
 	}
 	reply, err := s.execute(ctx, k, orig, p)
 	if err != nil {
-		return s.failure(ctx, err, k.about(orig.host))
+		return s.failure(ctx, err, k.about(p.after))
 	}
 	if reply == nil { // nothing that the host has a say in
 		return done, assign(destination, orig.virtual)
@@ -134,7 +134,7 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 		return plan{}, err
 	}
 	p := s.route(ctx, d, orig.host, after)
-	p.grace = grace
+	p.grace, p.after = grace, after
 	if err := s.allowed(p, k); err != nil {
 		return plan{}, err
 	}
@@ -175,7 +175,7 @@ func (s *Storage) execute(ctx context.Context, k key, orig *state, p plan) (runt
 		} else {
 			var body patch
 			if body, err = st.patch(p.format, uid, rv); err == nil {
-				reply, err = s.hostPatch(s.withWarnings(ctx, k.about(orig.host)), name, body)
+				reply, err = s.hostPatch(s.withWarnings(ctx, k.about(p.after)), name, body)
 			}
 		}
 		if err != nil {

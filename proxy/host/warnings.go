@@ -18,7 +18,9 @@ type warningsKey struct{}
 // withWarnings lets the calls made with ctx warn the tenant about k.
 func (s *Storage) withWarnings(ctx context.Context, k key) context.Context {
 	return context.WithValue(ctx, warningsKey{}, func(text string) {
-		warning.AddWarning(ctx, "", s.cfg.Translator.TextToVirtual(text, s.known(k)))
+		if text, ok := s.cfg.Translator.WarningAbout(text, k.host, s.known(k)); ok {
+			warning.AddWarning(ctx, "", text)
+		}
 	})
 }
 
