@@ -17,7 +17,7 @@ type VirtualRef struct {
 // known gives for them. Only whole names count: a host name is found where it
 // stands between characters that cannot be part of one, so a name that is the
 // beginning of another is not taken for it. The host namespace is replaced
-// where the text clearly means it: beside one of the names, or after the word
+// where the text clearly means it: beside one of the names, or beside the word
 // namespace. A list of container names loses the hidden one.
 func (t *Translator) TextToVirtual(s string, known map[string]VirtualRef) string {
 	s = withoutHosts(s)
@@ -106,6 +106,9 @@ func meansNamespace(words []word, i int, known map[string]VirtualRef) bool {
 	}
 	if i+1 == len(words) || words[i].tail != "" {
 		return false
+	}
+	if words[i+1].name == "namespace" && len(words[i+1].gap) <= 3 {
+		return true
 	}
 	_, named := known[words[i+1].name]
 	switch words[i+1].gap {

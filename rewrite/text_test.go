@@ -30,6 +30,7 @@ func TestLaw6TextShowsVirtualNames(t *testing.T) {
 		"hashed":      {"a shortened name", db + ": not found", strings.Repeat("db-", 20) + "0: not found"},
 		"namespaced":  {"the namespace beside a name", `secret "team-a"/"` + web + `" not found, team-a/` + web, `secret "demo"/"web" not found, demo/web`},
 		"word":        {"the namespace after the word", `in the namespace "team-a", namespace: team-a`, `in the namespace "demo", namespace: demo`},
+		"word after":  {"the namespace before the word", `in the team-a namespace, in the "team-a" namespace`, `in the demo namespace, in the "demo" namespace`},
 		"other use":   {"a word that happens to be the namespace", "ask team-a about it", "ask team-a about it"},
 		"DNS":         {"a name of a Service", "lookup " + web + ".team-a.svc.cluster.local: no such host", "lookup web.demo.svc.cluster.local: no such host"},
 		"log path":    {"as the kubelet names directories", "/var/log/pods/team-a_" + web0 + "_uid/c", "/var/log/pods/demo_web-0_uid/c"},

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/storage"
@@ -72,12 +74,34 @@ func (s *Storage) interpret(ctx context.Context, err error, k key) error {
 	case st.Code == http.StatusUnauthorized, isDoorForbidden(st):
 		logger.Error(err, "Host refused the door itself", "resource", s.kind.resource, "virtualObject", k.ref())
 		return unavailable("the host of this cluster does not let it serve this request for %s", s.kind.resource)
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		// The tenant's namespace is well: its controllers must not take this for its end and give up.
+		logger.Info("Host namespace is being deleted", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
+		return unavailable("the host of this cluster takes no new %s: it is being removed", s.kind.resource)
+	case st.Code == http.StatusForbidden && strings.Contains(st.Message, "error looking up service account "+s.namespace+"/"):
+		logger.Error(err, "Host lacks the service account that pods run as", "virtualObject", k.ref())
+		return unavailable("the host of this cluster is not able to run pods now")
+	case st.Reason == metav1.StatusReasonInternalError:
+		logger.Error(err, "Host failed", "resource", s.kind.resource, "virtualObject", k.ref())
+		return internal(st.Message)
 	case st.Code == http.StatusServiceUnavailable, st.Code == http.StatusBadGateway, st.Code == http.StatusGatewayTimeout:
 		logger.Info("Host call failed", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
 		return unavailable("the host of this cluster is not able to serve requests now")
 	}
 	return &apierrors.StatusError{ErrStatus: s.cfg.Translator.StatusAbout(st, k.host, s.known(k))}
 }
+
+// internal is what a tenant may know of an internal error of the host: at what
+// webhook it happened, and not at what address of the host's.
+func internal(message string) error {
+	if m := failedWebhook.FindStringSubmatch(message); m != nil {
+		return apierrors.NewInternalError(fmt.Errorf("the host of this cluster failed calling webhook %q", m[1]))
+	}
+	return apierrors.NewInternalError(errors.New("the host of this cluster failed to serve the request"))
+}
+
+// failedWebhook matches the words of k8s.io/apiserver/pkg/util/webhook.
+var failedWebhook = regexp.MustCompile(`^Internal error occurred: failed calling webhook "([^"]+)"`)
 
 // known returns the host names that an answer about k may mention.
 func (s *Storage) known(k key) map[string]rewrite.VirtualRef {

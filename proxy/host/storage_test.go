@@ -6,6 +6,7 @@ package host_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -453,6 +454,18 @@ func TestDoorsOwnRefusalSaysNothingOfTheHost(t *testing.T) {
 			Code: 404, Reason: metav1.StatusReasonNotFound, Message: `namespaces "` + hostNamespace + `" not found`,
 			Details: &metav1.StatusDetails{Name: hostNamespace, Kind: "namespaces"},
 		},
+		"namespace on its way out": {
+			Code: 403, Reason: metav1.StatusReasonForbidden,
+			Message: `pods "` + hostWeb + `" is forbidden: unable to create new content in namespace ` + hostNamespace + ` because it is being terminated`,
+			Details: &metav1.StatusDetails{Name: hostWeb, Kind: "pods", Causes: []metav1.StatusCause{
+				{Type: corev1.NamespaceTerminatingCause, Message: "namespace " + hostNamespace + " is being terminated", Field: "metadata.namespace"},
+			}},
+		},
+		"no account for pods": {
+			Code: 403, Reason: metav1.StatusReasonForbidden,
+			Message: `pods "` + hostWeb + `" is forbidden: error looking up service account ` + hostNamespace + `/workload: serviceaccount "workload" not found`,
+			Details: &metav1.StatusDetails{Name: hostWeb, Kind: "pods"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			st.TypeMeta, st.Status = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, "Failure"
@@ -460,10 +473,33 @@ func TestDoorsOwnRefusalSaysNothingOfTheHost(t *testing.T) {
 			f.host.answer = func(call) *metav1.Status { return &st }
 			f.host.mu.Unlock()
 			got := statusOf(t, f.Create(t.Context(), "/pods/demo/web", newPod("demo", "web"), nil, 0))
-			if got.Code != http.StatusServiceUnavailable || strings.Contains(got.Message, hostNamespace) {
+			if got.Code != http.StatusServiceUnavailable || strings.Contains(got.Message, hostNamespace) || strings.Contains(got.Message, "workload") {
 				t.Errorf("got %d %q", got.Code, got.Message)
 			}
+			if got.Details != nil && len(got.Details.Causes) > 0 {
+				t.Errorf("causes are %v", got.Details.Causes)
+			}
 		})
+	}
+}
+
+// An internal error tells of the host's inside: addresses of webhooks, of its store.
+func TestHostsInternalErrorNamesNoAddress(t *testing.T) {
+	for message, want := range map[string]string{
+		`Internal error occurred: failed calling webhook "deny.example.com": failed to call webhook: Post "https://policy.security.svc:443/v?timeout=10s": dial tcp 10.96.3.4:443: connect: connection refused`: `Internal error occurred: the host of this cluster failed calling webhook "deny.example.com"`,
+		`Internal error occurred: rpc error: code = Unavailable desc = error reading from server: read tcp 10.0.0.1:2379`:                                                                                       `Internal error occurred: the host of this cluster failed to serve the request`,
+	} {
+		f := newFixture(t, "pods")
+		f.host.answer = func(call) *metav1.Status {
+			return &metav1.Status{
+				TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: "Failure", Code: 500, Reason: metav1.StatusReasonInternalError,
+				Message: message, Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Message: message}}},
+			}
+		}
+		got := statusOf(t, f.Create(t.Context(), "/pods/demo/web", newPod("demo", "web"), nil, 0))
+		if got.Code != 500 || got.Message != want || strings.Contains(fmt.Sprint(got.Details), "10.") {
+			t.Errorf("got %d %q %v", got.Code, got.Message, got.Details)
+		}
 	}
 }
 
