@@ -32,9 +32,6 @@ const (
 // clusters that differ in their stores only. They share a host, which none of
 // the requests reaches.
 func measureAPI(ctx context.Context, progress io.Writer, r *report, stores []*side, o options) (err error) {
-	if !strings.Contains("api", o.only) {
-		return nil
-	}
 	dir, err := os.MkdirTemp(o.dir, "portico-bench-api-")
 	if err != nil {
 		return err

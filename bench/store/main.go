@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -25,7 +24,9 @@ type options struct {
 	short                bool
 	turns                int
 	slice                time.Duration
-	keys                 int
+	keys                 int // at a start
+	listed               int // in the longest list
+	fanOuts              int // writes that all watchers wait for
 }
 
 func main() {
@@ -42,7 +43,7 @@ func main() {
 }
 
 func parse(args []string, usage io.Writer) (options, error) {
-	o := options{turns: 6, slice: 500 * time.Millisecond, keys: 100_000}
+	o := options{turns: 6, slice: 500 * time.Millisecond, keys: 100_000, listed: 10_000, fanOuts: 100}
 	f := flag.NewFlagSet("store", flag.ContinueOnError)
 	f.SetOutput(usage)
 	f.StringVar(&o.etcd, "etcd", "", "the etcd `program`")
@@ -59,7 +60,7 @@ func parse(args []string, usage io.Writer) (options, error) {
 		return o, errors.New("--etcd, --kine and --porticod are needed (make bench-store builds them)")
 	}
 	if o.short {
-		o.turns, o.slice, o.keys = 1, 200*time.Millisecond, 10_000
+		o.turns, o.slice, o.keys, o.listed, o.fanOuts = 1, 200*time.Millisecond, 10_000, 1000, 10
 	}
 	return o, nil
 }
@@ -75,12 +76,8 @@ func run(ctx context.Context, out, progress io.Writer, args []string) (err error
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory; the result stands
 	r := &report{options: o, load: loadAverage()}
-	for name, measure := range map[string]func(context.Context, io.Writer, *report, []*side, options) error{
-		"requests": measureRequests,
-		"startup":  measureStart, // with stores of its own: all then hold the same
-		"api":      measureAPI,
-	} {
-		if err := withSides(ctx, o, filepath.Join(dir, name), func(sides []*side) error { return measure(ctx, progress, r, sides, o) }); err != nil {
+	for _, g := range groups(o) {
+		if err := withSides(ctx, o, filepath.Join(dir, g.name), func(sides []*side) error { return g.measure(ctx, progress, r, sides, o) }); err != nil {
 			return err
 		}
 	}
@@ -90,6 +87,26 @@ func run(ctx context.Context, out, progress io.Writer, args []string) (err error
 		}
 	}
 	return r.write(out)
+}
+
+// group is what is measured on the same stores.
+type group struct {
+	name    string
+	measure func(context.Context, io.Writer, *report, []*side, options) error
+}
+
+// groups are those that the options ask for. Each has stores of its own, so
+// that start and memory are measured with the same keys on all sides.
+func groups(o options) (wanted []group) {
+	if len(scenarios(o)) > 0 {
+		wanted = append(wanted, group{"requests", measureRequests})
+	}
+	for _, g := range []group{{"start", measureStart}, {"api", measureAPI}} {
+		if strings.Contains(g.name, o.only) {
+			wanted = append(wanted, g)
+		}
+	}
+	return wanted
 }
 
 // withSides runs fn with empty stores.
@@ -130,66 +147,28 @@ func openAll(ctx context.Context, o options, dir string) (sides []*side, err err
 
 // measureStart measures start and memory with many keys.
 func measureStart(ctx context.Context, progress io.Writer, r *report, sides []*side, o options) (err error) {
-	if !strings.Contains("start", o.only) {
-		return nil
-	}
 	fmt.Fprintf(progress, "Measuring start and memory with %d keys\n", o.keys)
 	r.startup, err = measureStartup(ctx, sides, o.keys, 3)
 	return err
 }
 
-// measureRequests runs all scenarios of requests.
+// measureRequests runs the scenarios that the options ask for.
 func measureRequests(ctx context.Context, progress io.Writer, r *report, sides []*side, o options) error {
-	if o.only == "start" || o.only == "api" {
-		return nil
-	}
-	listed := 10_000
-	if o.short {
-		listed = 1000
-	}
 	for _, s := range sides {
 		fmt.Fprintf(progress, "Filling %s\n", s.name)
-		if err := fill(ctx, s, listed, listKey); err != nil {
+		if err := fill(ctx, s, o.listed, listKey); err != nil {
 			return err
 		}
 	}
-	var revisions sync.Map
-	for _, scenario := range []struct {
-		name    string
-		clients []int
-		ask     func(clients int) request
-	}{
-		{"put", []int{1, 8, 64, 256}, func(c int) request { return create(fmt.Sprint("put", c)) }},
-		{"compare-and-swap", []int{1, 8, 64, 256}, func(int) request { return swap(&revisions, 1024) }},
-		{"get", []int{1, 8, 64, 256}, func(int) request { return get(listed) }},
-		{"range of 500", []int{1, 8, 64}, func(int) request { return list(500) }},
-		{fmt.Sprintf("range of %d", listed), []int{1, 8}, func(int) request { return list(listed) }},
-	} {
-		if !strings.Contains(scenario.name, o.only) {
-			continue
-		}
+	for _, scenario := range scenarios(o) {
 		for _, clients := range scenario.clients {
 			fmt.Fprintf(progress, "Measuring %s with %d clients\n", scenario.name, clients)
-			got, err := turns(ctx, sides, clients, o, scenario.ask(clients))
+			got, err := scenario.measure(ctx, sides, clients)
 			if err != nil {
 				return fmt.Errorf("%s: %w", scenario.name, err)
 			}
 			r.rows = append(r.rows, row{scenario.name, clients, got})
 		}
 	}
-	name := fmt.Sprintf("write until seen by %d watchers", watchers)
-	if !strings.Contains(name, o.only) {
-		return nil
-	}
-	fmt.Fprintln(progress, "Measuring the fan-out to watchers")
-	writes := 100
-	if o.short {
-		writes = 10
-	}
-	got, err := fanOut(ctx, sides, writes)
-	if err != nil {
-		return fmt.Errorf("fan-out: %w", err)
-	}
-	r.rows = append(r.rows, row{name, 1, got})
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,39 @@ var value = bytes.Repeat([]byte("x"), valueSize)
 
 // watchers is how many watch in the scenario of the fan-out.
 const watchers = 1000
+
+// scenario is something that clients do, measured with different numbers of them.
+type scenario struct {
+	name    string
+	clients []int
+	measure func(ctx context.Context, sides []*side, clients int) (map[string]*sample, error)
+}
+
+// scenarios are those that the options ask for.
+func scenarios(o options) (wanted []scenario) {
+	inTurns := func(ask request) func(context.Context, []*side, int) (map[string]*sample, error) {
+		return func(ctx context.Context, sides []*side, clients int) (map[string]*sample, error) {
+			return turns(ctx, sides, clients, o, ask)
+		}
+	}
+	for _, s := range []scenario{
+		{"put", []int{1, 8, 64, 256}, func(ctx context.Context, sides []*side, clients int) (map[string]*sample, error) {
+			return turns(ctx, sides, clients, o, create(fmt.Sprint("put", clients)))
+		}},
+		{"compare-and-swap", []int{1, 8, 64, 256}, inTurns(swap(&sync.Map{}, 1024))},
+		{"get", []int{1, 8, 64, 256}, inTurns(get(o.listed))},
+		{"range of 500", []int{1, 8, 64}, inTurns(list(500))},
+		{fmt.Sprintf("range of %d", o.listed), []int{1, 8}, inTurns(list(o.listed))},
+		{fmt.Sprintf("write until seen by %d watchers", watchers), []int{1}, func(ctx context.Context, sides []*side, _ int) (map[string]*sample, error) {
+			return fanOut(ctx, sides, o.fanOuts)
+		}},
+	} {
+		if strings.Contains(s.name, o.only) {
+			wanted = append(wanted, s)
+		}
+	}
+	return wanted
+}
 
 // create puts a key that is not there.
 func create(prefix string) request {
