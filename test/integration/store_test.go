@@ -96,7 +96,11 @@ func useAll(t *testing.T, c *cluster) {
 	t.Helper()
 	ctx := t.Context()
 	c.createNamespace("a")
-	w, err := c.virtual.CoreV1().ConfigMaps("a").Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=watched"})
+	before, err := c.virtual.CoreV1().ConfigMaps("a").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := c.virtual.CoreV1().ConfigMaps("a").Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=watched", ResourceVersion: before.ResourceVersion})
 	if err != nil {
 		t.Fatal(err)
 	}
