@@ -180,6 +180,33 @@ func (c *toVirtual) hosts(v *corev1.Pod) {
 			p.Message = hostsFile + " is not written yet"
 		}
 	}
+	if said, ok := v.Annotations[limitRanger]; ok {
+		if said = withoutLimits(said); said == "" {
+			delete(v.Annotations, limitRanger)
+			v.Annotations = orNilMap(v.Annotations)
+		} else {
+			v.Annotations[limitRanger] = said
+		}
+	}
+}
+
+// limitRanger is the annotation in which the host's admission says for which
+// containers it has filled in requests and limits
+// (k8s.io/kubernetes/plugin/pkg/admission/limitranger).
+const limitRanger = "kubernetes.io/limit-ranger"
+
+// withoutLimits takes what was filled in for the container out of that.
+func withoutLimits(said string) string {
+	const begin, next = "LimitRanger plugin set: ", "; "
+	list, ok := strings.CutPrefix(said, begin)
+	if !ok {
+		return said
+	}
+	filled := slices.DeleteFunc(strings.Split(list, next), func(s string) bool { return strings.HasSuffix(s, " for init container "+HostsName) })
+	if len(filled) == 0 {
+		return ""
+	}
+	return begin + strings.Join(filled, next)
 }
 
 func visible[T any](list []T) []T {

@@ -316,3 +316,25 @@ func TestListsOfContainersInATextLoseTheHiddenOne(t *testing.T) {
 		}
 	}
 }
+
+// The host's admission lists in an annotation whose requests it has filled in.
+func TestLimitRangerSaysNothingOfTheHiddenContainer(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	for said, want := range map[string]string{
+		"LimitRanger plugin set: cpu request for container app; cpu, memory request for init container portico-hosts; cpu limit for init container portico-hosts": "LimitRanger plugin set: cpu request for container app",
+		"LimitRanger plugin set: cpu request for init container portico-hosts":                                                                                    "",
+		"what the tenant wrote for init container portico-hosts":                                                                                                  "what the tenant wrote for init container portico-hosts",
+	} {
+		h := podToHost(t, fullyNamed(nil), testInputs())
+		h.Annotations["kubernetes.io/limit-ranger"] = said
+		v := toVirtual(t, tr, h).(*corev1.Pod)
+		if got := v.Annotations["kubernetes.io/limit-ranger"]; got != want {
+			t.Errorf("%q is shown as %q, want %q", said, got, want)
+		}
+		in := testInputs()
+		in.Host = h
+		if got := toHost(t, tr, v, in).(*corev1.Pod).Annotations["kubernetes.io/limit-ranger"]; want != "" && got != said {
+			t.Errorf("an update makes %q of %q", got, said)
+		}
+	}
+}

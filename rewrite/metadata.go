@@ -92,6 +92,9 @@ func (c *toHost) hostAnnotations(virtual map[string]string, host *hostMeta) map[
 		before, wasHidden := c.prior.Annotations[k]
 		switch {
 		case !c.t.hidesAnnotation(c.kind, k):
+			if was, ok := host.host.Annotations[k]; ok && known && seen == v {
+				v = was // which the tenant may see in other words
+			}
 			out[k] = v
 		case !known || seen != v:
 			hidden[k] = v
