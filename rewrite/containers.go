@@ -4,6 +4,9 @@
 package rewrite
 
 import (
+	"strconv"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -32,5 +35,44 @@ func (c *toVirtual) images(v *corev1.Pod) {
 			back(element("volumes", vol.Name)+".image", &vol.Image.Reference)
 		}
 	}
-	eachStatus(&v.Status, func(key string, s *corev1.ContainerStatus) { back(key+".image", &s.Image) })
+	eachStatus(&v.Status, func(key string, s *corev1.ContainerStatus) {
+		back(key+".image", &s.Image)
+		var r replaced[string]
+		if s.State.Waiting != nil && c.overlay.get(key+".image", &r) {
+			s.State.Waiting.Message = replaceImage(s.State.Waiting.Message, r.Host, r.Virtual)
+		}
+	})
+}
+
+// imagesToVirtual puts the tenant's images into a text about a virtual pod,
+// and first those of the container that it is about, if that is not empty: two
+// images of the tenant's may be one on the host.
+func (t *Translator) imagesToVirtual(text string, v *corev1.Pod, container string) string {
+	if len(t.cluster.Images) == 0 {
+		return text
+	}
+	back := func(virtual string) {
+		if host, ok := t.cluster.Images[virtual]; ok {
+			text = replaceImage(text, host, virtual)
+		}
+	}
+	for _, its := range []bool{true, false} {
+		eachContainer(&v.Spec, func(_ string, ctr *corev1.Container) {
+			if (ctr.Name == container) == its {
+				back(ctr.Image)
+			}
+		})
+	}
+	for i := range v.Spec.Volumes {
+		if image := v.Spec.Volumes[i].Image; image != nil {
+			back(image.Reference)
+		}
+	}
+	return text
+}
+
+// replaceImage replaces an image where it stands in quotes, as components of
+// Kubernetes and container runtimes write it.
+func replaceImage(text, host, virtual string) string {
+	return strings.ReplaceAll(text, strconv.Quote(host), strconv.Quote(virtual))
 }

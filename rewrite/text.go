@@ -6,6 +6,8 @@ package rewrite
 import (
 	"cmp"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // VirtualRef is the virtual object that a host name stands for.
@@ -45,6 +47,13 @@ func (t *Translator) TextToVirtual(s string, known map[string]VirtualRef) string
 		out.WriteString(w.tail)
 	}
 	return out.String()
+}
+
+// PodTextToVirtual is TextToVirtual for a text about the virtual pod v, in
+// which images are those of the tenant, and claims of ephemeral volumes are
+// spoken of as such. container is the container that it is about, or empty.
+func (t *Translator) PodTextToVirtual(s string, v *corev1.Pod, container string, known map[string]VirtualRef) string {
+	return ephemeralToVirtual(t.TextToVirtual(t.imagesToVirtual(s, v, container), known), v)
 }
 
 // qualified translates a DNS name of the host, <name>.<host namespace>....

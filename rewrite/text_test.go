@@ -146,3 +146,44 @@ func TestTextNamesNothingThatIsComposedForAPod(t *testing.T) {
 		}
 	}
 }
+
+func TestTextsAboutAPodHaveTheTenantsImagesAndClaims(t *testing.T) {
+	cluster := testCluster()
+	cluster.Images = map[string]string{"nginx:1": "mirror.example/nginx:1", "web:1": "mirror.example/nginx:1"}
+	tr := mustNew(t, cluster)
+	v := pod("demo", "web", nil)
+	v.Spec.Containers = []corev1.Container{{Name: "a", Image: "nginx:1"}, {Name: "b", Image: "web:1"}}
+	v.Spec.Volumes = []corev1.Volume{{Name: "scratch", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}}}
+	known := map[string]rewrite.VirtualRef{
+		tr.Name("demo", "web-scratch"): {Namespace: "demo", Name: "web-scratch"},
+		tr.Name("demo", "data"):        {Namespace: "demo", Name: "data"},
+	}
+	for in, want := range map[string][2]string{
+		`Back-off pulling image "mirror.example/nginx:1": ErrImagePull: not found`: {
+			`Back-off pulling image "nginx:1": ErrImagePull: not found`, `Back-off pulling image "web:1": ErrImagePull: not found`,
+		},
+		`Pulling image "mirror.example/nginx:12"`: {`Pulling image "mirror.example/nginx:12"`, `Pulling image "mirror.example/nginx:12"`},
+		`0/2 nodes are available: persistentvolumeclaim "` + tr.Name("demo", "web-scratch") + `" not found. preemption: none`: {
+			`0/2 nodes are available: waiting for ephemeral volume controller to create the persistentvolumeclaim "web-scratch". preemption: none`,
+			`0/2 nodes are available: waiting for ephemeral volume controller to create the persistentvolumeclaim "web-scratch". preemption: none`,
+		},
+		`persistentvolumeclaim "` + tr.Name("demo", "data") + `" not found`: {`persistentvolumeclaim "data" not found`, `persistentvolumeclaim "data" not found`},
+	} {
+		for i, container := range []string{"a", "b"} {
+			if got := tr.PodTextToVirtual(in, v, container, known); got != want[i] {
+				t.Errorf("of container %s: got %s\nwant %s", container, got, want[i])
+			}
+		}
+	}
+
+	h := toHost(t, tr, v, testInputs()).(*corev1.Pod)
+	h.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Message: `0/2 nodes are available: persistentvolumeclaim "` + tr.Name("demo", "web-scratch") + `" not found.`}}
+	h.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "b", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Message: `Back-off pulling image "mirror.example/nginx:1"`}}}}
+	got := toVirtual(t, tr, h).(*corev1.Pod).Status
+	if want := `0/2 nodes are available: waiting for ephemeral volume controller to create the persistentvolumeclaim "web-scratch".`; got.Conditions[0].Message != want {
+		t.Errorf("the condition says %s", got.Conditions[0].Message)
+	}
+	if want := `Back-off pulling image "web:1"`; got.ContainerStatuses[0].State.Waiting.Message != want {
+		t.Errorf("the container says %s", got.ContainerStatuses[0].State.Waiting.Message)
+	}
+}

@@ -4,6 +4,9 @@
 package rewrite
 
 import (
+	"fmt"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -27,6 +30,23 @@ func (c *toVirtual) ephemeralVolumes(v *corev1.Pod) {
 	for i := range v.Spec.Volumes {
 		unreplace(c.overlay, element("volumes", v.Spec.Volumes[i].Name), &v.Spec.Volumes[i].VolumeSource)
 	}
+	for i := range v.Status.Conditions {
+		v.Status.Conditions[i].Message = ephemeralToVirtual(v.Status.Conditions[i].Message, v)
+	}
+}
+
+// ephemeralToVirtual gives a text in virtual names, about a virtual pod, the
+// words that a scheduler has for a claim of an ephemeral volume that is not
+// there yet. That of the host sees any claim
+// (k8s.io/kubernetes/pkg/scheduler/framework/plugins/volumebinding).
+func ephemeralToVirtual(text string, v *corev1.Pod) string {
+	for i := range v.Spec.Volumes {
+		if volume := &v.Spec.Volumes[i]; volume.Ephemeral != nil {
+			claim := fmt.Sprintf("persistentvolumeclaim %q", ephemeralClaim(v.Name, volume.Name))
+			text = strings.ReplaceAll(text, claim+" not found", "waiting for ephemeral volume controller to create the "+claim)
+		}
+	}
+	return text
 }
 
 // ephemeralClaim is the name of the claim of an ephemeral volume

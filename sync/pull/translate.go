@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"regexp"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,12 +19,11 @@ import (
 
 // translate returns the virtual Event of a host Event about an object, of whose message this is to be told.
 func (e *Events) translate(host *corev1.Event, message string, object target) *corev1.Event {
-	known := e.known(message, object)
 	virtual := &corev1.Event{
 		ObjectMeta:          metav1.ObjectMeta{Namespace: object.Namespace, Name: eventName(object.Name, host.UID)},
 		InvolvedObject:      reference(host.InvolvedObject, object),
 		Reason:              host.Reason,
-		Message:             e.cfg.Translator.TextToVirtual(message, known),
+		Message:             e.text(message, host.InvolvedObject.FieldPath, object),
 		Source:              host.Source,
 		FirstTimestamp:      host.FirstTimestamp,
 		LastTimestamp:       host.LastTimestamp,
@@ -57,6 +57,16 @@ func (e *Events) translate(host *corev1.Event, message string, object target) *c
 		virtual.ReportingInstance = host.ReportingController // it must not be empty beside an eventTime
 	}
 	return virtual
+}
+
+// text is a message about an object, or the part of it that a field path names, in virtual names.
+func (e *Events) text(message, fieldPath string, object target) string {
+	known := e.known(message, object)
+	if object.pod == nil {
+		return e.cfg.Translator.TextToVirtual(message, known)
+	}
+	_, container, _ := strings.Cut(strings.TrimSuffix(fieldPath, "}"), "{")
+	return e.cfg.Translator.PodTextToVirtual(message, object.pod, container, known)
 }
 
 // hiddenTrouble takes the place of a warning about a container that the tenant does not see, with its name and its image. That
