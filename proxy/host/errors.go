@@ -83,7 +83,9 @@ func (s *Storage) interpret(ctx context.Context, err error, k key) error {
 		return unavailable("the host of this cluster is not able to run pods now")
 	case st.Reason == metav1.StatusReasonInternalError:
 		logger.Error(err, "Host failed", "resource", s.kind.resource, "virtualObject", k.ref())
-		return internal(st.Message)
+		if !exhausted.MatchString(st.Message) {
+			return internal(st.Message)
+		}
 	case st.Code == http.StatusServiceUnavailable, st.Code == http.StatusBadGateway, st.Code == http.StatusGatewayTimeout:
 		logger.Info("Host call failed", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
 		return unavailable("the host of this cluster is not able to serve requests now")
@@ -99,6 +101,9 @@ func internal(message string) error {
 	}
 	return apierrors.NewInternalError(errors.New("the host of this cluster failed to serve the request"))
 }
+
+// exhausted matches the internal errors of a host that has no more of something, which are for everybody to know.
+var exhausted = regexp.MustCompile(`^Internal error occurred: (failed to allocate a (serviceIP for Service "[^"]*"|nodePort): range is full|resource quota evaluation timed out)$`)
 
 // failedWebhook matches the words of k8s.io/apiserver/pkg/util/webhook.
 var failedWebhook = regexp.MustCompile(`^Internal error occurred: failed calling webhook "([^"]+)"`)

@@ -488,6 +488,7 @@ func TestHostsInternalErrorNamesNoAddress(t *testing.T) {
 	for message, want := range map[string]string{
 		`Internal error occurred: failed calling webhook "deny.example.com": failed to call webhook: Post "https://policy.security.svc:443/v?timeout=10s": dial tcp 10.96.3.4:443: connect: connection refused`: `Internal error occurred: the host of this cluster failed calling webhook "deny.example.com"`,
 		`Internal error occurred: rpc error: code = Unavailable desc = error reading from server: read tcp 10.0.0.1:2379`:                                                                                       `Internal error occurred: the host of this cluster failed to serve the request`,
+		`Internal error occurred: resource quota evaluation timed out`:                                                                                                                                          `Internal error occurred: resource quota evaluation timed out`,
 	} {
 		f := newFixture(t, "pods")
 		f.host.answer = func(call) *metav1.Status {
