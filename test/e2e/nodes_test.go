@@ -136,6 +136,7 @@ func tenantsPartSurvives(k, host kubectl, node string) {
 	if got := host.field("node/"+node, parts); strings.Contains(got, "yes") || strings.Contains(got, "tenant") {
 		k.t.Errorf("the host has them: %q", got)
 	}
+	podIsNotPlacedByTheTenantsLabel(k)
 	k.run("taint", "node", node, "tenant-")
 	// A label of the host's is the host's.
 	k.run("label", "node", node, "kubernetes.io/os=other", "--overwrite")
@@ -143,6 +144,21 @@ func tenantsPartSurvives(k, host kubectl, node string) {
 		got := k.field("node/"+node, `{.metadata.labels.kubernetes\.io/os}`)
 		return got == "linux", got
 	})
+}
+
+// podIsNotPlacedByTheTenantsLabel: the host schedules, and does not know the label. The tenant reads why its pod waits.
+func podIsNotPlacedByTheTenantsLabel(k kubectl) {
+	k.apply("picky.yaml")
+	k.waitFor(`jsonpath={.status.conditions[?(@.type=="PodScheduled")].reason}=Unschedulable`, "pod/picky")
+	const want = "didn't match Pod's node affinity/selector"
+	if got := k.field("pod/picky", `{.status.conditions[?(@.type=="PodScheduled")].message}`); !strings.Contains(got, want) {
+		k.t.Errorf("the condition says %q", got)
+	}
+	eventually(k.t, "event FailedScheduling", func() (bool, string) {
+		got := k.run("get", "events", "--field-selector=involvedObject.name=picky,reason=FailedScheduling", "-o", "jsonpath={.items[*].message}")
+		return strings.Contains(got, want), got
+	})
+	k.run("delete", "pod/picky")
 }
 
 // heartbeatsAreNotWritten does to the host's node what a kubelet does, and then something else: the first change of the
