@@ -24,6 +24,7 @@ export LAB_DIR
 FOCUS    ?=
 SKIP     ?=
 PARALLEL ?= 6
+HOST     ?= baseline
 DEMO     ?=
 
 .PHONY: help
@@ -90,8 +91,8 @@ e2e: build image lab-up ## Test with a real kubectl against a real kubelet (root
 	PORTICOD=$(CURDIR)/bin/porticod $(GO) test -tags $(TAGS),e2e -trimpath -count 1 -parallel 4 -timeout 40m ./test/e2e
 
 .PHONY: conformance
-conformance: build image lab-up ## Run upstream's conformance tests against a virtual cluster (FOCUS= SKIP= PARALLEL=)
-	PORTICOD=$(CURDIR)/bin/porticod test/conformance --focus '$(FOCUS)' --skip '$(SKIP)' --parallel $(PARALLEL)
+conformance: build image lab-up ## Run upstream's conformance tests against a virtual cluster (FOCUS= SKIP= PARALLEL= HOST=run)
+	PORTICOD=$(CURDIR)/bin/porticod test/conformance --host '$(HOST)' --focus '$(FOCUS)' --skip '$(SKIP)' --parallel $(PARALLEL)
 
 .PHONY: bench
 bench: build ## Compare the door with its host, as ratios of one run
