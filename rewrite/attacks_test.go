@@ -414,6 +414,29 @@ func TestAttackHostToolAdoptsTenantObject(t *testing.T) {
 	}
 }
 
+func TestAttackAnnotationsForTheNode(t *testing.T) {
+	c := testCluster()
+	c.HideNodeAnnotations, c.HiddenAnnotations, c.MovedLabels = true, []string{"corp.example/"}, []string{"corp.example/team"}
+	tr := mustNew(t, c)
+	v := pod("demo", "p", map[string]string{"corp.example/team": "billing"})
+	v.Annotations = map[string]string{
+		"k8s.v1.cni.cncf.io/networks": "host-net", "io.kubernetes.cri-o.Devices": "/dev/kvm", "iam.amazonaws.com/role": "admin",
+		"corp.example/cost": "0", "mine": "yes",
+	}
+	h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod)
+	for k := range h.Annotations {
+		if k != "mine" && !rewrite.Reserved(k) {
+			t.Errorf("annotation %s is on the host", k)
+		}
+	}
+	if _, there := h.Labels["corp.example/team"]; there {
+		t.Error("the label is on the host under its own key")
+	}
+	if seen := toVirtual(t, tr, h).(*corev1.Pod); !maps.Equal(seen.Annotations, v.Annotations) || !maps.Equal(seen.Labels, v.Labels) {
+		t.Errorf("the tenant sees %v and %v", seen.Annotations, seen.Labels)
+	}
+}
+
 func TestAttackTokenSecretOnTheHost(t *testing.T) {
 	v := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "s", Annotations: map[string]string{corev1.ServiceAccountNameKey: "default"}},

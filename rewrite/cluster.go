@@ -68,6 +68,8 @@ type Cluster struct {
 	// An entry is a key, or a prefix that ends in "/" or "*".
 	MovedLabels       []string
 	HiddenAnnotations []string
+	// HideNodeAnnotations hides rules.NodeAnnotations as well.
+	HideNodeAnnotations bool
 }
 
 // Inputs are the facts outside an object that its translation depends on.
@@ -120,7 +122,7 @@ func New(c Cluster) (*Translator, error) {
 	t := &Translator{
 		cluster:           c.clone(),
 		movedLabels:       slices.Concat(rules.MovedLabels, c.MovedLabels),
-		hiddenAnnotations: map[string][]string{"": slices.Concat(rules.HiddenAnnotations, c.HiddenAnnotations)},
+		hiddenAnnotations: map[string][]string{"": c.hiddenAnnotations()},
 		hostAnnotations:   rules.HostAnnotations,
 		walkers:           map[reflect.Type]*walker{},
 	}
@@ -132,6 +134,14 @@ func New(c Cluster) (*Translator, error) {
 		t.walkers[typ] = w
 	}
 	return t, nil
+}
+
+func (c *Cluster) hiddenAnnotations() []string {
+	hidden := slices.Concat(rules.HiddenAnnotations, c.HiddenAnnotations)
+	if c.HideNodeAnnotations {
+		hidden = append(hidden, rules.NodeAnnotations...)
+	}
+	return hidden
 }
 
 // tables pairs the rule tables with the Go types that they describe.

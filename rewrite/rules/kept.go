@@ -164,7 +164,6 @@ var podKept = []Excuse{
 		volumes + ".downwardAPI.items[].resourceFieldRef.resource",
 		volumes + ".projected.sources[].downwardAPI.items[].resourceFieldRef.resource",
 	}},
-	{Reason: "name of a signer, which is no object; the bundles are narrowed by the selector beside it", Paths: []string{}},
 	{Reason: "address or identity in a storage system outside Kubernetes; what is a Secret beside it is translated", Paths: []string{
 		volumes + ".awsElasticBlockStore.{volumeID,fsType}",
 		volumes + ".azureDisk.{diskName,diskURI,fsType}",

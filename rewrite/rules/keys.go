@@ -32,20 +32,29 @@ var HiddenAnnotations = []string{
 	"kubernetes.io/service-account.uid",
 }
 
-// IsolationAnnotations change the network or the runtime of a pod behind the
-// back of the host's policies. They are hidden as well where a cluster is
-// isolated.
-var IsolationAnnotations = []string{
+// NodeAnnotations change the network, the runtime or the cloud identity of a pod
+// on its node, behind the back of the host's policies. They are hidden as well
+// if the cluster is set up so.
+var NodeAnnotations = []string{
 	"k8s.v1.cni.cncf.io/",
 	"v1.multus-cni.io/",
 	"cni.projectcalico.org/",
+	"ipam.cilium.io/",
+	"ipam.antrea.io/",
+	"k8s.ovn.org/",
+	"ovn.kubernetes.io/",
 	"kubernetes.io/ingress-bandwidth",
 	"kubernetes.io/egress-bandwidth",
 	"io.kubernetes.cri-o.*",
 	"io.kubernetes.cri.*",
 	"io.containerd.*",
 	"io.katacontainers.*",
+	"dev.gvisor.*",
+	"org.systemd.property.*",
+	"run.oci.*",
 	"cdi.k8s.io/",
+	// An agent on the node hands out the role that is named here.
+	"iam.amazonaws.com/",
 }
 
 // HostAnnotations are, by kind, the annotations that controllers of the host

@@ -166,6 +166,9 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		Tolerations:            cfg.Pods.Tolerations,
 		Images:                 cfg.Images,
 		HostsImage:             cfg.Pods.HostsImage,
+		MovedLabels:            cfg.Metadata.MovedLabels,
+		HiddenAnnotations:      cfg.Metadata.HiddenAnnotations,
+		HideNodeAnnotations:    cfg.Metadata.HideNodeAnnotations,
 	}
 	if err := vc.prepareDNS(ctx, &cluster, door, at); err != nil {
 		return nil, err

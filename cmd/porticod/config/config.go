@@ -55,11 +55,26 @@ type Config struct {
 	Integrations Integrations `json:"integrations"`
 	Pods         Pods         `json:"pods"`
 
+	Metadata Metadata `json:"metadata"`
+
 	// Images maps an image as a tenant writes it to the one that is run.
 	Images map[string]string `json:"images,omitempty"`
 
 	// LogLevel is klog's verbosity, 0 to 10.
 	LogLevel int `json:"logLevel"`
+}
+
+// Metadata names what tooling of the host acts on, in addition to the keys that
+// are known (rewrite/rules). An entry is a key, or a prefix that ends in "/" or
+// "*".
+type Metadata struct {
+	// MovedLabels are labels that have another key on the host.
+	MovedLabels []string `json:"movedLabels,omitempty"`
+	// HiddenAnnotations are annotations that do not reach the host.
+	HiddenAnnotations []string `json:"hiddenAnnotations,omitempty"`
+	// HideNodeAnnotations hides also those that are known to change the network,
+	// the runtime or the cloud identity of a pod on its node.
+	HideNodeAnnotations bool `json:"hideNodeAnnotations"`
 }
 
 // Host says how to reach the host cluster, and where in it the cluster lives.

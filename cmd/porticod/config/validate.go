@@ -50,9 +50,32 @@ func (c *Config) validate() field.ErrorList {
 	errs = append(errs, c.Sync.Nodes.validate(field.NewPath("sync", "nodes"))...)
 	errs = append(errs, c.Pods.validate(field.NewPath("pods"))...)
 	errs = append(errs, c.validateSelectors()...)
+	errs = append(errs, c.Metadata.validate(field.NewPath("metadata"))...)
 	errs = append(errs, images(field.NewPath("images"), c.Images)...)
 	if c.LogLevel < 0 || c.LogLevel > 10 {
 		errs = append(errs, field.Invalid(field.NewPath("logLevel"), c.LogLevel, "must be 0 to 10"))
+	}
+	return errs
+}
+
+func (m *Metadata) validate(path *field.Path) field.ErrorList {
+	return append(keys(path.Child("movedLabels"), m.MovedLabels), keys(path.Child("hiddenAnnotations"), m.HiddenAnnotations)...)
+}
+
+// keys refuses entries that no key could match.
+func keys(path *field.Path, entries []string) field.ErrorList {
+	var errs field.ErrorList
+	for i, entry := range entries {
+		key := entry
+		switch {
+		case strings.HasSuffix(entry, "/"):
+			key += "x"
+		case strings.HasSuffix(entry, "*"):
+			key = strings.TrimSuffix(entry, "*") + "x"
+		}
+		for _, msg := range validation.IsQualifiedName(key) {
+			errs = append(errs, field.Invalid(path.Index(i), entry, "must be a key, or a prefix that ends in / or *: "+msg))
+		}
 	}
 	return errs
 }
