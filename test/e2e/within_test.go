@@ -160,3 +160,23 @@ func TestFailuresAreToldInVirtualNames(t *testing.T) {
 	c.saysNothingOfTheHost(t, "kubectl get events", k.run("get", "events", "-o", "yaml"))
 	c.saysNothingOfTheHost(t, "kubectl get pods", k.run("get", "pods", "-o", "yaml"))
 }
+
+// The door warns of a pod, and then the host, which sees more in it: the tenant reads of its own fields, and once.
+func TestWarningsAreToldOnce(t *testing.T) {
+	t.Parallel()
+	k, _ := shared(t)
+	r := k.try("", "apply", "-f", "testdata/untidy.yaml")
+	if r.err != nil {
+		t.Fatal(r)
+	}
+	said := strings.Split(r.stderr, "\n")
+	slices.Sort(said)
+	want := []string{
+		`Warning: spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply`,
+		`Warning: spec.containers[0].ports[0]: duplicate port definition with spec.initContainers[0].ports[0]`,
+		`Warning: spec.hostAliases[1].ip: duplicate ip "10.0.0.1"`,
+	}
+	if !slices.Equal(said, want) {
+		t.Errorf("the tenant reads %q, want %q", said, want)
+	}
+}
