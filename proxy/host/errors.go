@@ -95,7 +95,7 @@ func (s *Storage) interpret(ctx context.Context, err error, k key) error {
 
 // internal is what a tenant may know of an internal error of the host: at what
 // webhook it happened, and not at what address of the host's.
-func internal(message string) error {
+func internal(message string) *apierrors.StatusError {
 	if m := failedWebhook.FindStringSubmatch(message); m != nil {
 		return apierrors.NewInternalError(fmt.Errorf("the host of this cluster failed calling webhook %q", m[1]))
 	}

@@ -111,6 +111,9 @@ func (s *Streams) status(st metav1.Status, t target) *metav1.Status {
 		st = unavailable("the host of this cluster does not let it serve %s/%s", t.resource, t.subresource).Status()
 		return &st
 	}
+	if t.subresource != "proxy" && failedWebhook.MatchString(st.Message) {
+		st = internal(st.Message).Status()
+	}
 	st = s.cfg.Translator.StatusWith(st, t.known())
 	st.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 	return &st

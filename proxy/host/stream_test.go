@@ -305,6 +305,19 @@ func TestDoorsMissingRightsAreNotTheTenantsToRead(t *testing.T) {
 	}
 }
 
+// A webhook of the host's may watch over exec as well.
+func TestHostsFailedWebhookOfAStreamNamesNoAddress(t *testing.T) {
+	s := newStreaming(t, hostSays(metav1.Status{
+		Code: 500, Reason: metav1.StatusReasonInternalError,
+		Message: `Internal error occurred: failed calling webhook "audit.example.com": failed to call webhook: Post "https://audit.security.svc:443/v": dial tcp 10.96.3.4:443: connect: connection refused`,
+	}))
+	resp, _, _ := s.open("POST", "/demo/pods/web/exec", "Connection: Upgrade", "Upgrade: SPDY/3.1")
+	want := `Internal error occurred: the host of this cluster failed calling webhook "audit.example.com"`
+	if st := readStatus(t, resp); resp.StatusCode != 500 || st.Message != want {
+		t.Errorf("%d %+v", resp.StatusCode, st)
+	}
+}
+
 func TestStreamOfAnAbsentPodIs404WithoutAskingTheHost(t *testing.T) {
 	s := newStreaming(t, echo("SPDY/3.1"))
 	for _, path := range []string{"/demo/pods/absent/exec", "/other/pods/web/exec", "/demo/pods/" + hostWeb + "/exec", "/demo/pods/absent/log", "/demo/services/absent:80/proxy/"} {
