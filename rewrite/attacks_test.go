@@ -363,8 +363,38 @@ func TestAttackPreemptTheHost(t *testing.T) {
 	priority, policy := int32(2_000_001_000), corev1.PreemptLowerPriority
 	v.Spec.PriorityClassName, v.Spec.Priority, v.Spec.PreemptionPolicy = "system-node-critical", &priority, &policy
 	h := podToHost(t, v, rewrite.Inputs{})
+	noPriority(t, h)
+}
+
+func noPriority(t *testing.T, h *corev1.Pod) {
+	t.Helper()
 	if h.Spec.PriorityClassName != "" || h.Spec.Priority != nil || h.Spec.PreemptionPolicy != nil {
 		t.Errorf("the host pod has class %q, priority %v, policy %v", h.Spec.PriorityClassName, h.Spec.Priority, h.Spec.PreemptionPolicy)
+	}
+}
+
+// TestAttackTenantTakesASystemPriority: also when somebody says that the host
+// offers them, the classes of the system are not for tenants.
+func TestAttackTenantTakesASystemPriority(t *testing.T) {
+	for _, class := range []string{"system-node-critical", "system-cluster-critical"} {
+		v := pod("kube-system", "p", nil)
+		priority := int32(2_000_000_000)
+		v.Spec.PriorityClassName, v.Spec.Priority = class, &priority
+		noPriority(t, podToHost(t, v, rewrite.Inputs{HostClasses: rewrite.HostClasses{Priority: class}}))
+	}
+}
+
+// TestAttackPodTakesAClassLater: an update brings no class to the host that the
+// pod was not created with, whatever the host offers by then.
+func TestAttackPodTakesAClassLater(t *testing.T) {
+	priority, gold, gvisor := int32(1000), rewrite.HostClasses{Priority: "gold", Runtime: "gvisor"}, "gvisor"
+	v := pod("demo", "p", nil)
+	h := podToHost(t, v, rewrite.Inputs{})
+	v.Spec.PriorityClassName, v.Spec.Priority, v.Spec.RuntimeClassName = "gold", &priority, &gvisor
+	h = podToHost(t, v, rewrite.Inputs{Host: h, HostClasses: gold})
+	noPriority(t, h)
+	if h.Spec.RuntimeClassName != nil {
+		t.Errorf("the host pod has runtime class %q", *h.Spec.RuntimeClassName)
 	}
 }
 

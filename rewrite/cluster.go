@@ -86,11 +86,18 @@ type Inputs struct {
 	// read only for a required pod affinity term that has both namespaces and
 	// a namespaceSelector, the one union that a selector cannot express.
 	Namespaces map[string]map[string]string
+	// HostClasses are those of a pod's classes that are the host's own. They are
+	// read only when the pod is created: what it names cannot change later.
+	HostClasses HostClasses
 	// Host is the host object that is about to be changed, as it was read, or
 	// nil when the object is about to be created. Fields in which the virtual
 	// object equals ToVirtual(Host) keep the value that Host has.
 	Host runtime.Object
 }
+
+// HostClasses are names of classes that the virtual cluster shows as the host
+// has them. Pods keep these names on the host; any other class is dropped.
+type HostClasses struct{ Priority, Runtime string }
 
 // EnvSource is a ConfigMap or Secret in the namespace of a pod.
 type EnvSource struct{ Kind, Name string }

@@ -49,6 +49,7 @@ func mustNew(t testing.TB, c rewrite.Cluster) *rewrite.Translator {
 func testInputs() rewrite.Inputs {
 	return rewrite.Inputs{
 		NamespaceLabels: map[string]string{"kubernetes.io/metadata.name": "demo", "team": "blue"},
+		HostClasses:     rewrite.HostClasses{Priority: "app", Runtime: "web"},
 		Services: []*corev1.Service{
 			{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{ClusterIP: "10.96.1.1", Ports: []corev1.ServicePort{{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}}}},
 			{ObjectMeta: metav1.ObjectMeta{Name: "db-main"}, Spec: corev1.ServiceSpec{ClusterIP: "10.96.1.2", Ports: []corev1.ServicePort{{Port: 5432}}}},

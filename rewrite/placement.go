@@ -13,14 +13,8 @@ import (
 // placement takes off the host what names objects that are not there, classes
 // and claims, and enforces the cluster's own node selector and tolerations.
 func (c *toHost) placement(spec *corev1.PodSpec) {
-	// The door's admission has resolved the virtual class into a priority and
-	// an overhead. The host's admission refuses values that no class of its own
-	// explains; and a tenant must not preempt the host.
-	drop(c.overlay, "priorityClassName", &spec.PriorityClassName)
-	drop(c.overlay, "priority", &spec.Priority)
-	drop(c.overlay, "preemptionPolicy", &spec.PreemptionPolicy)
-	drop(c.overlay, "runtimeClassName", &spec.RuntimeClassName)
-	drop(c.overlay, "overhead", &spec.Overhead)
+	c.priority(spec)
+	c.runtimeClass(spec)
 	drop(c.overlay, "resourceClaims", &spec.ResourceClaims)
 	if spec.Resources != nil {
 		drop(c.overlay, "resources.claims", &spec.Resources.Claims)
@@ -48,11 +42,8 @@ func (c *toVirtual) placement(spec *corev1.PodSpec) {
 		undrop(c.overlay, "resources.claims", &spec.Resources.Claims)
 	}
 	undrop(c.overlay, "resourceClaims", &spec.ResourceClaims)
-	undrop(c.overlay, "overhead", &spec.Overhead)
-	undrop(c.overlay, "runtimeClassName", &spec.RuntimeClassName)
-	undrop(c.overlay, "preemptionPolicy", &spec.PreemptionPolicy)
-	undrop(c.overlay, "priority", &spec.Priority)
-	undrop(c.overlay, "priorityClassName", &spec.PriorityClassName)
+	c.runtimeClass(spec)
+	c.priority(spec)
 }
 
 // enforcedSelector is the record of an enforced node selector.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -65,6 +66,11 @@ type Config struct {
 	// NodeProxy serves a part of nodes/proxy for the nodes that are shown. It
 	// needs the right to get nodes/proxy on the host.
 	NodeProxy bool
+
+	// HostClasses says which classes of a new pod are the host's. It must not
+	// be answered from virtual classes, which a tenant can make under any name.
+	// Nil means none.
+	HostClasses func(ctx context.Context, pod *corev1.Pod) rewrite.HostClasses
 
 	// AllowBinding lets the tenant's scheduler assign pods to nodes.
 	AllowBinding bool

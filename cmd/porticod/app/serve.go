@@ -147,6 +147,9 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	if err := vc.checkNodes(ctx); err != nil {
 		return nil, err
 	}
+	if err := vc.checkClasses(ctx); err != nil {
+		return nil, err
+	}
 	if err := vc.checkMetrics(ctx); err != nil {
 		return nil, err
 	}
@@ -319,6 +322,11 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	if mirror != nil {
 		vc.work.always, nodeShown = append(vc.work.always, mirror.Observe), mirror.Shown
 	}
+	classMirror, err := vc.newClasses(lead, shared)
+	if err != nil {
+		return host.Config{}, err
+	}
+	vc.work.always = append(vc.work.always, classMirror.Observe)
 	certificateManager, err := certificates.New(certificates.Config{
 		Translator: vc.translator, Virtual: lead.virtual, Informers: shared, Host: lead.host, Events: reporter,
 	})
@@ -343,7 +351,7 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	}
 	vc.work.leading = []func(context.Context) error{
 		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, slices.Run, namespaceLabels.Run, events.Run, nodeController.Run,
-		volumeController.Run,
+		volumeController.Run, classMirror.Run,
 		func(ctx context.Context) error { return vc.checkDoors(ctx, lead.host) },
 	}
 	if err := vc.addDNS(lead, shared); err != nil {
@@ -359,6 +367,7 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 
 		ResourceMetrics: vc.servesMetrics(),
 		NodeShown:       nodeShown,
+		HostClasses:     classMirror.Of,
 		NodeProxy:       vc.config.Sync.Nodes.Proxy,
 	}, nil
 }

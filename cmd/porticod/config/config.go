@@ -128,6 +128,8 @@ type StoreTLS struct {
 // Sync says what else is kept in step with the host.
 type Sync struct {
 	Nodes Nodes `json:"nodes"`
+	// FromHost is shown inside as the host has it.
+	FromHost FromHost `json:"fromHost"`
 }
 
 // Nodes chooses what Nodes the tenant sees. All false means made-up nodes.

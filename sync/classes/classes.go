@@ -1,0 +1,119 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package classes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/utils/ptr"
+
+	"portico.dev/portico/rewrite"
+)
+
+// Config is what a Mirror needs.
+type Config struct {
+	Virtual   kubernetes.Interface
+	Informers informers.SharedInformerFactory // of the virtual cluster
+	// Host may get, list and watch the classes that are shown: see CheckAccess.
+	Host kubernetes.Interface
+
+	// PriorityClasses and RuntimeClasses choose the host's classes that are shown by their labels; nil shows none.
+	PriorityClasses, RuntimeClasses labels.Selector
+}
+
+// Mirror keeps virtual classes in step with the host's.
+type Mirror struct {
+	priority, runtime keeper
+}
+
+// keeper is a kind[T] of any T.
+type keeper interface {
+	observe(ctx context.Context)
+	run(ctx context.Context)
+	offers(ctx context.Context, name string) bool
+}
+
+// New returns a Mirror. It registers with the virtual informers, so it must be called before they are relied on.
+func New(cfg Config) (*Mirror, error) {
+	priority, err := newPriorityClasses(cfg)
+	if err != nil {
+		return nil, err
+	}
+	runtime, err := newRuntimeClasses(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Mirror{priority: priority, runtime: runtime}, nil
+}
+
+// Observe watches the host's classes until ctx ends. With several replicas of the door every one of them does, because each
+// answers Of; one of them also runs.
+func (m *Mirror) Observe(ctx context.Context) error {
+	together(ctx, m.priority.observe, m.runtime.observe)
+	return nil
+}
+
+// Run brings the virtual classes in step until ctx ends. It needs Observe to run as well.
+func (m *Mirror) Run(ctx context.Context) error {
+	together(ctx, m.priority.run, m.runtime.run)
+	return nil
+}
+
+// Of returns those classes of a pod that are the host's. At a start it waits for the host's list.
+func (m *Mirror) Of(ctx context.Context, pod *corev1.Pod) rewrite.HostClasses {
+	var of rewrite.HostClasses
+	if name := pod.Spec.PriorityClassName; name != "" && m.priority.offers(ctx, name) {
+		of.Priority = name
+	}
+	if name := ptr.Deref(pod.Spec.RuntimeClassName, ""); name != "" && m.runtime.offers(ctx, name) {
+		of.Runtime = name
+	}
+	return of
+}
+
+func together(ctx context.Context, loops ...func(context.Context)) {
+	var running sync.WaitGroup
+	for _, loop := range loops {
+		running.Go(func() { loop(ctx) })
+	}
+	running.Wait()
+}
+
+// CheckAccess asks the host for the classes that are to be shown as a Mirror does, and returns the host's refusals.
+func CheckAccess(ctx context.Context, cfg Config) error {
+	var errs []error
+	check := func(what string, shown labels.Selector, list func() error, open func() (watch.Interface, error)) {
+		if shown == nil {
+			return
+		}
+		if err := list(); err != nil {
+			errs = append(errs, fmt.Errorf("list the host's %s: %w", what, err))
+			return
+		}
+		changes, err := open()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("watch the host's %s: %w", what, err))
+			return
+		}
+		changes.Stop()
+	}
+	one := metav1.ListOptions{Limit: 1}
+	priority, runtime := cfg.Host.SchedulingV1().PriorityClasses(), cfg.Host.NodeV1().RuntimeClasses()
+	check("priority classes", cfg.PriorityClasses,
+		func() error { _, err := priority.List(ctx, one); return err },
+		func() (watch.Interface, error) { return priority.Watch(ctx, metav1.ListOptions{}) })
+	check("runtime classes", cfg.RuntimeClasses,
+		func() error { _, err := runtime.List(ctx, one); return err },
+		func() (watch.Interface, error) { return runtime.Watch(ctx, metav1.ListOptions{}) })
+	return errors.Join(errs...)
+}

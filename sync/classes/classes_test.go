@@ -1,0 +1,224 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package classes_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/classes"
+)
+
+const patience = 30 * time.Second
+
+// harness is a running Mirror between two fake clusters.
+type harness struct {
+	t             *testing.T
+	virtual, host *fake.Clientset
+	mirror        *classes.Mirror
+}
+
+func start(t *testing.T, cfg classes.Config, virtual, host []runtime.Object) *harness {
+	t.Helper()
+	h := &harness{t: t, virtual: fake.NewClientset(virtual...), host: fake.NewClientset(host...)}
+	factory := informers.NewSharedInformerFactory(h.virtual, 0)
+	cfg.Virtual, cfg.Informers, cfg.Host = h.virtual, factory, h.host
+	var err error
+	if h.mirror, err = classes.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 2)
+	go func() { done <- h.mirror.Observe(ctx) }()
+	go func() { done <- h.mirror.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Errorf("mirror: %v", err)
+			}
+		}
+		factory.Shutdown()
+	})
+	return h
+}
+
+func everything() classes.Config {
+	return classes.Config{PriorityClasses: labels.Everything(), RuntimeClasses: labels.Everything()}
+}
+
+func priorityClass(name string, value int32) *schedulingv1.PriorityClass {
+	return &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name, UID: "uid-1", Labels: map[string]string{"tenants": "yes"}}, Value: value}
+}
+
+func runtimeClass(name, handler string) *nodev1.RuntimeClass {
+	return &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: name, UID: "uid-1"}, Handler: handler}
+}
+
+// eventually waits until the virtual class satisfies want; a nil class is one that does not exist.
+func (h *harness) eventually(name, what string, want func(*schedulingv1.PriorityClass) bool) {
+	h.t.Helper()
+	var last *schedulingv1.PriorityClass
+	err := wait.PollUntilContextTimeout(h.t.Context(), 5*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		class, err := h.virtual.SchedulingV1().PriorityClasses().Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			class, err = nil, nil
+		}
+		last = class
+		return err == nil && want(class), err
+	})
+	if err != nil {
+		h.t.Fatalf("%s: %s: %v; last %+v", name, what, err, last)
+	}
+}
+
+func gone(c *schedulingv1.PriorityClass) bool { return c == nil }
+
+func value(v int32) func(*schedulingv1.PriorityClass) bool {
+	return func(c *schedulingv1.PriorityClass) bool { return c != nil && c.Value == v }
+}
+
+func podOf(priority, runtime string) *corev1.Pod {
+	p := &corev1.Pod{Spec: corev1.PodSpec{PriorityClassName: priority}}
+	if runtime != "" {
+		p.Spec.RuntimeClassName = &runtime
+	}
+	return p
+}
+
+func (h *harness) of(priority, runtime string, want rewrite.HostClasses) {
+	h.t.Helper()
+	if got := h.mirror.Of(h.t.Context(), podOf(priority, runtime)); got != want {
+		h.t.Errorf("classes of the host: %+v, want %+v", got, want)
+	}
+}
+
+func TestClassesAreShownAsTheHostHasThem(t *testing.T) {
+	gold := priorityClass("gold", 1000)
+	gold.GlobalDefault, gold.Description = true, "for what must run"
+	h := start(t, everything(), nil, []runtime.Object{gold, runtimeClass("gvisor", "runsc")})
+	h.eventually("gold", "shown, and not as the default", func(c *schedulingv1.PriorityClass) bool {
+		return c != nil && c.Value == 1000 && !c.GlobalDefault && c.Description == gold.Description && c.Labels["tenants"] == "yes"
+	})
+	h.of("gold", "gvisor", rewrite.HostClasses{Priority: "gold", Runtime: "gvisor"})
+	h.of("", "", rewrite.HostClasses{})
+
+	// The value of a class never changes: this is another class.
+	ctx, client := t.Context(), h.host.SchedulingV1().PriorityClasses()
+	if err := client.Delete(ctx, "gold", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("gold", "gone with the host's", gone)
+	h.of("gold", "", rewrite.HostClasses{})
+	next := priorityClass("gold", 500)
+	next.UID = "uid-2"
+	if _, err := client.Create(ctx, next, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("gold", "shown anew", value(500))
+}
+
+func TestWhatTheTenantDoesToAShownClassIsPutBack(t *testing.T) {
+	h := start(t, everything(), nil, []runtime.Object{priorityClass("gold", 1000)})
+	h.eventually("gold", "shown", value(1000))
+	ctx, client := t.Context(), h.virtual.SchedulingV1().PriorityClasses()
+	edit := func(change func(*schedulingv1.PriorityClass)) {
+		class, err := client.Get(ctx, "gold", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(class)
+		if _, err := client.Update(ctx, class, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(func(c *schedulingv1.PriorityClass) { c.GlobalDefault, c.Labels = true, nil })
+	h.eventually("gold", "put back", func(c *schedulingv1.PriorityClass) bool {
+		return c != nil && !c.GlobalDefault && c.Labels["tenants"] == "yes"
+	})
+	edit(func(c *schedulingv1.PriorityClass) { c.Value = 5 }) // which a real API refuses
+	h.eventually("gold", "made anew", value(1000))
+	if err := client.Delete(ctx, "gold", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("gold", "back", value(1000))
+}
+
+// TestAttackClassUnderAHostsName: the tenant's own class under the name of one of the host's is the tenant's, and its pods get
+// none of the host's, annotation or not.
+func TestAttackClassUnderAHostsName(t *testing.T) {
+	forged := priorityClass("hidden", 7)
+	forged.Annotations = map[string]string{classes.AnnotationHost: "uid-1"}
+	shown := priorityClass("gold", 1000)
+	secret := priorityClass("hidden", 900_000_000)
+	secret.Labels = nil
+	own := priorityClass("gold", 5)
+	cfg := classes.Config{PriorityClasses: labels.SelectorFromSet(labels.Set{"tenants": "yes"})}
+	h := start(t, cfg, []runtime.Object{own, forged}, []runtime.Object{shown, secret})
+	h.eventually("hidden", "a class that says to be the host's, and is not, goes", gone)
+	h.of("hidden", "", rewrite.HostClasses{})
+	h.eventually("gold", "the tenant's own stays", value(5))
+	h.of("gold", "", rewrite.HostClasses{})
+	if err := h.virtual.SchedulingV1().PriorityClasses().Delete(t.Context(), "gold", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("gold", "the host's follows the tenant's", value(1000))
+}
+
+// TestAttackTenantTakesASystemPriority: the host has these classes too, and a selector may choose them.
+func TestAttackTenantTakesASystemPriority(t *testing.T) {
+	host := []runtime.Object{priorityClass("system-cluster-critical", 2_000_000_000), priorityClass("gold", 1000)}
+	h := start(t, everything(), nil, host)
+	h.eventually("gold", "shown", value(1000)) // so all of the host's have been looked at
+	if _, err := h.virtual.SchedulingV1().PriorityClasses().Get(t.Context(), "system-cluster-critical", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("system class: %v, want that it is not shown", err)
+	}
+	h.of("system-cluster-critical", "", rewrite.HostClasses{})
+}
+
+func TestClassesGoWhenTheyAreNoLongerShown(t *testing.T) {
+	was := priorityClass("gold", 1000)
+	was.Annotations = map[string]string{classes.AnnotationHost: "uid-1"}
+	h := start(t, classes.Config{}, []runtime.Object{was, priorityClass("own", 5)}, []runtime.Object{priorityClass("gold", 1000)})
+	h.eventually("gold", "gone", gone)
+	h.eventually("own", "still there", value(5))
+	h.of("gold", "gvisor", rewrite.HostClasses{})
+	for _, a := range h.host.Actions() {
+		t.Errorf("the host was asked: %s %s", a.GetVerb(), a.GetResource().Resource)
+	}
+}
+
+func TestCheckAccessTellsOfEveryRefusal(t *testing.T) {
+	host := fake.NewClientset()
+	host.PrependReactor("list", "*", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: a.GetResource().Resource}, "", nil)
+	})
+	cfg := everything()
+	cfg.Host = host
+	err := classes.CheckAccess(t.Context(), cfg)
+	for _, want := range []string{"priorityclasses", "runtimeclasses"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want a refusal of %s", err, want)
+		}
+	}
+	if err := classes.CheckAccess(t.Context(), classes.Config{Host: host}); err != nil {
+		t.Errorf("asked for what is not shown: %v", err)
+	}
+}

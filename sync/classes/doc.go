@@ -1,0 +1,26 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package classes shows the host's PriorityClasses and RuntimeClasses inside, under their own names, and says which of them
+// pods may take to the host.
+//
+// What it is not: a way for classes of a tenant to the host. Those work inside as in every cluster, and pods that name one
+// have no class on the host.
+//
+// Invariants:
+//
+//   - Only the host's own list says which classes are the host's. A virtual class proves nothing: a tenant can make one under
+//     any name, with any annotation.
+//   - The classes that Kubernetes keeps for itself ("system-...") are never shown, and never passed on.
+//   - Only classes with the annotation portico.dev/host-class are ours to change or remove. One that the tenant made under
+//     the same name is left alone, and pods that name it have no class on the host.
+//   - What is shown is as the host has it: a tenant's change is put back. Only its being the default stays outside: a pod
+//     without a class gets the host's default on the host.
+//   - When a kind is no longer shown, its classes go at the next start.
+//
+// Files:
+//
+//	classes.go   Mirror: which classes are shown, and which are the host's
+//	kind.go      how one kind is kept
+//	views.go     what is shown of a class
+package classes
