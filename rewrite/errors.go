@@ -19,6 +19,10 @@ var (
 	// host Service, which only the installation writes.
 	ErrOwnService = errors.New("the kubernetes Service is the cluster's own and cannot be written")
 
+	// ErrNoClass is wrapped in what refuses a pod that names a class which is no
+	// more. The whole text is for the tenant.
+	ErrNoClass = errors.New("not found")
+
 	// ErrKind is returned for an object of a kind that has no translation.
 	ErrKind = errors.New("no translation for this kind")
 

@@ -75,7 +75,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		}
 		h.Scheme = legacyscheme.Scheme
 		if h.Inputs == nil {
-			h.Inputs = newInputs(client, shared, h.HostClasses)
+			h.Inputs = newInputs(client, shared)
 		}
 		st.host = &h
 	}

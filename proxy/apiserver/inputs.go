@@ -30,17 +30,13 @@ type inputs struct {
 	services   corelisters.ServiceLister
 	configMaps corelisters.ConfigMapLister
 	secrets    corelisters.SecretLister
-	classes    hostClassesFunc // nil when none is the host's
 }
 
-// hostClassesFunc is host.Config.HostClasses.
-type hostClassesFunc func(ctx context.Context, pod *corev1.Pod) rewrite.HostClasses
-
-func newInputs(client kubernetes.Interface, shared informers.SharedInformerFactory, classes hostClassesFunc) host.InputsFunc {
+func newInputs(client kubernetes.Interface, shared informers.SharedInformerFactory) host.InputsFunc {
 	core := shared.Core().V1()
 	return (&inputs{
 		client: client, namespaces: core.Namespaces().Lister(), services: core.Services().Lister(),
-		configMaps: core.ConfigMaps().Lister(), secrets: core.Secrets().Lister(), classes: classes,
+		configMaps: core.ConfigMaps().Lister(), secrets: core.Secrets().Lister(),
 	}).of
 }
 
@@ -65,9 +61,6 @@ func (i *inputs) of(ctx context.Context, v runtime.Object) rewrite.Inputs {
 		in.Services = list
 	}
 	in.EnvKeys = i.envKeys(ctx, pod)
-	if i.classes != nil {
-		in.HostClasses = i.classes(ctx, pod)
-	}
 	return in
 }
 

@@ -67,10 +67,11 @@ type Config struct {
 	// needs the right to get nodes/proxy on the host.
 	NodeProxy bool
 
-	// HostClasses says which classes of a new pod are the host's. It must not
-	// be answered from virtual classes, which a tenant can make under any name.
-	// Nil means none.
-	HostClasses func(ctx context.Context, pod *corev1.Pod) rewrite.HostClasses
+	// HostClasses says which classes of a new pod are the host's. That they are
+	// must not be concluded from virtual classes, which a tenant can make under
+	// any name. It returns rewrite.ErrNoClass for a pod that names what is
+	// about to go, and any other error when it cannot tell. Nil means none.
+	HostClasses func(ctx context.Context, pod *corev1.Pod) (rewrite.HostClasses, error)
 
 	// AllowBinding lets the tenant's scheduler assign pods to nodes.
 	AllowBinding bool

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -42,7 +43,11 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 	if err != nil {
 		return err
 	}
-	h, err := s.cfg.Translator.ToHost(versioned, s.cfg.Inputs(ctx, versioned))
+	in := s.cfg.Inputs(ctx, versioned)
+	if in.HostClasses, err = s.hostClasses(ctx, versioned, k); err != nil {
+		return err
+	}
+	h, err := s.cfg.Translator.ToHost(versioned, in)
 	if err != nil {
 		return s.refusal(ctx, err, k)
 	}
@@ -61,6 +66,24 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 		return s.interpret(ctx, err, k)
 	}
 	return s.accept(ctx, reply, out, false)
+}
+
+// hostClasses finds the classes that a new pod has on the host. When that cannot
+// be told the pod is refused: without its class it would be another pod.
+func (s *Storage) hostClasses(ctx context.Context, versioned runtime.Object, k key) (rewrite.HostClasses, error) {
+	pod, ok := versioned.(*corev1.Pod)
+	if !ok || s.cfg.HostClasses == nil {
+		return rewrite.HostClasses{}, nil
+	}
+	of, err := s.cfg.HostClasses(ctx, pod)
+	switch {
+	case errors.Is(err, rewrite.ErrNoClass):
+		return of, apierrors.NewForbidden(s.resource, k.name, err)
+	case err != nil:
+		klog.FromContext(ctx).Error(err, "Classes of a pod cannot be looked up", "virtualObject", k.ref())
+		return of, unavailable("the classes of the pod cannot be looked up now")
+	}
+	return of, nil
 }
 
 // isOwnService reports whether k is default/kubernetes, which is a view of the

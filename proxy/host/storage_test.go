@@ -562,6 +562,31 @@ func TestHostDownIs503WithRetryAfter(t *testing.T) {
 	}
 }
 
+// TestPodWithoutItsClassIsNotMade: a pod whose class cannot be looked up, or has
+// gone, is refused. It would be another pod without.
+func TestPodWithoutItsClassIsNotMade(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want func(error) bool
+		says string
+	}{
+		{fmt.Errorf("priority class %q: %w", "gold", rewrite.ErrNoClass), apierrors.IsForbidden, `priority class "gold": not found`},
+		{errors.New("dial tcp 10.0.0.1:6443: refused"), apierrors.IsServiceUnavailable, "the classes of the pod cannot be looked up now"},
+	} {
+		f := newFixture(t, "pods", func(cfg *host.Config) {
+			cfg.HostClasses = func(context.Context, *corev1.Pod) (rewrite.HostClasses, error) { return rewrite.HostClasses{}, c.err }
+		})
+		pod := newPod("demo", "p")
+		err := f.Create(t.Context(), podKey(pod), pod, &corev1.Pod{}, 0)
+		if !c.want(err) || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "10.0.0.1") {
+			t.Errorf("%v: the tenant is told %v", c.err, err)
+		}
+		if err := f.Get(t.Context(), podKey(pod), storage.GetOptions{}, &corev1.Pod{}); !storage.IsNotFound(err) {
+			t.Errorf("%v: get %v, want that there is no pod", c.err, err)
+		}
+	}
+}
+
 func TestCorruptOverlayIsListedReportedAndRepaired(t *testing.T) {
 	f := newFixture(t, "pods")
 	pod := f.create(newPod("demo", "web"))

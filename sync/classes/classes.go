@@ -40,7 +40,7 @@ type Mirror struct {
 type keeper interface {
 	observe(ctx context.Context)
 	run(ctx context.Context)
-	offers(ctx context.Context, name string) bool
+	offers(ctx context.Context, name string) (bool, error)
 }
 
 // New returns a Mirror. It registers with the virtual informers, so it must be called before they are relied on.
@@ -69,16 +69,27 @@ func (m *Mirror) Run(ctx context.Context) error {
 	return nil
 }
 
-// Of returns those classes of a pod that are the host's. At a start it waits for the host's list.
-func (m *Mirror) Of(ctx context.Context, pod *corev1.Pod) rewrite.HostClasses {
-	var of rewrite.HostClasses
-	if name := pod.Spec.PriorityClassName; name != "" && m.priority.offers(ctx, name) {
-		of.Priority = name
+// Of returns those classes of a pod that are the host's. It asks the host and the virtual cluster for what the lists of this
+// replica do not have, and at a start it waits for the host's list. The error is rewrite.ErrNoClass when a class of the pod has gone.
+func (m *Mirror) Of(ctx context.Context, pod *corev1.Pod) (of rewrite.HostClasses, err error) {
+	if of.Priority, err = ifOffered(ctx, m.priority, pod.Spec.PriorityClassName); err != nil {
+		return rewrite.HostClasses{}, err
 	}
-	if name := ptr.Deref(pod.Spec.RuntimeClassName, ""); name != "" && m.runtime.offers(ctx, name) {
-		of.Runtime = name
+	if of.Runtime, err = ifOffered(ctx, m.runtime, ptr.Deref(pod.Spec.RuntimeClassName, "")); err != nil {
+		return rewrite.HostClasses{}, err
 	}
-	return of
+	return of, nil
+}
+
+func ifOffered(ctx context.Context, k keeper, name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	offered, err := k.offers(ctx, name)
+	if !offered {
+		name = ""
+	}
+	return name, err
 }
 
 func together(ctx context.Context, loops ...func(context.Context)) {

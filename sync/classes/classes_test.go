@@ -5,6 +5,7 @@ package classes_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,17 @@ func (h *harness) eventually(name, what string, want func(*schedulingv1.Priority
 	}
 }
 
+func (h *harness) eventuallyRuntime(name string) {
+	h.t.Helper()
+	err := wait.PollUntilContextTimeout(h.t.Context(), 5*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		_, err := h.virtual.NodeV1().RuntimeClasses().Get(ctx, name, metav1.GetOptions{})
+		return err == nil, nil
+	})
+	if err != nil {
+		h.t.Fatalf("runtime class %s: %v", name, err)
+	}
+}
+
 func gone(c *schedulingv1.PriorityClass) bool { return c == nil }
 
 func value(v int32) func(*schedulingv1.PriorityClass) bool {
@@ -105,8 +117,16 @@ func podOf(priority, runtime string) *corev1.Pod {
 
 func (h *harness) of(priority, runtime string, want rewrite.HostClasses) {
 	h.t.Helper()
-	if got := h.mirror.Of(h.t.Context(), podOf(priority, runtime)); got != want {
-		h.t.Errorf("classes of the host: %+v, want %+v", got, want)
+	if got, err := h.mirror.Of(h.t.Context(), podOf(priority, runtime)); err != nil || got != want {
+		h.t.Errorf("classes of the host: %+v, %v, want %+v", got, err, want)
+	}
+}
+
+// refused is of for a pod that must not be made.
+func (h *harness) refused(priority, runtime string) {
+	h.t.Helper()
+	if got, err := h.mirror.Of(h.t.Context(), podOf(priority, runtime)); !errors.Is(err, rewrite.ErrNoClass) {
+		h.t.Errorf("classes of the host: %+v, %v, want %v", got, err, rewrite.ErrNoClass)
 	}
 }
 
@@ -117,6 +137,7 @@ func TestClassesAreShownAsTheHostHasThem(t *testing.T) {
 	h.eventually("gold", "shown, and not as the default", func(c *schedulingv1.PriorityClass) bool {
 		return c != nil && c.Value == 1000 && !c.GlobalDefault && c.Description == gold.Description && c.Labels["tenants"] == "yes"
 	})
+	h.eventuallyRuntime("gvisor")
 	h.of("gold", "gvisor", rewrite.HostClasses{Priority: "gold", Runtime: "gvisor"})
 	h.of("", "", rewrite.HostClasses{})
 
@@ -126,7 +147,7 @@ func TestClassesAreShownAsTheHostHasThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.eventually("gold", "gone with the host's", gone)
-	h.of("gold", "", rewrite.HostClasses{})
+	h.refused("gold", "")
 	next := priorityClass("gold", 500)
 	next.UID = "uid-2"
 	if _, err := client.Create(ctx, next, metav1.CreateOptions{}); err != nil {
@@ -173,7 +194,7 @@ func TestAttackClassUnderAHostsName(t *testing.T) {
 	cfg := classes.Config{PriorityClasses: labels.SelectorFromSet(labels.Set{"tenants": "yes"})}
 	h := start(t, cfg, []runtime.Object{own, forged}, []runtime.Object{shown, secret})
 	h.eventually("hidden", "a class that says to be the host's, and is not, goes", gone)
-	h.of("hidden", "", rewrite.HostClasses{})
+	h.refused("hidden", "")
 	h.eventually("gold", "the tenant's own stays", value(5))
 	h.of("gold", "", rewrite.HostClasses{})
 	if err := h.virtual.SchedulingV1().PriorityClasses().Delete(t.Context(), "gold", metav1.DeleteOptions{}); err != nil {
@@ -199,9 +220,61 @@ func TestClassesGoWhenTheyAreNoLongerShown(t *testing.T) {
 	h := start(t, classes.Config{}, []runtime.Object{was, priorityClass("own", 5)}, []runtime.Object{priorityClass("gold", 1000)})
 	h.eventually("gold", "gone", gone)
 	h.eventually("own", "still there", value(5))
-	h.of("gold", "gvisor", rewrite.HostClasses{})
+	h.of("own", "", rewrite.HostClasses{})
+	h.refused("gold", "")
 	for _, a := range h.host.Actions() {
 		t.Errorf("the host was asked: %s %s", a.GetVerb(), a.GetResource().Resource)
+	}
+}
+
+// TestClassesThatTheListsDoNotHaveYet: another replica has heard of a class, has shown it, and this one gets the pod. Its class is
+// not silently lost.
+func TestClassesThatTheListsDoNotHaveYet(t *testing.T) {
+	shown := func(name string) *schedulingv1.PriorityClass {
+		class := priorityClass(name, 1000)
+		class.Annotations = map[string]string{classes.AnnotationHost: "uid-1"}
+		return class
+	}
+	hidden := priorityClass("hidden", 900_000_000)
+	hidden.Labels = nil
+	h := &harness{
+		t:       t,
+		virtual: fake.NewClientset(shown("gold"), shown("deleted"), shown("hidden"), priorityClass("own", 5)),
+		host:    fake.NewClientset(),
+	}
+	// Lists and watches are behind: only a get tells what there is.
+	there := map[string]*schedulingv1.PriorityClass{"gold": priorityClass("gold", 1000), "hidden": hidden}
+	down := false
+	h.host.PrependReactor("get", "priorityclasses", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if down {
+			return true, nil, apierrors.NewServiceUnavailable("down")
+		}
+		class, ok := there[a.(clienttesting.GetAction).GetName()]
+		return ok, class, nil
+	})
+	var err error
+	h.mirror, err = classes.New(classes.Config{
+		Virtual: h.virtual, Informers: informers.NewSharedInformerFactory(h.virtual, 0), Host: h.host,
+		PriorityClasses: labels.SelectorFromSet(labels.Set{"tenants": "yes"}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- h.mirror.Observe(ctx) }() // and another replica runs
+
+	h.of("gold", "", rewrite.HostClasses{Priority: "gold"})
+	h.of("own", "", rewrite.HostClasses{})
+	h.refused("deleted", "")
+	h.refused("hidden", "") // not by its label, whatever the tenant's annotation says
+	down = true
+	if got, err := h.mirror.Of(t.Context(), podOf("gold", "")); err == nil || errors.Is(err, rewrite.ErrNoClass) {
+		t.Errorf("while the host is down: %+v, %v, want an error", got, err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -16,6 +16,8 @@
 //     the same name is left alone, and pods that name it have no class on the host.
 //   - What is shown is as the host has it: a tenant's change is put back. Only its being the default stays outside: a pod
 //     without a class gets the host's default on the host.
+//   - A class is not lost because a list is behind: what the lists do not have is asked for. A pod whose class has gone, or cannot
+//     be looked up, is refused.
 //   - When a kind is no longer shown, its classes go at the next start.
 //
 // Files:

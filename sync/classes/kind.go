@@ -38,7 +38,12 @@ type object interface {
 	runtime.Object
 }
 
+type reader[T object] interface {
+	Get(ctx context.Context, name string, o metav1.GetOptions) (T, error)
+}
+
 type client[T object] interface {
+	reader[T]
 	Create(ctx context.Context, class T, o metav1.CreateOptions) (T, error)
 	Update(ctx context.Context, class T, o metav1.UpdateOptions) (T, error)
 	Delete(ctx context.Context, name string, o metav1.DeleteOptions) error
@@ -48,6 +53,7 @@ type client[T object] interface {
 type kind[T object] struct {
 	name     string // for people
 	write    client[T]
+	read     reader[T] // of the host
 	informer func(informers.SharedInformerFactory) cache.SharedIndexInformer
 	blank    func(metav1.ObjectMeta) T
 	// fill gives a virtual class what the host's has, except for metadata.
@@ -59,6 +65,7 @@ type kind[T object] struct {
 	virtual cache.Store
 	hosts   informers.SharedInformerFactory // nil when none is shown
 	host    cache.Store
+	shown   labels.Selector
 	// synced are all sources, and hostSynced the host's.
 	synced     []cache.InformerSynced
 	hostSynced cache.InformerSynced
@@ -74,6 +81,7 @@ func newKind[T object](cfg Config, shown labels.Selector, k kind[T]) (*kind[T], 
 	if shown == nil {
 		return &k, nil
 	}
+	k.shown = shown
 	k.hosts = informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = shown.String() }),
 		informers.WithTransform(lean))
@@ -127,21 +135,50 @@ func (k *kind[T]) run(ctx context.Context) {
 	}
 }
 
-// offers says whether the class of that name is the host's. A tenant's own under the same name is not, and one that the
-// informer has not heard of yet is: the tenant's admission has found it.
-func (k *kind[T]) offers(ctx context.Context, name string) bool {
-	if k.hosts == nil || strings.HasPrefix(name, reserved) {
-		return false
+// offers says whether the class of that name, which the door's admission has found, is the host's. A tenant's own under the same
+// name is not.
+func (k *kind[T]) offers(ctx context.Context, name string) (bool, error) {
+	if strings.HasPrefix(name, reserved) {
+		return false, nil
 	}
-	if class, ok := get[T](k.virtual, name); ok && !mirrored(class) {
-		return false
+	class, exists, err := find(ctx, k.virtual, k.write, name)
+	if err != nil {
+		return false, fmt.Errorf("get virtual %s %q: %w", k.name, name, err)
 	}
-	// Before the first list, "no" would make a pod without its class.
+	if exists && !mirrored(class) {
+		return false, nil
+	}
+	offered := false
+	if k.hosts != nil && exists {
+		if offered, err = k.onHost(ctx, name); err != nil {
+			return false, fmt.Errorf("get host %s %q: %w", k.name, name, err)
+		}
+	}
+	if !offered {
+		return false, fmt.Errorf("%s %q: %w", k.name, name, rewrite.ErrNoClass) // what is shown is about to go
+	}
+	return true, nil
+}
+
+// onHost asks the host for what its list does not have. Another replica may have shown a class that this one has not heard of.
+func (k *kind[T]) onHost(ctx context.Context, name string) (bool, error) {
 	if !k.hostSynced() && !cache.WaitForCacheSync(ctx.Done(), k.hostSynced) {
-		return false
+		return false, context.Cause(ctx)
 	}
-	_, ok := get[T](k.host, name)
-	return ok
+	class, exists, err := find(ctx, k.host, k.read, name)
+	return exists && k.shown.Matches(labels.Set(class.GetLabels())), err
+}
+
+// find looks into a store, and then asks.
+func find[T object](ctx context.Context, store cache.Store, live reader[T], name string) (T, bool, error) {
+	if class, ok := get[T](store, name); ok {
+		return class, true, nil
+	}
+	class, err := live.Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return class, false, nil
+	}
+	return class, err == nil, err
 }
 
 // get returns what a store has under a name; no store has nothing.

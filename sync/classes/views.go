@@ -16,6 +16,7 @@ func newPriorityClasses(cfg Config) (*kind[*schedulingv1.PriorityClass], error) 
 	return newKind(cfg, cfg.PriorityClasses, kind[*schedulingv1.PriorityClass]{
 		name:  "priority class",
 		write: cfg.Virtual.SchedulingV1().PriorityClasses(),
+		read:  cfg.Host.SchedulingV1().PriorityClasses(),
 		informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
 			return f.Scheduling().V1().PriorityClasses().Informer()
 		},
@@ -37,6 +38,7 @@ func newRuntimeClasses(cfg Config) (*kind[*nodev1.RuntimeClass], error) {
 	return newKind(cfg, cfg.RuntimeClasses, kind[*nodev1.RuntimeClass]{
 		name:  "runtime class",
 		write: cfg.Virtual.NodeV1().RuntimeClasses(),
+		read:  cfg.Host.NodeV1().RuntimeClasses(),
 		informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
 			return f.Node().V1().RuntimeClasses().Informer()
 		},

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/rand"
 )
 
 // TestHostClasses: a pod takes a class of the host's with it, with what the
@@ -22,40 +24,51 @@ import (
 func TestHostClasses(t *testing.T) {
 	h, ctx := sharedHost(t), t.Context()
 	never := corev1.PreemptNever
-	forTenants := map[string]string{"classes-test": "yes"}
+	unique := "-" + rand.String(6) // the host is shared, and so are names without a namespace
+	gold, hidden, sandbox := "gold"+unique, "hidden"+unique, "sandbox"+unique
+	forTenants := map[string]string{"classes-test": unique[1:]}
 	for _, class := range []*schedulingv1.PriorityClass{
-		{ObjectMeta: metav1.ObjectMeta{Name: "classes-test-gold", Labels: forTenants}, Value: 1000, PreemptionPolicy: &never},
-		{ObjectMeta: metav1.ObjectMeta{Name: "classes-test-hidden"}, Value: 900_000_000},
+		{ObjectMeta: metav1.ObjectMeta{Name: gold, Labels: forTenants}, Value: 1000, PreemptionPolicy: &never},
+		{ObjectMeta: metav1.ObjectMeta{Name: hidden}, Value: 900_000_000},
 	} {
 		if _, err := h.client.SchedulingV1().PriorityClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() {
+			if err := h.client.SchedulingV1().PriorityClasses().Delete(context.WithoutCancel(ctx), class.Name, metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	if _, err := h.client.NodeV1().RuntimeClasses().Create(ctx, &nodev1.RuntimeClass{
-		ObjectMeta: metav1.ObjectMeta{Name: "classes-test-sandbox", Labels: forTenants}, Handler: "sandbox",
+		ObjectMeta: metav1.ObjectMeta{Name: sandbox, Labels: forTenants}, Handler: "sandbox",
 		Overhead:   &nodev1.Overhead{PodFixed: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m")}},
 		Scheduling: &nodev1.Scheduling{Tolerations: []corev1.Toleration{{Key: "sandbox", Operator: corev1.TolerationOpExists}}},
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	c := newClusterWith(t, h, `sync:
+	t.Cleanup(func() {
+		if err := h.client.NodeV1().RuntimeClasses().Delete(context.WithoutCancel(ctx), sandbox, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
+	c := newClusterWith(t, h, fmt.Sprintf(`sync:
   fromHost:
-    priorityClasses: {enabled: true, selector: {matchLabels: {classes-test: "yes"}}}
-    runtimeClasses: {enabled: true, selector: {matchLabels: {classes-test: "yes"}}}
-`)
+    priorityClasses: {enabled: true, selector: {matchLabels: {classes-test: "%[1]s"}}}
+    runtimeClasses: {enabled: true, selector: {matchLabels: {classes-test: "%[1]s"}}}
+`, unique[1:]))
 	eventually(t, "classes of the host", func(ctx context.Context) (bool, string) {
-		_, err := c.virtual.SchedulingV1().PriorityClasses().Get(ctx, "classes-test-gold", metav1.GetOptions{})
+		_, err := c.virtual.SchedulingV1().PriorityClasses().Get(ctx, gold, metav1.GetOptions{})
 		if err == nil {
-			_, err = c.virtual.NodeV1().RuntimeClasses().Get(ctx, "classes-test-sandbox", metav1.GetOptions{})
+			_, err = c.virtual.NodeV1().RuntimeClasses().Get(ctx, sandbox, metav1.GetOptions{})
 		}
 		return err == nil, fmt.Sprint(err)
 	})
 
-	sandbox := "classes-test-sandbox"
-	virtual, host := c.classedPod("gold", corev1.PodSpec{PriorityClassName: "classes-test-gold", RuntimeClassName: &sandbox})
+	virtual, host := c.classedPod("gold", corev1.PodSpec{PriorityClassName: gold, RuntimeClassName: &sandbox})
 	for side, pod := range map[string]*corev1.Pod{"virtual": virtual, "host": host} {
 		s := pod.Spec
-		if s.PriorityClassName != "classes-test-gold" || *s.Priority != 1000 || *s.PreemptionPolicy != never {
+		if s.PriorityClassName != gold || *s.Priority != 1000 || *s.PreemptionPolicy != never {
 			t.Errorf("%s pod has class %q, priority %d, policy %s", side, s.PriorityClassName, *s.Priority, *s.PreemptionPolicy)
 		}
 		if s.RuntimeClassName == nil || *s.RuntimeClassName != sandbox || s.Overhead.Cpu().String() != "10m" ||
@@ -65,26 +78,26 @@ func TestHostClasses(t *testing.T) {
 	}
 
 	// A name that is not shown is no name.
-	hidden := pod("hidden", nil)
-	hidden.Spec.PriorityClassName = "classes-test-hidden"
-	if _, err := c.virtual.CoreV1().Pods("default").Create(ctx, hidden, metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+	refused := pod("hidden", nil)
+	refused.Spec.PriorityClassName = hidden
+	if _, err := c.virtual.CoreV1().Pods("default").Create(ctx, refused, metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("a class that is not shown: %v, want Forbidden", err)
 	}
-	c.attackHostClasses()
+	c.attackHostClasses(hidden, "own"+unique)
 }
 
 // attackHostClasses: neither a class of the system nor one that the tenant
 // makes under a name of the host's has any effect there.
-func (c *cluster) attackHostClasses() {
+func (c *cluster) attackHostClasses(names ...string) {
 	c.t.Helper()
-	for class, value := range map[string]int32{"classes-test-hidden": 1_000_000_000, "classes-test-own": 1_000_000_000} {
+	for _, class := range names {
 		if _, err := c.virtual.SchedulingV1().PriorityClasses().Create(c.t.Context(), &schedulingv1.PriorityClass{
-			ObjectMeta: metav1.ObjectMeta{Name: class}, Value: value,
+			ObjectMeta: metav1.ObjectMeta{Name: class}, Value: 1_000_000_000,
 		}, metav1.CreateOptions{}); err != nil {
 			c.t.Fatal(err)
 		}
 	}
-	for _, class := range []string{"classes-test-hidden", "classes-test-own", "system-node-critical"} {
+	for _, class := range append(names, "system-node-critical") {
 		virtual, host := c.classedPod(class, corev1.PodSpec{PriorityClassName: class})
 		if virtual.Spec.PriorityClassName != class || *virtual.Spec.Priority < 1_000_000_000 {
 			c.t.Errorf("tenant sees class %q, priority %d, want %q", virtual.Spec.PriorityClassName, *virtual.Spec.Priority, class)
@@ -95,14 +108,21 @@ func (c *cluster) attackHostClasses() {
 	}
 }
 
-// classedPod makes a pod and returns both sides of it.
+// classedPod makes a pod and returns both sides of it. The Priority admission
+// plugin looks only into its informer, so a pod can be refused for a moment
+// after its class was made, here as in any cluster (plugin/pkg/admission/priority).
 func (c *cluster) classedPod(name string, spec corev1.PodSpec) (virtual, host *corev1.Pod) {
 	c.t.Helper()
 	spec.Containers = []corev1.Container{{Name: "app", Image: "nginx"}}
-	virtual, err := c.virtual.CoreV1().Pods("default").Create(c.t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
-	if err != nil {
-		c.t.Fatalf("create pod %s: %v", name, err)
-	}
+	eventually(c.t, "pod "+name, func(ctx context.Context) (bool, string) {
+		var err error
+		virtual, err = c.virtual.CoreV1().Pods("default").Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
+		if err != nil && !(apierrors.IsForbidden(err) && strings.Contains(err.Error(), "no PriorityClass with name")) {
+			c.t.Fatalf("create pod %s: %v", name, err)
+		}
+		return err == nil, fmt.Sprint(err)
+	})
+	var err error
 	if host, err = c.host.CoreV1().Pods(c.namespace).Get(c.t.Context(), c.hostName("default", name), metav1.GetOptions{}); err != nil {
 		c.t.Fatalf("host pod of %s: %v", name, err)
 	}
