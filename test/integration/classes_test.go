@@ -117,7 +117,8 @@ func (c *cluster) classedPod(name string, spec corev1.PodSpec) (virtual, host *c
 	eventually(c.t, "pod "+name, func(ctx context.Context) (bool, string) {
 		var err error
 		virtual, err = c.virtual.CoreV1().Pods("default").Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
-		if err != nil && !(apierrors.IsForbidden(err) && strings.Contains(err.Error(), "no PriorityClass with name")) {
+		behind := apierrors.IsForbidden(err) && strings.Contains(err.Error(), "no PriorityClass with name")
+		if err != nil && !behind {
 			c.t.Fatalf("create pod %s: %v", name, err)
 		}
 		return err == nil, fmt.Sprint(err)
