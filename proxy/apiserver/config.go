@@ -158,6 +158,9 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 	if c.virtual() {
 		o.Admission.GenericAdmission.EnablePlugins = virtualEnabledPlugins
 		o.Admission.GenericAdmission.DisablePlugins = virtualDisabledPlugins
+		// The administrator of a virtual cluster is not that of this process: its
+		// stacks, its memory and its log level are none of a tenant's business.
+		o.Features.EnableProfiling = false
 	}
 
 	completed, err := o.Complete(ctx)

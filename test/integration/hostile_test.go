@@ -223,6 +223,18 @@ func TestAttackHostNamesAndPathsAtTheDoor(t *testing.T) {
 	}
 }
 
+func TestAttackAdministratorLooksIntoTheProcess(t *testing.T) {
+	c := newCluster(t)
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline", "/debug/pprof/trace", "/debug/flags/v"} {
+		if err := c.virtual.CoreV1().RESTClient().Get().AbsPath(path).Do(t.Context()).Error(); !apierrors.IsNotFound(err) {
+			t.Errorf("GET %s: %v, want that there is nothing", path, err)
+		}
+	}
+	if err := c.virtual.CoreV1().RESTClient().Put().AbsPath("/debug/flags/v").Body([]byte("9")).Do(t.Context()).Error(); !apierrors.IsNotFound(err) {
+		t.Errorf("set the log level: %v, want that there is nothing", err)
+	}
+}
+
 func TestHostQuotaRefusalReachesTheTenantInVirtualNames(t *testing.T) {
 	c := newCluster(t)
 	c.createNamespace("a")
