@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -380,7 +381,44 @@ func TestAttackTenantTakesASystemPriority(t *testing.T) {
 		v := pod("kube-system", "p", nil)
 		priority := int32(2_000_000_000)
 		v.Spec.PriorityClassName, v.Spec.Priority = class, &priority
-		noPriority(t, podToHost(t, v, rewrite.Inputs{HostClasses: rewrite.HostClasses{Priority: class}}))
+		noPriority(t, podToHost(t, v, rewrite.Inputs{HostClasses: rewrite.HostClasses{Priority: class, PushedPriority: class}}))
+		if h, err := mustNew(t, testCluster()).PriorityClassToHost(&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: class}}, 1); err == nil {
+			t.Errorf("a class of the system is pushed as %q", h.Name)
+		}
+	}
+}
+
+// TestAttackClassAboveTheLimit: a copy is no higher than the operator lets it be.
+func TestAttackClassAboveTheLimit(t *testing.T) {
+	v := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "gold"}, Value: 1_000_000_000}
+	if h, err := mustNew(t, testCluster()).PriorityClassToHost(v, 1000); err != nil || h.Value != 1000 {
+		t.Errorf("pushed: %v, %v, want the value 1000", h, err)
+	}
+}
+
+// TestAttackClassOfAnotherCluster: the name that a class of another cluster has
+// on the host leads to a class of this cluster, and its copy is not ours.
+func TestAttackClassOfAnotherCluster(t *testing.T) {
+	cluster := testCluster()
+	tr := mustNew(t, cluster)
+	cluster.HostNamespace += "-b"
+	other := mustNew(t, cluster)
+	v := classed()
+	v.Spec.PriorityClassName = other.ClusterName("gold")
+	h := podToHost(t, v, rewrite.Inputs{HostClasses: rewrite.HostClasses{PushedPriority: v.Spec.PriorityClassName}})
+	if h.Spec.PriorityClassName == other.ClusterName("gold") || h.Spec.PriorityClassName != tr.ClusterName(v.Spec.PriorityClassName) {
+		t.Errorf("the host pod has class %q", h.Spec.PriorityClassName)
+	}
+	theirs, err := other.PriorityClassToHost(&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "gold"}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ours := tr.PushedClass(theirs); ours {
+		t.Errorf("class %q of another cluster is taken for our own", theirs.Name)
+	}
+	theirs.Labels = tr.ClusterScope()
+	if _, ours := tr.PushedClass(theirs); ours {
+		t.Errorf("class %q does not lead back to our name", theirs.Name)
 	}
 }
 

@@ -4,9 +4,13 @@
 package rewrite
 
 import (
+	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/utils/ptr"
 )
 
@@ -18,9 +22,13 @@ const systemClasses = "system-"
 // own. The tenant's value is shown until the host has one.
 const ofHost = ".host"
 
+// pushedPriority is the record of a class that the host has a copy of.
+const pushedPriority = "priorityClassName.pushed"
+
 // priority passes a priority class on if it is the host's. The host's admission
 // then resolves it once more; what the door's admission made of it is left out,
-// because the host refuses values that differ from its own. Of any other class
+// because the host refuses values that differ from its own. A class of the
+// tenant's that the host has a copy of becomes that copy. Of any other class
 // nothing reaches the host: a tenant must not preempt the host or a neighbour.
 func (c *toHost) priority(spec *corev1.PodSpec) {
 	name := func(s *corev1.PodSpec) string { return s.PriorityClassName }
@@ -29,12 +37,16 @@ func (c *toHost) priority(spec *corev1.PodSpec) {
 		replace(c.overlay, "preemptionPolicy"+ofHost, &spec.PreemptionPolicy, nil)
 		return
 	}
+	drop(c.overlay, "priority", &spec.Priority)
+	drop(c.overlay, "preemptionPolicy", &spec.PreemptionPolicy)
+	if class := spec.PriorityClassName; c.pushes(class) {
+		replace(c.overlay, pushedPriority, &spec.PriorityClassName, c.t.ClusterName(class))
+		return
+	}
 	// Also a pod without a class has a record: the host gives it the name of its
 	// own default class.
 	c.overlay.put("priorityClassName", spec.PriorityClassName)
 	spec.PriorityClassName = ""
-	drop(c.overlay, "priority", &spec.Priority)
-	drop(c.overlay, "preemptionPolicy", &spec.PreemptionPolicy)
 }
 
 func (c *toVirtual) priority(spec *corev1.PodSpec) {
@@ -43,7 +55,49 @@ func (c *toVirtual) priority(spec *corev1.PodSpec) {
 	undrop(c.overlay, "preemptionPolicy", &spec.PreemptionPolicy)
 	undrop(c.overlay, "priority", &spec.Priority)
 	undrop(c.overlay, "priorityClassName", &spec.PriorityClassName)
+	unreplace(c.overlay, pushedPriority, &spec.PriorityClassName)
 }
+
+// pushes reports whether the host pod has the copy of a tenant's class.
+func (c *toHost) pushes(class string) bool {
+	if class == "" || ReservedClass(class) {
+		return false
+	}
+	if host, ok := c.in.Host.(*corev1.Pod); ok {
+		_, pushed := c.prior.Records[pushedPriority]
+		return pushed && host.Spec.PriorityClassName == c.t.ClusterName(class)
+	}
+	return class == c.in.HostClasses.PushedPriority
+}
+
+// PriorityClassToHost returns the host copy of a tenant's class. Its value is
+// never above limit, and it is never the default of the host. Of the tenant's
+// labels and annotations it has none: what they mean on the host is not the
+// tenant's to say. No owner is possible for an object without a namespace; the
+// labels of ClusterScope find it.
+func (t *Translator) PriorityClassToHost(v *schedulingv1.PriorityClass, limit int32) (*schedulingv1.PriorityClass, error) {
+	if ReservedClass(v.Name) {
+		return nil, fmt.Errorf("priority class %q is the system's", v.Name)
+	}
+	h := v.DeepCopy()
+	h.ObjectMeta = metav1.ObjectMeta{
+		Name: t.ClusterName(v.Name), Labels: t.ClusterScope(),
+		Annotations: map[string]string{AnnotationName: v.Name, AnnotationKind: "PriorityClass"},
+	}
+	h.Value, h.GlobalDefault = min(v.Value, limit), false
+	return h, nil
+}
+
+// PushedClass returns the name of the virtual class that a host object is the
+// copy of, and whether it is one of this cluster.
+func (t *Translator) PushedClass(h *schedulingv1.PriorityClass) (string, bool) {
+	name := h.Annotations[AnnotationName]
+	ours := name != "" && t.ClusterName(name) == h.Name && labels.SelectorFromSet(t.ClusterScope()).Matches(labels.Set(h.Labels))
+	return name, ours
+}
+
+// ReservedClass reports whether Kubernetes keeps the name of a class for itself.
+func ReservedClass(name string) bool { return strings.HasPrefix(name, systemClasses) }
 
 // runtimeClass is priority for the runtime class and its overhead.
 func (c *toHost) runtimeClass(spec *corev1.PodSpec) {
@@ -66,7 +120,7 @@ func (c *toVirtual) runtimeClass(spec *corev1.PodSpec) {
 // when the pod is created; later, the pod on the host tells what was.
 func (c *toHost) passes(field string, spec *corev1.PodSpec, name func(*corev1.PodSpec) string, hosts string) bool {
 	class := name(spec)
-	if class == "" || strings.HasPrefix(class, systemClasses) {
+	if class == "" || ReservedClass(class) {
 		return false
 	}
 	if host, ok := c.in.Host.(*corev1.Pod); ok {

@@ -7,7 +7,9 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/rewrite"
 )
@@ -80,5 +82,60 @@ func TestTheHostsDefaultClassIsNotShown(t *testing.T) {
 	h.Spec.PriorityClassName = "host-default"
 	if seen := toVirtual(t, mustNew(t, testCluster()), h).(*corev1.Pod); seen.Spec.PriorityClassName != "" {
 		t.Errorf("tenant sees class %q", seen.Spec.PriorityClassName)
+	}
+}
+
+// TestTheTenantsClassIsPushed: the pod names the copy on the host, and the
+// tenant sees its own class with its own value, whatever the copy's is.
+func TestTheTenantsClassIsPushed(t *testing.T) {
+	tr, v := mustNew(t, testCluster()), classed()
+	v.Spec.RuntimeClassName, v.Spec.Overhead = nil, nil
+	h := podToHost(t, v, rewrite.Inputs{HostClasses: rewrite.HostClasses{PushedPriority: "gold"}})
+	if h.Spec.PriorityClassName != tr.ClusterName("gold") || h.Spec.Priority != nil || h.Spec.PreemptionPolicy != nil {
+		t.Errorf("host pod has class %q, priority %v, policy %v", h.Spec.PriorityClassName, h.Spec.Priority, h.Spec.PreemptionPolicy)
+	}
+	capped, policy := int32(10), corev1.PreemptLowerPriority
+	h.Spec.Priority, h.Spec.PreemptionPolicy = &capped, &policy
+	if d := diff(v, toVirtual(t, tr, h)); d != "" {
+		t.Errorf("the pod is not what it was (-want +got):\n%s", d)
+	}
+	text := tr.TextToVirtual("no PriorityClass with name "+tr.ClusterName("gold")+" was found", tr.Known("Pod", h))
+	if text != "no PriorityClass with name gold was found" {
+		t.Errorf("the tenant reads: %s", text)
+	}
+
+	v.Labels = map[string]string{"changed": "yes"}
+	next := podToHost(t, v, rewrite.Inputs{Host: h})
+	if d := diff(h.Spec, next.Spec); d != "" {
+		t.Errorf("an update of labels changes the host's spec (-before +after):\n%s", d)
+	}
+}
+
+func TestPriorityClassToHost(t *testing.T) {
+	never, tr := corev1.PreemptNever, mustNew(t, testCluster())
+	v := &schedulingv1.PriorityClass{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: "gold", UID: "virtual", ResourceVersion: "7", Finalizers: []string{"a/b"},
+			Labels: map[string]string{"for-tenants": "true"}, Annotations: map[string]string{"a": "b"},
+		},
+		Value: 1000, GlobalDefault: true, Description: "for what must run", PreemptionPolicy: &never,
+	}
+	h, err := tr.PriorityClassToHost(v, 1_000_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &schedulingv1.PriorityClass{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        tr.ClusterName("gold"),
+			Labels:      map[string]string{rewrite.LabelCluster: tr.Cluster().Name, rewrite.LabelHostNamespace: tr.Cluster().HostNamespace},
+			Annotations: map[string]string{rewrite.AnnotationName: "gold", rewrite.AnnotationKind: "PriorityClass"},
+		},
+		Value: 1000, Description: "for what must run", PreemptionPolicy: &never,
+	}
+	if d := diff(want, h); d != "" {
+		t.Errorf("host class (-want +got):\n%s", d)
+	}
+	if name, ours := tr.PushedClass(h); name != "gold" || !ours {
+		t.Errorf("the copy is of %q, %v", name, ours)
 	}
 }

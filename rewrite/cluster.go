@@ -95,9 +95,16 @@ type Inputs struct {
 	Host runtime.Object
 }
 
-// HostClasses are names of classes that the virtual cluster shows as the host
-// has them. Pods keep these names on the host; any other class is dropped.
-type HostClasses struct{ Priority, Runtime string }
+// HostClasses are names of classes that a pod has on the host. Any other class
+// is dropped.
+type HostClasses struct {
+	// Priority and Runtime are classes that the virtual cluster shows as the
+	// host has them. Pods keep these names on the host.
+	Priority, Runtime string
+	// PushedPriority is a class of the tenant's that the host has a copy of
+	// (PriorityClassToHost). The pod names the copy.
+	PushedPriority string
+}
 
 // EnvSource is a ConfigMap or Secret in the namespace of a pod.
 type EnvSource struct{ Kind, Name string }
@@ -215,6 +222,12 @@ func (t *Translator) ScopeSelector() labels.Selector {
 // namespace carry.
 func (t *Translator) NamespaceSelector(namespace string) labels.Set {
 	return labels.Set{LabelCluster: t.cluster.Name, LabelNamespace: namespace}
+}
+
+// ClusterScope are the labels of the host objects of this cluster that are in
+// no namespace, and a selector of them.
+func (t *Translator) ClusterScope() labels.Set {
+	return labels.Set{LabelCluster: t.cluster.Name, LabelHostNamespace: t.cluster.HostNamespace}
 }
 
 // NamespaceLabels returns the labels that the objects of a virtual namespace

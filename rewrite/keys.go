@@ -19,6 +19,9 @@ const (
 	// LabelComposed marks host objects that are no translation of a virtual
 	// object but were composed for the cluster. Its value is the purpose.
 	LabelComposed = Prefix + "composed"
+	// LabelHostNamespace tells clusters of one name apart on host objects that
+	// are in no namespace.
+	LabelHostNamespace = Prefix + "host-namespace"
 
 	// AnnotationName, AnnotationNamespace and AnnotationKind say which virtual
 	// object a host object is; AnnotationOverlay holds what is virtual only.

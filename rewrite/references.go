@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/rewrite/rules"
 )
@@ -24,13 +23,6 @@ func (c *toHost) references(obj any) {
 				c.names.add(name)
 				l.setText(c.t.Name(c.namespace, name))
 			}
-		case rules.ClusterReference:
-			if name := l.text(); name != "" {
-				c.names.add(name)
-				l.setText(c.t.ClusterName(name))
-			}
-		case rules.ClusterSelector:
-			c.clusterSelector(l.value.Addr().Interface().(*metav1.LabelSelector))
 		case rules.FieldPath:
 			l.setText(c.fieldPath(l.text()))
 		case rules.Text, rules.Pass:
@@ -48,15 +40,6 @@ func (c *toVirtual) references(obj any) {
 			if name, ok := c.virtualName(l.text()); ok {
 				l.setText(name)
 			}
-		case rules.ClusterReference:
-			for _, name := range c.overlay.Names {
-				if l.text() == c.t.ClusterName(name) {
-					l.setText(name)
-					break
-				}
-			}
-		case rules.ClusterSelector:
-			c.selector(l.value.Addr().Interface().(*metav1.LabelSelector))
 		case rules.FieldPath:
 			l.setText(c.fieldPath(l.text()))
 		case rules.Text:

@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"portico.dev/portico/rewrite"
@@ -35,21 +34,8 @@ func TestEveryRowWorks(t *testing.T) {
 					switch rule.Action {
 					case rules.Reference:
 						checkRow(t, tr, v, path, "thing", tr.Name("demo", "thing"))
-					case rules.ClusterReference:
-						checkRow(t, tr, v, path, "thing", tr.ClusterName("thing"))
 					case rules.FieldPath:
 						checkRow(t, tr, v, path, "metadata.name", "metadata.annotations['portico.dev/name']")
-					case rules.ClusterSelector:
-						s := at(t, v, path).Addr().Interface().(*metav1.LabelSelector)
-						s.MatchLabels = map[string]string{"a": "b"}
-						h := toHost(t, tr, v, rewrite.Inputs{})
-						got := at(t, h, path).Interface().(metav1.LabelSelector)
-						if len(got.MatchExpressions) != 1 || got.MatchExpressions[0].Key != rewrite.LabelCluster {
-							t.Errorf("the host selects %v", got)
-						}
-						if d := diff(wireObject(t, v), toVirtual(t, tr, h)); d != "" {
-							t.Errorf("-want +got:\n%s", d)
-						}
 					case rules.Text:
 						h := toHost(t, tr, v, rewrite.Inputs{})
 						setAt(t, h, path, tr.Name("demo", "o")+" failed")

@@ -47,13 +47,6 @@ func require(s *metav1.LabelSelector, more ...metav1.LabelSelectorRequirement) {
 	}
 }
 
-// clusterSelector narrows a selector over cluster-scoped objects to those of
-// this virtual cluster.
-func (c *toHost) clusterSelector(s *metav1.LabelSelector) {
-	c.moveKeys(s)
-	require(s, c.inCluster())
-}
-
 // selector takes out of a selector what was added and turns moved keys back.
 func (c *toVirtual) selector(s *metav1.LabelSelector) {
 	if s == nil {

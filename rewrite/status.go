@@ -58,6 +58,10 @@ func (c *toVirtual) known() map[string]VirtualRef {
 	if hostName, err := c.t.HostName(c.kind, c.namespace, c.name); err == nil {
 		out[hostName] = VirtualRef{Namespace: c.namespace, Name: c.name}
 	}
+	var class replaced[string]
+	if c.overlay.get(pushedPriority, &class) {
+		out[class.Host] = VirtualRef{Name: class.Virtual}
+	}
 	if c.kind == "Pod" {
 		maps.Copy(out, c.t.ComposedNames(c.namespace, c.name, nil))
 	}

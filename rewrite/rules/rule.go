@@ -9,10 +9,6 @@ type Action string
 const (
 	// Reference is the name of an object in the same namespace.
 	Reference Action = "reference"
-	// ClusterReference is the name of a cluster-scoped object.
-	ClusterReference Action = "cluster reference"
-	// ClusterSelector is a label selector over cluster-scoped objects.
-	ClusterSelector Action = "cluster selector"
 	// FieldPath is a path of the downward API.
 	FieldPath Action = "field path"
 	// Text is written by the host for people to read. Host names in it are

@@ -2,10 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package classes shows the host's PriorityClasses and RuntimeClasses inside, under their own names, and says which of them
-// pods may take to the host.
+// pods may take to the host. It also keeps copies of the tenant's own PriorityClasses on the host.
 //
-// What it is not: a way for classes of a tenant to the host. Those work inside as in every cluster, and pods that name one
-// have no class on the host.
+// What it is not: a way for RuntimeClasses of a tenant to the host. What a node does with a container is the host's to say.
 //
 // Invariants:
 //
@@ -13,7 +12,9 @@
 //     any name, with any annotation.
 //   - The classes that Kubernetes keeps for itself ("system-...") are never shown, and never passed on.
 //   - Only classes with the annotation portico.dev/host-class are ours to change or remove. One that the tenant made under
-//     the same name is left alone, and pods that name it have no class on the host.
+//     the same name is left alone, and pods that name it have no class on the host but a copy of it.
+//   - A copy is never above the operator's limit and never the default. Only what has the cluster's labels, and a name that its
+//     annotation leads back to, is changed or removed; and no cluster is shown another's copy.
 //   - What is shown is as the host has it: a tenant's change is put back. Only its being the default stays outside: a pod
 //     without a class gets the host's default on the host.
 //   - A class is not lost because a list is behind: what the lists do not have is asked for. A pod whose class has gone, or cannot
@@ -24,5 +25,6 @@
 //
 //	classes.go   Mirror: which classes are shown, and which are the host's
 //	kind.go      how one kind is kept
+//	push.go      Pusher: copies of the tenant's classes
 //	views.go     what is shown of a class
 package classes

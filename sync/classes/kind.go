@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
@@ -26,9 +27,7 @@ import (
 const (
 	// AnnotationHost marks a class that is the host's. Its value is the uid there.
 	AnnotationHost = "portico.dev/host-class"
-	// reserved begins the names that Kubernetes keeps for itself.
-	reserved = "system-"
-	workers  = 1
+	workers        = 1
 )
 
 // object is a pointer to a class.
@@ -81,12 +80,17 @@ func newKind[T object](cfg Config, shown labels.Selector, k kind[T]) (*kind[T], 
 	if shown == nil {
 		return &k, nil
 	}
+	// What a cluster has pushed is its tenant's own, and no class of the host's for others.
+	pushed, err := labels.NewRequirement(rewrite.LabelHostNamespace, selection.DoesNotExist, nil)
+	if err != nil {
+		return nil, fmt.Errorf("select each %s: %w", k.name, err)
+	}
+	shown = shown.Add(*pushed)
 	k.shown = shown
 	k.hosts = informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = shown.String() }),
 		informers.WithTransform(lean))
 	k.host = k.informer(k.hosts).GetStore()
-	var err error
 	k.hostSynced, err = k.listen(k.hosts)
 	return &k, err
 }
@@ -138,7 +142,7 @@ func (k *kind[T]) run(ctx context.Context) {
 // offers says whether the class of that name, which the door's admission has found, is the host's. A tenant's own under the same
 // name is not.
 func (k *kind[T]) offers(ctx context.Context, name string) (bool, error) {
-	if strings.HasPrefix(name, reserved) {
+	if rewrite.ReservedClass(name) {
 		return false, nil
 	}
 	class, exists, err := find(ctx, k.virtual, k.write, name)
@@ -198,7 +202,7 @@ func mirrored(class metav1.Object) bool { return class.GetAnnotations()[Annotati
 
 // reconcile shows, changes or removes one class.
 func (k *kind[T]) reconcile(ctx context.Context, name string) (time.Duration, error) {
-	if strings.HasPrefix(name, reserved) {
+	if rewrite.ReservedClass(name) {
 		return 0, nil
 	}
 	shown, exists := get[T](k.virtual, name)

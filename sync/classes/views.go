@@ -27,11 +27,13 @@ func newPriorityClasses(cfg Config) (*kind[*schedulingv1.PriorityClass], error) 
 			shown.Value, shown.PreemptionPolicy, shown.Description = host.Value, host.PreemptionPolicy, host.Description
 			shown.GlobalDefault = false
 		},
-		// The API lets neither change (ValidatePriorityClassUpdate).
-		frozen: func(a, b *schedulingv1.PriorityClass) bool {
-			return a.Value == b.Value && equality.Semantic.DeepEqual(a.PreemptionPolicy, b.PreemptionPolicy)
-		},
+		frozen: frozenPriority,
 	})
+}
+
+// frozenPriority compares what the API lets nobody change (ValidatePriorityClassUpdate).
+func frozenPriority(a, b *schedulingv1.PriorityClass) bool {
+	return a.Value == b.Value && equality.Semantic.DeepEqual(a.PreemptionPolicy, b.PreemptionPolicy)
 }
 
 func newRuntimeClasses(cfg Config) (*kind[*nodev1.RuntimeClass], error) {

@@ -150,6 +150,9 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	if err := vc.checkClasses(ctx); err != nil {
 		return nil, err
 	}
+	if err := vc.checkPush(ctx); err != nil {
+		return nil, err
+	}
 	if err := vc.checkMetrics(ctx); err != nil {
 		return nil, err
 	}
@@ -322,11 +325,6 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	if mirror != nil {
 		vc.work.always, nodeShown = append(vc.work.always, mirror.Observe), mirror.Shown
 	}
-	classMirror, err := vc.newClasses(lead, shared)
-	if err != nil {
-		return host.Config{}, err
-	}
-	vc.work.always = append(vc.work.always, classMirror.Observe)
 	certificateManager, err := certificates.New(certificates.Config{
 		Translator: vc.translator, Virtual: lead.virtual, Informers: shared, Host: lead.host, Events: reporter,
 	})
@@ -351,8 +349,12 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	}
 	vc.work.leading = []func(context.Context) error{
 		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, slices.Run, namespaceLabels.Run, events.Run, nodeController.Run,
-		volumeController.Run, classMirror.Run,
+		volumeController.Run,
 		func(ctx context.Context) error { return vc.checkDoors(ctx, lead.host) },
+	}
+	hostClasses, err := vc.addClasses(lead, shared)
+	if err != nil {
+		return host.Config{}, err
 	}
 	if err := vc.addDNS(lead, shared); err != nil {
 		return host.Config{}, err
@@ -367,7 +369,7 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 
 		ResourceMetrics: vc.servesMetrics(),
 		NodeShown:       nodeShown,
-		HostClasses:     classMirror.Of,
+		HostClasses:     hostClasses,
 		NodeProxy:       vc.config.Sync.Nodes.Proxy,
 	}, nil
 }

@@ -130,6 +130,8 @@ type Sync struct {
 	Nodes Nodes `json:"nodes"`
 	// FromHost is shown inside as the host has it.
 	FromHost FromHost `json:"fromHost"`
+	// ToHost is what the tenant makes, and the host gets a copy of.
+	ToHost ToHost `json:"toHost"`
 }
 
 // Nodes chooses what Nodes the tenant sees. All false means made-up nodes.
@@ -214,6 +216,7 @@ func Default() *Config {
 		CoreDNS:       defaultCoreDNS(),
 		Store:         Store{Durability: DurabilityFull},
 		Replicas:      1,
+		Sync:          Sync{ToHost: ToHost{PriorityClasses: ToHostPriorityClasses{MaxValue: highestPriority}}},
 	}
 }
 
