@@ -6,6 +6,8 @@ package integration
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -86,12 +88,39 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--help"}, 0, "serve", ""},
 		{[]string{"nonsense"}, 2, "", "hint: see porticod --help\n"},
 		{[]string{"serve", "--nonsense"}, 2, "", "hint: see porticod serve --help\n"},
+		{[]string{"serve", "--name", "a", "--host-namespace", "b", "--replicas", "2"}, 2, "", "hint: docs/configuration.md says what each key means\n"},
 	} {
 		var out, err strings.Builder
 		code := app.Main(t.Context(), app.Streams{In: strings.NewReader(""), Out: &out, Err: &err}, c.args)
 		if code != c.code || !strings.Contains(out.String(), c.out) || !strings.HasSuffix(err.String(), c.err) || c.err == "" && err.Len() > 0 {
 			t.Errorf("%v: code %d, output %q, %q", c.args, code, out.String(), err.String())
 		}
+	}
+}
+
+// A store that cannot be used is no riddle: each trouble comes with what to do.
+func TestStoreTroubleHasAHint(t *testing.T) {
+	busy, foreign := newCluster(t), t.TempDir()
+	if err := os.Mkdir(filepath.Join(foreign, "store"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(foreign, "store", "store.db"), []byte(strings.Repeat("no store\n", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		hint string
+	}{
+		"check while in use": {[]string{"check", busy.dir}, "porticod snapshot save " + busy.dir},
+		"second process":     {[]string{"host", "--data-dir", busy.dir}, "choose another --data-dir"},
+		"foreign file":       {[]string{"host", "--data-dir", foreign}, "or an empty one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, errOut, code := porticod(t, c.args...)
+			if code == 0 || !strings.Contains(errOut, "error: ") || !strings.Contains(errOut, "\nhint: ") || !strings.Contains(errOut, c.hint) {
+				t.Errorf("code %d, want the hint %q:\n%s", code, c.hint, errOut)
+			}
+		})
 	}
 }
 

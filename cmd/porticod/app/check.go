@@ -4,11 +4,13 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"portico.dev/portico/store"
 	"portico.dev/portico/store/sqlite"
 )
 
@@ -26,6 +28,9 @@ func newCheck(s Streams) *cobra.Command {
 				return verdict(s, "snapshot", snapshot, snapshot.Problems)
 			}
 			r, err := sqlite.Check(c.Context(), filepath.Join(args[0], storeDir))
+			if errors.Is(err, store.ErrLocked) {
+				return withHint(err, "stop that process, or check a snapshot: porticod snapshot save "+args[0]+" FILE")
+			}
 			if err != nil {
 				return err
 			}
@@ -34,13 +39,16 @@ func newCheck(s Streams) *cobra.Command {
 	}
 }
 
+// useSnapshot is what is left to do about damage.
+const useSnapshot = "keep it for a closer look, and restore an undamaged snapshot into an empty directory: porticod snapshot restore FILE DATA-DIR"
+
 // verdict prints what was found, and fails if there are problems.
 func verdict(s Streams, what string, found any, problems []string) error {
 	if err := report(s.Out, found); err != nil {
 		return err
 	}
 	if n := len(problems); n > 0 {
-		return fmt.Errorf("the %s has %d problem(s)", what, n)
+		return withHint(fmt.Errorf("the %s has %d problem(s)", what, n), useSnapshot)
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ written when the cluster is ready.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loader.Load()
 			if err != nil {
-				return &usageError{err}
+				return &usageError{withHint(err, "docs/configuration.md says what each key means")}
 			}
 			return runServe(c.Context(), cfg)
 		},

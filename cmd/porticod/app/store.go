@@ -38,12 +38,18 @@ func sqliteStore(dataDir string, o sqlite.Options) storeOpener {
 			return nil, err
 		}
 		backend, err := sqlite.Open(ctx, o)
-		if errors.Is(err, store.ErrLocked) {
+		switch {
+		case errors.Is(err, store.ErrLocked):
 			return nil, withHint(fmt.Errorf("data directory %s is in use by another process: %w", dataDir, err),
 				"one virtual cluster is one process; stop the other one or choose another --data-dir")
-		}
-		if err != nil {
-			return nil, err
+		case errors.Is(err, store.ErrCorrupt):
+			return nil, withHint(err, "porticod check "+dataDir+" says more; "+useSnapshot)
+		case errors.Is(err, store.ErrForeign):
+			return nil, withHint(err, "choose a --data-dir of porticod's, or an empty one")
+		case errors.Is(err, store.ErrNewerSchema):
+			return nil, withHint(err, "start the version of porticod that wrote it, or a newer one")
+		case err != nil:
+			return nil, withHint(err, "look at the disk of "+dataDir+": porticod must be able to write there")
 		}
 		return backend, nil
 	}
