@@ -43,6 +43,17 @@ func (vc *virtualCluster) newNodes(lead leaderClients, shared informers.SharedIn
 	return mirror, mirror, err
 }
 
+// hostAllows asks the host whether porticod has a right there.
+func (vc *virtualCluster) hostAllows(ctx context.Context, right authorizationv1.ResourceAttributes) (bool, error) {
+	review, err := vc.hostClient.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
+		Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &right},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return false, err
+	}
+	return review.Status.Allowed, nil
+}
+
 // checkNodes tells at the start what would otherwise only be seen as nodes
 // that never come.
 func (vc *virtualCluster) checkNodes(ctx context.Context) error {
@@ -57,15 +68,11 @@ func (vc *virtualCluster) checkNodes(ctx context.Context) error {
 	if err != nil || !vc.config.Sync.Nodes.Proxy {
 		return err
 	}
-	review, err := vc.hostClient.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-		Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-			ResourceAttributes: &authorizationv1.ResourceAttributes{Verb: "get", Resource: "nodes", Subresource: "proxy"},
-		},
-	}, metav1.CreateOptions{})
+	allowed, err := vc.hostAllows(ctx, authorizationv1.ResourceAttributes{Verb: "get", Resource: "nodes", Subresource: "proxy"})
 	if err != nil {
 		return fmt.Errorf("ask the host for the rights of sync.nodes.proxy: %w", err)
 	}
-	if !review.Status.Allowed {
+	if !allowed {
 		return withHint(errors.New("sync.nodes.proxy: the host does not let porticod get nodes/proxy"),
 			"read about this right in docs/configuration.md before you grant it, or leave sync.nodes.proxy out")
 	}

@@ -9,7 +9,6 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 
 	"portico.dev/portico/rewrite"
@@ -52,15 +51,11 @@ func (vc *virtualCluster) checkPush(ctx context.Context) error {
 		return nil
 	}
 	for _, verb := range []string{"get", "list", "watch", "create", "update", "delete"} {
-		review, err := vc.hostClient.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{
-			Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Verb: verb, Group: "scheduling.k8s.io", Resource: "priorityclasses",
-			}},
-		}, metav1.CreateOptions{})
+		allowed, err := vc.hostAllows(ctx, authorizationv1.ResourceAttributes{Verb: verb, Group: "scheduling.k8s.io", Resource: "priorityclasses"})
 		if err != nil {
 			return fmt.Errorf("sync.toHost.priorityClasses: ask the host for rights: %w", err)
 		}
-		if !review.Status.Allowed {
+		if !allowed {
 			return withHint(fmt.Errorf("sync.toHost.priorityClasses: the host does not let porticod %s priorityclasses", verb),
 				"porticod needs the ClusterRole porticod-priority-classes in docs/configuration.md, or leave sync.toHost.priorityClasses off")
 		}
