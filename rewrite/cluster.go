@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -63,6 +64,10 @@ type Cluster struct {
 	// /etc/hosts (cmd/portico-hosts). While it is empty, pods have a short name.
 	HostsImage string
 
+	// ResourceClaims leaves pods their resource claims: ResourceClaims are
+	// translated. Otherwise no pod has one on the host.
+	ResourceClaims bool
+
 	// MovedLabels and HiddenAnnotations are added to the built-in lists of keys
 	// that host tooling acts on (rules.MovedLabels, rules.HiddenAnnotations).
 	// An entry is a key, or a prefix that ends in "/" or "*".
@@ -89,6 +94,12 @@ type Inputs struct {
 	// HostClasses are those of a pod's classes that are the host's own. They are
 	// read only when the pod is created: what it names cannot change later.
 	HostClasses HostClasses
+	// DeviceClasses are those of a new ResourceClaim's classes that are the
+	// host's own. The claim keeps these names on the host.
+	DeviceClasses []string
+	// ControllerPod is set if the pod that controls a new ResourceClaim is the
+	// one of that name and uid. On the host, its host pod controls the claim.
+	ControllerPod bool
 	// Host is the host object that is about to be changed, as it was read, or
 	// nil when the object is about to be created. Fields in which the virtual
 	// object equals ToVirtual(Host) keep the value that Host has.
@@ -164,6 +175,7 @@ func tables() map[reflect.Type]rules.Table {
 		reflect.TypeFor[corev1.Pod]():                   rules.Pod,
 		reflect.TypeFor[corev1.Service]():               rules.Service,
 		reflect.TypeFor[corev1.PersistentVolumeClaim](): rules.PersistentVolumeClaim,
+		reflect.TypeFor[resourcev1.ResourceClaim]():     rules.ResourceClaim,
 	}
 }
 

@@ -56,12 +56,12 @@
 //	translate.go    ToHost and ToVirtual for any kind; the state of a translation
 //	kind.go         the three steps, once for all kinds on the host
 //	pod.go          a pod, forth and back: the list of its passes
-//	service.go claim.go pushed.go   the other kinds
+//	service.go claim.go resourceclaim.go pushed.go   the other kinds
 //	dns.go          the one Service whose spec is not the tenant's
 //	names.go        host names; keys.go  reserved and moved keys
 //	metadata.go     labels, annotations, owners, finalizers
 //	walk.go         the walker; references.go fieldpath.go  what it does
-//	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go volumes.go   passes
+//	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go podclaims.go volumes.go   passes
 //	keep.go         what did not change stays
 //	overlay.go      the annotation; record.go  entries of passes in it
 //	text.go status.go   host text to virtual text; places.go  the fields it names

@@ -27,3 +27,6 @@ func PackOverlay(raw string) string {
 	w.Close()
 	return base64.StdEncoding.EncodeToString(buf.Bytes())
 }
+
+// AbsentClass ends the host names of classes that the host does not offer.
+const AbsentClass = absentClass

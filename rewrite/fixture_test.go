@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -34,6 +35,8 @@ func testCluster() rewrite.Cluster {
 		Tolerations:  []corev1.Toleration{{Key: "tenants", Operator: corev1.TolerationOpExists}},
 		Images:       map[string]string{"nginx:1": "mirror.example/nginx:1"},
 		HostsImage:   "registry.example/porticod:1",
+
+		ResourceClaims: true,
 	}
 }
 
@@ -50,6 +53,8 @@ func testInputs() rewrite.Inputs {
 	return rewrite.Inputs{
 		NamespaceLabels: map[string]string{"kubernetes.io/metadata.name": "demo", "team": "blue"},
 		HostClasses:     rewrite.HostClasses{Priority: "app", Runtime: "web"},
+		DeviceClasses:   []string{"app", "web"},
+		ControllerPod:   true,
 		Services: []*corev1.Service{
 			{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{ClusterIP: "10.96.1.1", Ports: []corev1.ServicePort{{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}}}},
 			{ObjectMeta: metav1.ObjectMeta{Name: "db-main"}, Spec: corev1.ServiceSpec{ClusterIP: "10.96.1.2", Ports: []corev1.ServicePort{{Port: 5432}}}},
@@ -92,6 +97,9 @@ func filler(seed uint64) *randfill.Filler {
 		func(v *intstr.IntOrString, c randfill.Continue) { *v = intstr.FromInt32(int32(c.Rand.Intn(1000))) },
 		func(v *metav1.Time, c randfill.Continue) {
 			*v = metav1.Unix(int64(c.Rand.Intn(1_000_000_000)), 0).Rfc3339Copy()
+		},
+		func(r *runtime.RawExtension, c randfill.Continue) {
+			r.Raw = []byte(fmt.Sprintf(`{"a":%d}`, c.Rand.Intn(10)))
 		},
 		func(f *metav1.FieldsV1, _ randfill.Continue) { f.SetRawBytes([]byte(`{"f:spec":{}}`)) },
 		func(e *corev1.EnvVarSource, c randfill.Continue) {
@@ -197,9 +205,28 @@ func randomClaim(t testing.TB, seed uint64) *corev1.PersistentVolumeClaim {
 	return wire(t, v)
 }
 
+func randomResourceClaim(t testing.TB, seed uint64) *resourcev1.ResourceClaim {
+	v := &resourcev1.ResourceClaim{}
+	filler(seed).Fill(v)
+	v.TypeMeta = metav1.TypeMeta{}
+	r := rand.New(rand.NewPCG(seed, 4))
+	tidyMeta(&v.ObjectMeta, r)
+	v.Spec.Devices.Requests = append(v.Spec.Devices.Requests, resourcev1.DeviceRequest{Name: "last"})
+	for i := range v.Spec.Devices.Requests {
+		if e := v.Spec.Devices.Requests[i].Exactly; e != nil {
+			e.AdminAccess = nil
+		}
+	}
+	if r.IntN(2) == 0 {
+		v.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: word(r.Uint64()), UID: "pod-uid", Controller: new(r.IntN(2) == 0)}}
+	}
+	v.Status = resourcev1.ResourceClaimStatus{}
+	return wire(t, v)
+}
+
 // randomObjects are one object of each translated kind.
 func randomObjects(t testing.TB, seed uint64) []runtime.Object {
-	return []runtime.Object{randomPod(t, seed), randomService(t, seed), randomClaim(t, seed)}
+	return []runtime.Object{randomPod(t, seed), randomService(t, seed), randomClaim(t, seed), randomResourceClaim(t, seed)}
 }
 
 // wireObject is wire for an object of any translated kind.
@@ -210,6 +237,8 @@ func wireObject(t testing.TB, o runtime.Object) runtime.Object {
 	case *corev1.Service:
 		return wire(t, o)
 	case *corev1.PersistentVolumeClaim:
+		return wire(t, o)
+	case *resourcev1.ResourceClaim:
 		return wire(t, o)
 	}
 	t.Fatalf("no translated kind: %T", o)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -56,7 +57,7 @@ func TestGolden(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", golden, d)
 			}
 			switch v.(type) {
-			case *corev1.Pod, *corev1.Service, *corev1.PersistentVolumeClaim:
+			case *corev1.Pod, *corev1.Service, *corev1.PersistentVolumeClaim, *resourcev1.ResourceClaim:
 				if d := diff(wireObject(t, v), toVirtual(t, tr, wireObject(t, h))); d != "" {
 					t.Errorf("turned back (-want +got):\n%s", d)
 				}
@@ -72,7 +73,7 @@ func readObject(t *testing.T, path string) runtime.Object {
 		t.Fatal(err)
 	}
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, discoveryv1.AddToScheme, resourcev1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}

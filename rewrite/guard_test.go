@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -21,6 +22,7 @@ var guarded = map[reflect.Type]rules.Table{
 	reflect.TypeFor[corev1.Pod]():                   rules.Pod,
 	reflect.TypeFor[corev1.Service]():               rules.Service,
 	reflect.TypeFor[corev1.PersistentVolumeClaim](): rules.PersistentVolumeClaim,
+	reflect.TypeFor[resourcev1.ResourceClaim]():     rules.ResourceClaim,
 }
 
 // TestLaw4EveryFieldHasARule: a field that could name an object or select some
@@ -208,7 +210,7 @@ func alternatives(path string) []string {
 // TestEveryWordIsAType catches a typo in the list of types that need no row.
 func TestEveryWordIsAType(t *testing.T) {
 	used := map[string]bool{}
-	for _, typ := range []reflect.Type{reflect.TypeFor[corev1.Pod](), reflect.TypeFor[corev1.Service](), reflect.TypeFor[corev1.PersistentVolumeClaim]()} {
+	for typ := range guarded {
 		visitFields(typ, func(_ string, _ bool, typ reflect.Type) bool {
 			used[typ.String()] = true
 			if typ.Kind() == reflect.Map {

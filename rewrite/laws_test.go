@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -83,6 +84,10 @@ var hostChanges = map[string]func(o runtime.Object){
 		case *corev1.PersistentVolumeClaim:
 			o.Spec.VolumeName = "pv-1"
 			o.Status.Phase = corev1.ClaimBound
+		case *resourcev1.ResourceClaim:
+			o.Status.Allocation = &resourcev1.AllocationResult{Devices: resourcev1.DeviceAllocationResult{
+				Results: []resourcev1.DeviceRequestAllocationResult{{Request: "r", Driver: "gpu.example", Pool: "node-1", Device: "gpu-0"}},
+			}}
 		}
 	},
 	"a webhook in the tenant's own container": func(o runtime.Object) {

@@ -235,6 +235,13 @@ func (c *toVirtual) virtualFinalizers(host []string) []string {
 	return out
 }
 
+func orNilList[T any](list []T) []T {
+	if len(list) == 0 {
+		return nil
+	}
+	return list
+}
+
 func orNilMap(m map[string]string) map[string]string {
 	if len(m) == 0 {
 		return nil

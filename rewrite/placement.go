@@ -10,18 +10,11 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 )
 
-// placement takes off the host what names objects that are not there, classes
-// and claims, and enforces the cluster's own node selector and tolerations.
+// placement takes off the host what names objects that are not there, and
+// enforces the cluster's own node selector and tolerations.
 func (c *toHost) placement(spec *corev1.PodSpec) {
 	c.priority(spec)
 	c.runtimeClass(spec)
-	drop(c.overlay, "resourceClaims", &spec.ResourceClaims)
-	if spec.Resources != nil {
-		drop(c.overlay, "resources.claims", &spec.Resources.Claims)
-	}
-	eachContainer(spec, func(key string, ctr *corev1.Container) {
-		drop(c.overlay, key+".resources.claims", &ctr.Resources.Claims)
-	})
 	// Both are objects of the tenant's that no controller of the host knows.
 	drop(c.overlay, "schedulingGroup", &spec.SchedulingGroup)
 	drop(c.overlay, "evictionResponders", &spec.EvictionResponders)
@@ -35,13 +28,6 @@ func (c *toVirtual) placement(spec *corev1.PodSpec) {
 	c.nodeSelector(spec)
 	undrop(c.overlay, "evictionResponders", &spec.EvictionResponders)
 	undrop(c.overlay, "schedulingGroup", &spec.SchedulingGroup)
-	eachContainer(spec, func(key string, ctr *corev1.Container) {
-		undrop(c.overlay, key+".resources.claims", &ctr.Resources.Claims)
-	})
-	if spec.Resources != nil {
-		undrop(c.overlay, "resources.claims", &spec.Resources.Claims)
-	}
-	undrop(c.overlay, "resourceClaims", &spec.ResourceClaims)
 	c.runtimeClass(spec)
 	c.priority(spec)
 }
@@ -120,10 +106,7 @@ func (c *toVirtual) tolerations(spec *corev1.PodSpec) {
 	if !c.overlay.get("tolerations", &added) {
 		return
 	}
-	spec.Tolerations = slices.DeleteFunc(spec.Tolerations, func(t corev1.Toleration) bool { return tolerates(added, &t) })
-	if len(spec.Tolerations) == 0 {
-		spec.Tolerations = nil
-	}
+	spec.Tolerations = orNilList(slices.DeleteFunc(spec.Tolerations, func(t corev1.Toleration) bool { return tolerates(added, &t) }))
 }
 
 // tolerates reports whether a list has exactly this toleration.

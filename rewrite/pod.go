@@ -27,8 +27,10 @@ func (t *Translator) PodToVirtual(h *corev1.Pod) (*corev1.Pod, error) {
 // host names after.
 func (c *toHost) pod(h, v *corev1.Pod) {
 	c.ephemeralVolumes(h)
+	c.resourceClaims(&h.Spec)
 
 	c.references(h)
+	c.claimStatuses(&h.Status)
 
 	c.identity(&h.Spec)
 	c.projections(h.Spec.Volumes)
@@ -44,15 +46,20 @@ func (c *toHost) pod(h, v *corev1.Pod) {
 
 // podDecided keeps what the host acts on in a status. Its API server proxies to
 // podIP, its endpoint controllers and node proxies send a Service's traffic
-// there, its scheduler reserves the nominated node, and its kubelets prepare
-// the claims: a status is written by the components of a cluster, and a tenant
-// is none of the host's. What a status says, in conditions, reason and message,
-// is the tenant's too: readiness gates live by it.
+// there, and its scheduler reserves the nominated node and makes claims of its
+// own: a status is written by the components of a cluster, and a tenant is none
+// of the host's. What a status says, in conditions, reason and message, is the
+// tenant's too: readiness gates live by it. So are the names of the claims made
+// for the pod, of which the host takes only those that the pod controls.
 func podDecided(h, host *corev1.Pod) {
 	to, from := &h.Status, &host.Status
 	to.PodIP, to.PodIPs, to.HostIP, to.HostIPs = from.PodIP, from.PodIPs, from.HostIP, from.HostIPs
 	to.NominatedNodeName = from.NominatedNodeName
-	to.ResourceClaimStatuses, to.ExtendedResourceClaimStatus = from.ResourceClaimStatuses, from.ExtendedResourceClaimStatus
+	to.ExtendedResourceClaimStatus = from.ExtendedResourceClaimStatus
+	to.NodeAllocatableResourceClaimStatuses = from.NodeAllocatableResourceClaimStatuses
+	if len(host.Spec.ResourceClaims) == 0 {
+		to.ResourceClaimStatuses = from.ResourceClaimStatuses
+	}
 }
 
 // pod undoes the passes of toHost.pod, last one first.
@@ -66,8 +73,10 @@ func (c *toVirtual) pod(v, h *corev1.Pod) {
 	c.projections(v.Spec.Volumes)
 	c.identity(&v.Spec, &h.Spec)
 
+	c.claimStatuses(&v.Status)
 	c.references(v)
 
+	c.resourceClaims(&v.Spec)
 	c.ephemeralVolumes(v)
 }
 

@@ -60,8 +60,15 @@ func (c *toVirtual) virtualName(host string) (string, bool) {
 	if c.overlayErr == nil {
 		return "", false
 	}
-	name, ok := strings.CutSuffix(host, separator+c.namespace+separator+c.t.cluster.Name)
-	return name, ok && name != "" && c.t.Name(c.namespace, name) == host
+	return c.t.PlainName(c.namespace, host)
+}
+
+// PlainName returns the virtual name behind a host name that is said to be of an
+// object in a virtual namespace. It reads names of the plain form only, and
+// believes what leads back; of a shortened name ok is false.
+func (t *Translator) PlainName(namespace, host string) (name string, ok bool) {
+	name, ok = strings.CutSuffix(host, separator+namespace+separator+t.cluster.Name)
+	return name, ok && name != "" && t.Name(namespace, name) == host
 }
 
 // Reference is an object that another one names.

@@ -96,7 +96,7 @@ func (t *Translator) HostName(kind, namespace, name string) (string, error) {
 	switch kind {
 	case "Service", "Endpoints":
 		return t.ServiceName(namespace, name), nil
-	case "Pod", "PersistentVolumeClaim", "Secret", "ConfigMap", "EndpointSlice":
+	case "Pod", "PersistentVolumeClaim", "ResourceClaim", "Secret", "ConfigMap", "EndpointSlice":
 		return t.Name(namespace, name), nil
 	}
 	return "", fmt.Errorf("%w: %s", ErrKind, kind)

@@ -10,6 +10,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
+// generatedName is how much of a name is kept before the five letters that an
+// API server adds to it (k8s.io/apiserver/pkg/storage/names).
+const generatedName = 58
+
 // VirtualRef is the virtual object that a host name stands for.
 type VirtualRef struct {
 	Namespace, Name string
@@ -23,7 +27,7 @@ type VirtualRef struct {
 // namespace. A list of container names loses the hidden one.
 func (t *Translator) TextToVirtual(s string, known map[string]VirtualRef) string {
 	s = withoutHosts(s)
-	if !strings.Contains(s, t.cluster.HostNamespace) && !containsAny(s, known) {
+	if !strings.Contains(s, t.cluster.HostNamespace) && !strings.Contains(s, absentClass) && !containsAny(s, known) {
 		return s
 	}
 	words := tokenize(s)
@@ -42,7 +46,7 @@ func (t *Translator) TextToVirtual(s string, known map[string]VirtualRef) string
 			// A user of the host: the door's own, or a controller's.
 			out.WriteString("portico")
 		default:
-			out.WriteString(t.qualified(w.name, known))
+			out.WriteString(extendedClaim(strings.TrimSuffix(t.qualified(w.name, known), absentClass), known))
 		}
 		out.WriteString(w.tail)
 	}
@@ -68,6 +72,21 @@ func (t *Translator) qualified(name string, known map[string]VirtualRef) string 
 		}
 		if rest, ok := strings.CutPrefix(name[i+1:], t.cluster.HostNamespace); ok && (rest == "" || rest[0] == '.') {
 			return ref.Name + "." + ref.Namespace + rest
+		}
+	}
+	return name
+}
+
+// extendedClaim translates the name of a claim that the host's scheduler has made
+// for the extended resources of a pod: <pod>-extended-resources-<five letters>,
+// cut before these to generatedName.
+func extendedClaim(name string, known map[string]VirtualRef) string {
+	const infix = "-extended-resources-"
+	for host, ref := range known {
+		base := host + infix
+		base = base[:min(len(base), generatedName)]
+		if len(name) == len(base)+5 && strings.HasPrefix(name, base) {
+			return ref.Name + infix + name[len(base):]
 		}
 	}
 	return name
@@ -146,7 +165,7 @@ func serviceAccountAt(words []word, i int) bool {
 
 func containsAny(s string, known map[string]VirtualRef) bool {
 	for name := range known {
-		if strings.Contains(s, name) {
+		if strings.Contains(s, name[:min(len(name), generatedName)]) {
 			return true
 		}
 	}

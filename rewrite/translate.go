@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -22,6 +23,8 @@ func (t *Translator) ToHost(v runtime.Object, in Inputs) (runtime.Object, error)
 		return orNil(t.ServiceToHost(v, in))
 	case *corev1.PersistentVolumeClaim:
 		return orNil(t.PersistentVolumeClaimToHost(v, in))
+	case *resourcev1.ResourceClaim:
+		return orNil(t.ResourceClaimToHost(v, in))
 	case *corev1.Secret:
 		return orNil(t.SecretToHost(v))
 	case *corev1.ConfigMap:
@@ -42,6 +45,8 @@ func (t *Translator) ToVirtual(h runtime.Object) (runtime.Object, error) {
 		return orNil(t.ServiceToVirtual(h))
 	case *corev1.PersistentVolumeClaim:
 		return orNil(t.PersistentVolumeClaimToVirtual(h))
+	case *resourcev1.ResourceClaim:
+		return orNil(t.ResourceClaimToVirtual(h))
 	}
 	return nil, fmt.Errorf("%w: %T", ErrKind, h)
 }

@@ -13,6 +13,6 @@
 //
 //	rule.go     Rule, Table, and the syntax of paths
 //	keys.go     labels and annotations that host tooling acts on
-//	pod.go service.go claim.go   what is rewritten
+//	pod.go service.go claim.go resourceclaim.go   what is rewritten
 //	kept.go     what is not, and why
 package rules

@@ -72,4 +72,5 @@ var HostAnnotations = map[string][]string{
 // carries it on the host, where it means the same.
 var HostFinalizers = map[string][]string{
 	"PersistentVolumeClaim": {"kubernetes.io/pvc-protection"},
+	"ResourceClaim":         {"resource.kubernetes.io/delete-protection"},
 }

@@ -20,8 +20,8 @@ var podRules = []Rule{
 	{Path: containers + ".env[].name", Action: Pass, Kind: "env"},
 	{Path: containers + ".env[].value", Action: Pass, Kind: "env"},
 	{Path: containers + ".image", Action: Pass, Kind: "images"},
-	{Path: containers + ".resources.claims[].name", Action: Pass, Kind: "placement"},
-	{Path: containers + ".resources.claims[].request", Action: Pass, Kind: "placement"},
+	{Path: containers + ".resources.claims[].name", Action: Pass, Kind: "resourceClaims"},
+	{Path: containers + ".resources.claims[].request", Action: Pass, Kind: "resourceClaims"},
 	{Path: "spec.enableServiceLinks", Action: Pass, Kind: "env"},
 
 	// Volumes.
@@ -76,12 +76,17 @@ var podRules = []Rule{
 	{Path: "spec.preemptionPolicy", Action: Pass, Kind: "classes"},
 	{Path: "spec.runtimeClassName", Action: Pass, Kind: "classes"},
 	{Path: "spec.overhead", Action: Pass, Kind: "classes"},
-	{Path: "spec.resourceClaims", Action: Pass, Kind: "placement"},
-	{Path: "spec.resources.claims", Action: Pass, Kind: "placement"},
+	{Path: "spec.resources.claims[].name", Action: Pass, Kind: "resourceClaims"},
+	{Path: "spec.resources.claims[].request", Action: Pass, Kind: "resourceClaims"},
+	{Path: "spec.resourceClaims[].resourceClaimName", Action: Reference, Kind: "ResourceClaim"},
+	{Path: "spec.resourceClaims[].resourceClaimTemplateName", Action: Reference, Kind: "ResourceClaimTemplate"},
 	{Path: "spec.schedulingGroup", Action: Pass, Kind: "placement"},
 	{Path: "spec.evictionResponders", Action: Pass, Kind: "placement"},
 
 	// Status.
+	{Path: "status.resourceClaimStatuses[].resourceClaimName", Action: Pass, Kind: "resourceClaims"},
+	{Path: "status.extendedResourceClaimStatus", Action: Pass, Kind: "resourceClaims"},
+	{Path: "status.nodeAllocatableResourceClaimStatuses", Action: Pass, Kind: "resourceClaims"},
 	{Path: "status.message", Action: Text},
 	{Path: "status.reason", Action: Text},
 	{Path: "status.conditions[].reason", Action: Text},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/apitesting/fuzzer"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metafuzzer "k8s.io/apimachinery/pkg/apis/meta/fuzzer"
@@ -22,6 +23,9 @@ import (
 	"k8s.io/kubernetes/pkg/apis/core"
 	corefuzzer "k8s.io/kubernetes/pkg/apis/core/fuzzer"
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
+	"k8s.io/kubernetes/pkg/apis/resource"
+	resourcefuzzer "k8s.io/kubernetes/pkg/apis/resource/fuzzer"
+	_ "k8s.io/kubernetes/pkg/apis/resource/install"
 	"sigs.k8s.io/randfill"
 
 	"portico.dev/portico/rewrite"
@@ -34,7 +38,7 @@ func newTranslator(t testing.TB) *rewrite.Translator {
 	tr, err := rewrite.New(rewrite.Cluster{
 		Name: cluster, HostNamespace: "team-a", WorkloadServiceAccount: "portico-workload",
 		Owner:       metav1.OwnerReference{APIVersion: "v1", Kind: "Service", Name: cluster, UID: "owner-uid"},
-		APIServerIP: "10.96.7.7", DNSIP: "10.96.7.10", HostsImage: "registry.example/porticod:1",
+		APIServerIP: "10.96.7.7", DNSIP: "10.96.7.10", HostsImage: "registry.example/porticod:1", ResourceClaims: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +47,7 @@ func newTranslator(t testing.TB) *rewrite.Translator {
 }
 
 func filler(seed int64) *randfill.Filler {
-	return fuzzer.FuzzerFor(fuzzer.MergeFuzzerFuncs(metafuzzer.Funcs, corefuzzer.Funcs), rand.NewSource(seed), legacyscheme.Codecs)
+	return fuzzer.FuzzerFor(fuzzer.MergeFuzzerFuncs(metafuzzer.Funcs, corefuzzer.Funcs, resourcefuzzer.Funcs), rand.NewSource(seed), legacyscheme.Codecs)
 }
 
 // fill makes a versioned object of what upstream's fuzzer makes, in a form that
@@ -121,6 +125,18 @@ func pod(t testing.TB, seed int64) *corev1.Pod {
 	return wire(t, v)
 }
 
+func resourceClaim(t testing.TB, seed int64) *resourcev1.ResourceClaim {
+	v := fill[resourcev1.ResourceClaim](t, seed, &resource.ResourceClaim{})
+	identify(&v.ObjectMeta)
+	v.Status = resourcev1.ResourceClaimStatus{}
+	for i := range v.Spec.Devices.Requests {
+		if e := v.Spec.Devices.Requests[i].Exactly; e != nil {
+			e.AdminAccess = nil
+		}
+	}
+	return wire(t, v)
+}
+
 // single splits projections that have several sources, which the API refuses,
 // into projections of one.
 func single(in []corev1.VolumeProjection) (out []corev1.VolumeProjection) {
@@ -156,6 +172,14 @@ func named(p *corev1.Pod) map[string][]string {
 	}
 	podutil.VisitPodSecretNames(p, note("Secret"))
 	podutil.VisitPodConfigmapNames(p, note("ConfigMap"))
+	for _, c := range p.Spec.ResourceClaims {
+		if c.ResourceClaimName != nil {
+			out["ResourceClaim"] = append(out["ResourceClaim"], *c.ResourceClaimName)
+		}
+		if c.ResourceClaimTemplateName != nil {
+			out["ResourceClaimTemplate"] = append(out["ResourceClaimTemplate"], *c.ResourceClaimTemplateName)
+		}
+	}
 	for _, v := range p.Spec.Volumes {
 		if c := v.PersistentVolumeClaim; c != nil && c.ClaimName != "" {
 			out["PersistentVolumeClaim"] = append(out["PersistentVolumeClaim"], c.ClaimName)
@@ -167,7 +191,7 @@ func named(p *corev1.Pod) map[string][]string {
 	return out
 }
 
-// FuzzRestore holds law 1 for pods of upstream's fuzzer.
+// FuzzRestore holds law 1 for pods and resource claims of upstream's fuzzer.
 func FuzzRestore(f *testing.F) {
 	f.Add(int64(1))
 	f.Add(int64(1 << 40))
@@ -184,6 +208,19 @@ func FuzzRestore(f *testing.F) {
 		}
 		if seen = wire(t, seen); !apiequality.Semantic.DeepEqual(v, seen) {
 			t.Fatalf("(-tenant's +shown):\n%s", cmp.Diff(v, seen))
+		}
+
+		claim := resourceClaim(t, seed)
+		hostClaim, err := tr.ResourceClaimToHost(claim.DeepCopy(), rewrite.Inputs{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seenClaim, err := tr.ResourceClaimToVirtual(wire(t, hostClaim))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seenClaim = wire(t, seenClaim); !apiequality.Semantic.DeepEqual(claim, seenClaim) {
+			t.Fatalf("(-tenant's +shown):\n%s", cmp.Diff(claim, seenClaim))
 		}
 	})
 }
