@@ -8,6 +8,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -20,6 +21,7 @@ type object interface {
 
 // kind is a kind that lives on the host, and what is its own in a translation.
 type kind[T object] struct {
+	group    string
 	name     string
 	validate func(T) field.ErrorList
 	// toHost makes of h, a copy of v with host metadata, the host object.
@@ -35,7 +37,7 @@ type kind[T object] struct {
 // hostOf translates v: it translates, keeps and seals (see the package's doc).
 func (k kind[T]) hostOf(t *Translator, v T, in Inputs) (T, error) {
 	var none T
-	if err := invalid(k.name, v.GetName(), k.validate(v)); err != nil {
+	if err := invalid(schema.GroupKind{Group: k.group, Kind: k.name}, v.GetName(), k.validate(v)); err != nil {
 		return none, err
 	}
 	c := t.toHost(k.name, v, in)

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // Pushed kinds live in the virtual cluster's own store. The host gets a copy,
@@ -73,7 +74,7 @@ func (t *Translator) targetRef(namespace string, ref *corev1.ObjectReference) *c
 
 // pushed gives a copy its host metadata.
 func (t *Translator) pushed(kind, hostName string, m *metav1.ObjectMeta) error {
-	if err := invalid(kind, m.Name, ValidateVirtual(m)); err != nil {
+	if err := invalid(schema.GroupKind{Kind: kind}, m.Name, ValidateVirtual(m)); err != nil {
 		return err
 	}
 	c := t.toHost(kind, m, Inputs{})

@@ -20,7 +20,7 @@ import (
 const absentClass = ".absent.portico.dev"
 
 var resourceClaims = kind[*resourcev1.ResourceClaim]{
-	name: "ResourceClaim", validate: ValidateResourceClaim,
+	group: resourcev1.GroupName, name: "ResourceClaim", validate: ValidateResourceClaim,
 	toHost: (*toHost).resourceClaim, toVirtual: (*toVirtual).resourceClaim, decided: resourceClaimDecided,
 }
 

@@ -118,9 +118,9 @@ func reservedSelector(path *field.Path, s *metav1.LabelSelector) field.ErrorList
 }
 
 // invalid makes the Status 422 of a list of errors, or nil of none.
-func invalid(kind, name string, errs field.ErrorList) error {
+func invalid(kind schema.GroupKind, name string, errs field.ErrorList) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	return apierrors.NewInvalid(schema.GroupKind{Kind: kind}, name, errs)
+	return apierrors.NewInvalid(kind, name, errs)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -27,12 +28,19 @@ import (
 	"portico.dev/portico/store"
 )
 
-// hostBacked are the resources of a virtual cluster whose objects are the
-// host's. Everything else is in the cluster's own backend.
-var hostBacked = map[schema.GroupResource]bool{
-	{Resource: "pods"}:                   true,
-	{Resource: "services"}:               true,
-	{Resource: "persistentvolumeclaims"}: true,
+// hostBacked reports whether the objects of a resource are the host's.
+// Everything else is in the cluster's own backend.
+func (s *storages) hostBacked(gr schema.GroupResource) bool {
+	if s.host == nil {
+		return false
+	}
+	switch gr {
+	case schema.GroupResource{Resource: "pods"}, schema.GroupResource{Resource: "services"}, schema.GroupResource{Resource: "persistentvolumeclaims"}:
+		return true
+	case schema.GroupResource{Group: resourcev1.GroupName, Resource: "resourceclaims"}:
+		return s.host.Translator.Cluster().ResourceClaims
+	}
+	return false
 }
 
 // storages decides which storage stands under which resource. It is the one
@@ -114,7 +122,7 @@ func cachedByUpstream(gr schema.GroupResource) bool {
 // raw makes the storage that stands under the watch cache of one resource. It
 // is closed once, however often: resources share it with their subresources.
 func (s *storages) raw(c *storagebackend.ConfigForResource, prefix string, newFunc, newListFunc func() runtime.Object) (storage.Interface, factory.DestroyFunc, error) {
-	if s.host != nil && hostBacked[c.GroupResource] {
+	if s.hostBacked(c.GroupResource) {
 		return host.NewStorage(*s.host, c.GroupResource, prefix, newFunc, newListFunc), func() {}, nil
 	}
 	transformer := c.Transformer

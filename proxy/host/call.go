@@ -45,7 +45,7 @@ func (s *Storage) hostGet(ctx context.Context, name, rv string) (runtime.Object,
 	ctx, cancel := s.timed(ctx, "get")
 	defer cancel()
 	out := s.kind.new()
-	err := s.request(s.cfg.Client.CoreV1().RESTClient().Get()).Name(name).
+	err := s.request(s.client.Get()).Name(name).
 		VersionedParams(&metav1.GetOptions{ResourceVersion: rv}, scheme.ParameterCodec).
 		Do(ctx).Into(out)
 	return out, err
@@ -55,7 +55,7 @@ func (s *Storage) hostCreate(ctx context.Context, obj runtime.Object) (runtime.O
 	ctx, cancel := s.timed(ctx, "create")
 	defer cancel()
 	out := s.kind.new()
-	err := s.request(s.cfg.Client.CoreV1().RESTClient().Post()).
+	err := s.request(s.client.Post()).
 		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
 		Body(obj).Do(ctx).Into(out)
 	return out, err
@@ -65,7 +65,7 @@ func (s *Storage) hostPatch(ctx context.Context, name string, p patch) (runtime.
 	ctx, cancel := s.timed(ctx, "patch")
 	defer cancel()
 	out := s.kind.new()
-	err := s.request(s.cfg.Client.CoreV1().RESTClient().Patch(p.format)).Name(name).SubResource(p.subresources()...).
+	err := s.request(s.client.Patch(p.format)).Name(name).SubResource(p.subresources()...).
 		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
 		Body(p.body).Do(ctx).Into(out)
 	return out, err
@@ -75,7 +75,7 @@ func (s *Storage) hostPatch(ctx context.Context, name string, p patch) (runtime.
 func (s *Storage) hostSubresource(ctx context.Context, name, subresource string, body runtime.Object) error {
 	ctx, cancel := s.timed(ctx, "create")
 	defer cancel()
-	return s.request(s.cfg.Client.CoreV1().RESTClient().Post()).Name(name).SubResource(subresource).
+	return s.request(s.client.Post()).Name(name).SubResource(subresource).
 		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
 		Body(body).Do(ctx).Error()
 }
@@ -89,7 +89,7 @@ func (s *Storage) hostDelete(ctx context.Context, name string, grace *int64, uid
 	ctx, cancel := s.timed(ctx, "delete")
 	defer cancel()
 	background := metav1.DeletePropagationBackground
-	reply, err := s.request(s.cfg.Client.CoreV1().RESTClient().Delete()).Name(name).
+	reply, err := s.request(s.client.Delete()).Name(name).
 		Body(&metav1.DeleteOptions{
 			GracePeriodSeconds: grace,
 			Preconditions:      &metav1.Preconditions{UID: &uid, ResourceVersion: &rv},
@@ -108,13 +108,13 @@ func (s *Storage) hostList(ctx context.Context, o metav1.ListOptions) (runtime.O
 	ctx, cancel := s.timed(ctx, "list")
 	defer cancel()
 	out := s.kind.newList()
-	err := s.request(s.cfg.Client.CoreV1().RESTClient().Get()).
+	err := s.request(s.client.Get()).
 		VersionedParams(&o, scheme.ParameterCodec).Do(ctx).Into(out)
 	return out, err
 }
 
 func (s *Storage) hostWatch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	o.Watch = true
-	return s.request(s.cfg.Client.CoreV1().RESTClient().Get()).
+	return s.request(s.client.Get()).
 		VersionedParams(&o, scheme.ParameterCodec).Watch(ctx)
 }

@@ -73,6 +73,11 @@ type Config struct {
 	// about to go, and any other error when it cannot tell. Nil means none.
 	HostClasses func(ctx context.Context, pod *corev1.Pod) (rewrite.HostClasses, error)
 
+	// DeviceClasses returns those of the device classes of these names that are
+	// the host's and shown, or an error when it cannot tell. A virtual class
+	// proves nothing here either. Nil means none.
+	DeviceClasses func(ctx context.Context, names []string) ([]string, error)
+
 	// AllowBinding lets the tenant's scheduler assign pods to nodes.
 	AllowBinding bool
 

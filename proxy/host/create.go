@@ -8,6 +8,7 @@ import (
 	"errors"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -44,7 +45,13 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 		return err
 	}
 	in := s.cfg.Inputs(ctx, versioned)
-	if in.HostClasses, err = s.hostClasses(ctx, versioned, k); err != nil {
+	switch v := versioned.(type) {
+	case *corev1.Pod:
+		in.HostClasses, err = s.hostClasses(ctx, v, k)
+	case *resourcev1.ResourceClaim:
+		err = s.claimFacts(ctx, v, k, &in)
+	}
+	if err != nil {
 		return err
 	}
 	h, err := s.cfg.Translator.ToHost(versioned, in)
@@ -70,9 +77,8 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 
 // hostClasses finds the classes that a new pod has on the host. When that cannot
 // be told the pod is refused: without its class it would be another pod.
-func (s *Storage) hostClasses(ctx context.Context, versioned runtime.Object, k key) (rewrite.HostClasses, error) {
-	pod, ok := versioned.(*corev1.Pod)
-	if !ok || s.cfg.HostClasses == nil {
+func (s *Storage) hostClasses(ctx context.Context, pod *corev1.Pod, k key) (rewrite.HostClasses, error) {
+	if s.cfg.HostClasses == nil {
 		return rewrite.HostClasses{}, nil
 	}
 	of, err := s.cfg.HostClasses(ctx, pod)
@@ -103,7 +109,7 @@ func (s *Storage) admissible(k key, obj runtime.Object) error {
 		return err
 	}
 	if errs := rewrite.ValidateVirtual(m); len(errs) > 0 {
-		return apierrors.NewInvalid(schema.GroupKind{Kind: s.kind.name}, k.name, errs)
+		return apierrors.NewInvalid(schema.GroupKind{Group: s.kind.group, Kind: s.kind.name}, k.name, errs)
 	}
 	return nil
 }

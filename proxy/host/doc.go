@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package host serves the kinds whose objects are the host cluster's own: pods,
-// services and persistentvolumeclaims.
+// services, persistentvolumeclaims and, if so configured, resourceclaims.
 //
 // A [Storage] is a storage.Interface for upstream's generic registry. A write
 // to it is a write to the host, translated by package rewrite; its watch is the
@@ -56,6 +56,7 @@
 //	state.go        reading one object
 //	create.go update.go delete.go   writing
 //	diff.go route.go   what changed, and which host calls make it so
+//	resourceclaim.go   what only the host knows of a claim
 //	list.go watch.go   the cache's food
 //	shown.go        the host objects behind what was shown
 //	revision.go     how far a cache must have come; health.go  whether it can

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -207,17 +208,29 @@ func (h *fakeHost) bookmark() uint64 {
 	defer h.mu.Unlock()
 	h.rv++
 	for w := range h.watchers {
-		w.send("BOOKMARK", tree{"apiVersion": "v1", "kind": kindOf(w.resource), "metadata": tree{"resourceVersion": rvString(h.rv)}})
+		w.send("BOOKMARK", tree{"apiVersion": versionOf(w.resource), "kind": kindOf(w.resource), "metadata": tree{"resourceVersion": rvString(h.rv)}})
 	}
 	return h.rv
 }
 
 func kindOf(resource string) string {
-	return map[string]string{"pods": "Pod", "services": "Service", "persistentvolumeclaims": "PersistentVolumeClaim"}[resource]
+	return map[string]string{
+		"pods": "Pod", "services": "Service", "persistentvolumeclaims": "PersistentVolumeClaim", "resourceclaims": "ResourceClaim",
+	}[resource]
+}
+
+func versionOf(resource string) string {
+	if resource == "resourceclaims" {
+		return "resource.k8s.io/v1"
+	}
+	return "v1"
 }
 
 func shapeOf(resource string) any {
-	return map[string]any{"pods": corev1.Pod{}, "services": corev1.Service{}, "persistentvolumeclaims": corev1.PersistentVolumeClaim{}}[resource]
+	return map[string]any{
+		"pods": corev1.Pod{}, "services": corev1.Service{}, "persistentvolumeclaims": corev1.PersistentVolumeClaim{},
+		"resourceclaims": resourcev1.ResourceClaim{},
+	}[resource]
 }
 
 func rvString(rv uint64) string { return strconv.FormatUint(rv, 10) }
@@ -267,7 +280,7 @@ func (h *fakeHost) insert(resource string, obj tree) {
 	m["resourceVersion"] = rvString(h.rv)
 	m["creationTimestamp"] = "2026-01-01T00:00:00Z"
 	m["namespace"] = hostNamespace
-	obj["apiVersion"], obj["kind"] = "v1", kindOf(resource)
+	obj["apiVersion"], obj["kind"] = versionOf(resource), kindOf(resource)
 	h.objects[resource+"/"+str(m["name"])] = obj
 	h.publish(change{h.rv, resource, "ADDED", nil, obj})
 }
@@ -363,7 +376,8 @@ func (h *fakeHost) serve(rw http.ResponseWriter, req *http.Request) {
 		}
 		return
 	}
-	parts := strings.Split(strings.TrimPrefix(req.URL.Path, "/api/v1/namespaces/"+hostNamespace+"/"), "/")
+	_, path, _ := strings.Cut(req.URL.Path, "/namespaces/"+hostNamespace+"/")
+	parts := strings.Split(path, "/")
 	c := call{verb: req.Method, resource: parts[0], body: body}
 	if len(parts) > 1 {
 		c.name = parts[1]
@@ -448,7 +462,7 @@ func (h *fakeHost) list(c call, req *http.Request) (int, tree) {
 			items = append(items, obj)
 		}
 	}
-	return 200, tree{"apiVersion": "v1", "kind": kindOf(c.resource) + "List", "metadata": tree{"resourceVersion": rvString(h.rv)}, "items": items}
+	return 200, tree{"apiVersion": versionOf(c.resource), "kind": kindOf(c.resource) + "List", "metadata": tree{"resourceVersion": rvString(h.rv)}, "items": items}
 }
 
 func (h *fakeHost) create(c call) (int, tree) {

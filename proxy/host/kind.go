@@ -8,16 +8,21 @@ import (
 	"reflect"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 )
 
 // kind is what differs between translated kinds.
 type kind struct {
-	resource string // on the host, of the core group
+	group    string // of the API; its version is v1
+	resource string // on the host
 	name     string
 	new      func() runtime.Object
 	newList  func() runtime.Object
+	client   func(kubernetes.Interface) rest.Interface // of the group
 
 	// shape tells strategic merge patch how lists of this kind merge.
 	shape any
@@ -26,24 +31,32 @@ type kind struct {
 // kindOf returns the kind behind a resource. Asking for one that is not
 // translated is a mistake in the wiring, so it panics.
 func kindOf(gr schema.GroupResource) kind {
+	core := func(k kubernetes.Interface) rest.Interface { return k.CoreV1().RESTClient() }
 	switch gr {
 	case schema.GroupResource{Resource: "pods"}:
 		return kind{
-			resource: gr.Resource, name: "Pod", shape: corev1.Pod{},
+			resource: gr.Resource, name: "Pod", shape: corev1.Pod{}, client: core,
 			new:     func() runtime.Object { return &corev1.Pod{} },
 			newList: func() runtime.Object { return &corev1.PodList{} },
 		}
 	case schema.GroupResource{Resource: "services"}:
 		return kind{
-			resource: gr.Resource, name: "Service", shape: corev1.Service{},
+			resource: gr.Resource, name: "Service", shape: corev1.Service{}, client: core,
 			new:     func() runtime.Object { return &corev1.Service{} },
 			newList: func() runtime.Object { return &corev1.ServiceList{} },
 		}
 	case schema.GroupResource{Resource: "persistentvolumeclaims"}:
 		return kind{
-			resource: gr.Resource, name: "PersistentVolumeClaim", shape: corev1.PersistentVolumeClaim{},
+			resource: gr.Resource, name: "PersistentVolumeClaim", shape: corev1.PersistentVolumeClaim{}, client: core,
 			new:     func() runtime.Object { return &corev1.PersistentVolumeClaim{} },
 			newList: func() runtime.Object { return &corev1.PersistentVolumeClaimList{} },
+		}
+	case schema.GroupResource{Group: resourcev1.GroupName, Resource: "resourceclaims"}:
+		return kind{
+			group: gr.Group, resource: gr.Resource, name: "ResourceClaim", shape: resourcev1.ResourceClaim{},
+			client:  func(k kubernetes.Interface) rest.Interface { return k.ResourceV1().RESTClient() },
+			new:     func() runtime.Object { return &resourcev1.ResourceClaim{} },
+			newList: func() runtime.Object { return &resourcev1.ResourceClaimList{} },
 		}
 	}
 	panic(fmt.Sprintf("host: %s is not a translated kind", gr))

@@ -49,7 +49,7 @@ func (s *Storage) remembered(ctx context.Context, k key, ignoreNotFound bool, su
 		}
 	}
 	st.virtual = s.newFunc()
-	if _, err := s.show(st.host, st.virtual); err != nil {
+	if _, err := s.show(ctx, st.host, st.virtual); err != nil {
 		return s.read(ctx, k, ignoreNotFound)
 	}
 	return st, nil

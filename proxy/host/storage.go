@@ -10,11 +10,13 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/storage"
+	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
 	"portico.dev/portico/rewrite"
@@ -29,6 +31,7 @@ import (
 type Storage struct {
 	cfg         Config
 	kind        kind
+	client      rest.Interface // of the host, for the kind's group
 	resource    schema.GroupResource
 	prefix      string // with a slash at both ends
 	namespace   string // on the host
@@ -39,6 +42,7 @@ type Storage struct {
 	revisions *revisions
 	health    *health
 	shown     *shown
+	podNames  *podNames
 }
 
 var _ storage.Interface = (*Storage)(nil)
@@ -51,6 +55,7 @@ func NewStorage(cfg Config, gr schema.GroupResource, resourcePrefix string, newF
 	return &Storage{
 		cfg:         cfg,
 		kind:        kindOf(gr),
+		client:      kindOf(gr).client(cfg.Client),
 		resource:    gr,
 		prefix:      "/" + strings.Trim(resourcePrefix, "/") + "/",
 		namespace:   cfg.Translator.Cluster().HostNamespace,
@@ -59,6 +64,7 @@ func NewStorage(cfg Config, gr schema.GroupResource, resourcePrefix string, newF
 		revisions:   newRevisions(cfg.Clock),
 		health:      &health{clock: cfg.Clock, bound: cfg.StaleBound},
 		shown:       newShown(),
+		podNames:    newPodNames(cfg),
 	}
 }
 
@@ -124,11 +130,14 @@ func (s *Storage) hostName(k key) string {
 
 // show sets into to the virtual form of a host object. A corrupt overlay is
 // not an error: the object is shown as far as the host has it.
-func (s *Storage) show(h, into runtime.Object) (*rewrite.CorruptOverlayError, error) {
+func (s *Storage) show(ctx context.Context, h, into runtime.Object) (*rewrite.CorruptOverlayError, error) {
 	v, err := s.cfg.Translator.ToVirtual(h)
 	var corrupt *rewrite.CorruptOverlayError
 	if err != nil && (!errors.As(err, &corrupt) || v == nil) {
 		return nil, err
+	}
+	if claim, ok := v.(*resourcev1.ResourceClaim); ok {
+		s.podNames.complete(ctx, claim, h)
 	}
 	return corrupt, s.fromVersioned(v, into)
 }
@@ -136,7 +145,7 @@ func (s *Storage) show(h, into runtime.Object) (*rewrite.CorruptOverlayError, er
 // restore is show for an object that has just come from the host: it is
 // remembered, and its tenant hears of a corrupt overlay in an event.
 func (s *Storage) restore(ctx context.Context, h, into runtime.Object) error {
-	corrupt, err := s.show(h, into)
+	corrupt, err := s.show(ctx, h, into)
 	if err != nil {
 		return err
 	}
@@ -164,7 +173,7 @@ func (s *Storage) reportCorrupt(ctx context.Context, m metav1.Object, err error)
 		return
 	}
 	s.cfg.Events.Event(&corev1.ObjectReference{
-		APIVersion:      "v1",
+		APIVersion:      schema.GroupVersion{Group: s.kind.group, Version: "v1"}.String(),
 		Kind:            s.kind.name,
 		Namespace:       m.GetNamespace(),
 		Name:            m.GetName(),
@@ -192,7 +201,7 @@ func (s *Storage) accept(ctx context.Context, reply, out runtime.Object, deleted
 	}
 	s.revisions.expectGone(m.GetUID())
 	s.shown.remove(m.GetName())
-	_, err = s.show(reply, out)
+	_, err = s.show(ctx, reply, out)
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,7 +48,8 @@ func newTranslator(t *testing.T) *rewrite.Translator {
 	t.Helper()
 	tr, err := rewrite.New(rewrite.Cluster{
 		Name: "vc", HostNamespace: hostNamespace,
-		Owner: metav1.OwnerReference{APIVersion: "v1", Kind: "Service", Name: "vc", UID: "door-uid"},
+		Owner:          metav1.OwnerReference{APIVersion: "v1", Kind: "Service", Name: "vc", UID: "door-uid"},
+		ResourceClaims: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +72,7 @@ func newFixture(t *testing.T, resource string, change ...func(*host.Config)) *fi
 	}
 	f.cfg = cfg
 	newFunc, newList := typesOf(resource)
-	f.Storage = host.NewStorage(cfg, schema.GroupResource{Resource: resource}, "/"+resource, newFunc, newList)
+	f.Storage = host.NewStorage(cfg, schema.ParseGroupResource(resource), "/"+resource, newFunc, newList)
 	return f
 }
 
@@ -84,6 +86,8 @@ func typesOf(resource string) (newFunc, newList func() runtime.Object) {
 	switch resource {
 	case "pods":
 		return func() runtime.Object { return &corev1.Pod{} }, func() runtime.Object { return &corev1.PodList{} }
+	case claimsResource:
+		return func() runtime.Object { return &resourcev1.ResourceClaim{} }, func() runtime.Object { return &resourcev1.ResourceClaimList{} }
 	case "services":
 		return func() runtime.Object { return &corev1.Service{} }, func() runtime.Object { return &corev1.ServiceList{} }
 	}

@@ -251,7 +251,7 @@ func (w *hostWatcher) translate(ctx context.Context, ev watch.Event, m metav1.Ob
 	var err error
 	if ev.Type == watch.Deleted {
 		// Not remembered: show, not restore.
-		_, err = w.s.show(ev.Object, v)
+		_, err = w.s.show(ctx, ev.Object, v)
 	} else {
 		err = w.s.restore(ctx, ev.Object, v)
 	}

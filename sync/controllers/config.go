@@ -39,6 +39,10 @@ type Config struct {
 	// requests are approved and cleaned but not signed.
 	SigningCertFile, SigningKeyFile string
 
+	// ResourceClaims also makes claims from templates in a virtual cluster. It is for one whose claims are the host's:
+	// those of any other have no devices.
+	ResourceClaims bool
+
 	// Scheduler also runs upstream's scheduler. It is for Mode Host: in a virtual cluster the host schedules.
 	Scheduler bool
 }

@@ -144,7 +144,7 @@ func build(ctx context.Context, cfg Config, clients serviceAccountClients) (list
 	if err != nil {
 		return nil, shared, err
 	}
-	descriptors, err := selected(ctx, cfg.Mode)
+	descriptors, err := selected(ctx, cfg)
 	if err != nil {
 		return nil, shared, err
 	}
@@ -168,8 +168,8 @@ func build(ctx context.Context, cfg Config, clients serviceAccountClients) (list
 	return list, shared, nil
 }
 
-// selected returns upstream's descriptors of the controllers that run in a mode. The token controller is not among them.
-func selected(ctx context.Context, mode Mode) (map[string]*app.ControllerDescriptor, error) {
+// selected returns upstream's descriptors of the controllers that run. The token controller is not among them.
+func selected(ctx context.Context, cfg Config) (map[string]*app.ControllerDescriptor, error) {
 	descriptors := app.NewControllerDescriptors()
 	rows := table()
 	for name := range descriptors {
@@ -177,7 +177,7 @@ func selected(ctx context.Context, mode Mode) (map[string]*app.ControllerDescrip
 		if !known {
 			return nil, fmt.Errorf("select controllers: upstream's %q is not in the table", name)
 		}
-		if reason := row.skipped(mode); reason != "" {
+		if reason := row.skipped(cfg); reason != "" {
 			klog.FromContext(ctx).V(4).Info("Left out controller", "controller", name, "reason", reason)
 			delete(descriptors, name)
 		}

@@ -99,7 +99,7 @@ func testConfig(t *testing.T, mode Mode, kubeconfig *rest.Config) Config {
 	}
 	caFile, keyFile := write("ca.crt", caPEM), write("ca.key", keyPEM)
 	return Config{
-		Mode: mode, Kubeconfig: kubeconfig,
+		Mode: mode, Kubeconfig: kubeconfig, ResourceClaims: true,
 		Informers:  informers.NewSharedInformerFactory(kubernetes.NewForConfigOrDie(kubeconfig), 0),
 		RootCAFile: caFile, ServiceAccountKeyFile: keyFile, SigningCertFile: caFile, SigningKeyFile: keyFile,
 		Scheduler: mode == Host,
@@ -118,7 +118,7 @@ func TestRunStartsAndStops(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			descriptors, err := selected(ctx, mode)
+			descriptors, err := selected(ctx, cfg)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -27,6 +27,8 @@ func (m Mode) String() string {
 // choice is one row of the table: an empty reason means that the controller runs in that mode.
 type choice struct {
 	notVirtual, notHost string
+	// withClaims means that Config.ResourceClaims overrules notVirtual.
+	withClaims bool
 }
 
 // Reasons that several rows share.
@@ -36,7 +38,7 @@ const (
 	noVolumes      = "the embedded host has no volumes to attach or expand"
 	noBootstrap    = "nothing joins this cluster with bootstrap tokens; upstream has it off by default too"
 	noPodGroups    = "needs the GenericWorkload feature, which is off"
-	noDevices      = "device claims are the host's; a pod's claims are dropped on the way there"
+	noDevices      = "devices are the host's"
 	noKubelet      = "pod certificates are asked for by a kubelet, and none talks to this API server"
 )
 
@@ -94,7 +96,7 @@ func table() map[string]choice {
 		names.TTLController:                 {notVirtual: hostHasNodes},
 		names.PodGarbageCollectorController: {notVirtual: "it deletes the pods of nodes it does not know, and finished pods are the host's to collect"},
 		names.DeviceTaintEvictionController: {notVirtual: noDevices, notHost: "simulated nodes have no devices"},
-		names.ResourceClaimController:       {notVirtual: noDevices, notHost: "simulated nodes have no devices"},
+		names.ResourceClaimController:       {notVirtual: "a pod's claims are dropped on the way to the host", withClaims: true},
 		names.ResourcePoolStatusRequestController: {
 			notVirtual: noDevices, notHost: "simulated nodes have no devices",
 		},
@@ -120,10 +122,13 @@ func table() map[string]choice {
 	}
 }
 
-// skipped says why a controller does not run in a mode; "" means that it does.
-func (c choice) skipped(m Mode) string {
-	if m == Host {
+// skipped says why a controller does not run; "" means that it does.
+func (c choice) skipped(cfg Config) string {
+	switch {
+	case cfg.Mode == Host:
 		return c.notHost
+	case c.withClaims && cfg.ResourceClaims:
+		return ""
 	}
 	return c.notVirtual
 }

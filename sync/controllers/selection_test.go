@@ -25,14 +25,14 @@ func TestTableCoversUpstream(t *testing.T) {
 func TestSelected(t *testing.T) {
 	cases := map[string]struct {
 		reason   string
-		mode     Mode
+		cfg      Config
 		must     []string
 		mustNot  []string
 		wantSize int
 	}{
 		"virtual": {
 			reason: "what judges nodes, or touches volumes and foreign pods, stays away from a virtual cluster",
-			mode:   Virtual,
+			cfg:    Config{Mode: Virtual},
 			must: []string{
 				names.NamespaceController, names.GarbageCollectorController, names.EndpointsController,
 				names.EndpointSliceController, names.EphemeralVolumeController, names.HorizontalPodAutoscalerController,
@@ -41,27 +41,34 @@ func TestSelected(t *testing.T) {
 			mustNot: []string{
 				names.NodeLifecycleController, names.PodGarbageCollectorController,
 				names.PersistentVolumeBinderController, names.PersistentVolumeClaimProtectionController,
-				names.ServiceCIDRController, names.ServiceAccountTokenController,
+				names.ServiceCIDRController, names.ServiceAccountTokenController, names.ResourceClaimController,
 			},
 			wantSize: 28,
 		},
+		"virtual with claims": {
+			reason:   "templates are virtual, so that claims are made of them here",
+			cfg:      Config{Mode: Virtual, ResourceClaims: true},
+			must:     []string{names.ResourceClaimController},
+			mustNot:  []string{names.DeviceTaintEvictionController},
+			wantSize: 29,
+		},
 		"host": {
-			reason: "the embedded host looks after nodes and binds claims, and has no devices",
-			mode:   Host,
+			reason: "the embedded host looks after nodes and binds claims",
+			cfg:    Config{Mode: Host},
 			must: []string{
 				names.NodeLifecycleController, names.TaintEvictionController, names.PodGarbageCollectorController,
-				names.PersistentVolumeBinderController, names.ServiceCIDRController,
+				names.PersistentVolumeBinderController, names.ServiceCIDRController, names.ResourceClaimController,
 			},
 			mustNot: []string{
-				names.NodeIpamController, names.PersistentVolumeAttachDetachController, names.ResourceClaimController,
+				names.NodeIpamController, names.PersistentVolumeAttachDetachController,
 				names.ServiceAccountTokenController,
 			},
-			wantSize: 34,
+			wantSize: 35,
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := selected(t.Context(), tc.mode)
+			got, err := selected(t.Context(), tc.cfg)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,7 +93,7 @@ func TestSelected(t *testing.T) {
 func TestDisabledByDefaultStaysOff(t *testing.T) {
 	off := app.ControllersDisabledByDefault()
 	for _, mode := range []Mode{Virtual, Host} {
-		got, err := selected(t.Context(), mode)
+		got, err := selected(t.Context(), Config{Mode: mode})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -115,11 +115,16 @@ func trim(obj any) (any, error) {
 }
 
 func (e *Events) enqueue(obj any) {
-	if event, ok := obj.(*corev1.Event); ok && e.targets.translates(event.InvolvedObject.Kind) &&
+	if event, ok := obj.(*corev1.Event); ok && e.targets.translates(event.InvolvedObject.Kind) && event.Reason != noTemplate &&
 		(event.Type == corev1.EventTypeWarning || !hidden(event)) {
 		e.queue.Add(event.Name)
 	}
 }
+
+// noTemplate is the reason that the host's controller of ResourceClaims gives for making none from a template: there are none on
+// the host. The tenant's own controller makes them, and speaks for itself where it cannot
+// (k8s.io/kubernetes/pkg/controller/resourceclaim).
+const noTemplate = "FailedResourceClaimCreation"
 
 // hidden reports whether an Event is about a container that the tenant does not see.
 func hidden(event *corev1.Event) bool {

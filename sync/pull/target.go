@@ -58,11 +58,15 @@ type goneTarget struct {
 func newTargets(cfg Config) (*targets, error) {
 	t := &targets{translator: cfg.Translator, clock: cfg.Clock, indexers: map[string]cache.Indexer{}, gone: map[goneKey]goneTarget{}}
 	core := cfg.Informers.Core().V1()
-	for kind, informer := range map[string]cache.SharedIndexInformer{
+	kinds := map[string]cache.SharedIndexInformer{
 		"Pod":                   core.Pods().Informer(),
 		"Service":               core.Services().Informer(),
 		"PersistentVolumeClaim": core.PersistentVolumeClaims().Informer(),
-	} {
+	}
+	if cfg.Translator.Cluster().ResourceClaims {
+		kinds["ResourceClaim"] = cfg.Informers.Resource().V1().ResourceClaims().Informer()
+	}
+	for kind, informer := range kinds {
 		if err := informer.AddIndexers(cache.Indexers{byHostName: func(obj any) ([]string, error) {
 			object, ok := obj.(metav1.Object)
 			if !ok {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -75,8 +76,12 @@ const hiddenTrouble = "/etc/hosts of the pod is not written yet; the events on t
 
 // reference is a host reference to an object, as the tenant knows the object.
 func reference(host corev1.ObjectReference, object target) corev1.ObjectReference {
+	version := corev1.SchemeGroupVersion
+	if object.Kind == "ResourceClaim" {
+		version = resourcev1.SchemeGroupVersion
+	}
 	return corev1.ObjectReference{
-		Kind: object.Kind, APIVersion: "v1", Namespace: object.Namespace, Name: object.Name,
+		Kind: object.Kind, APIVersion: version.String(), Namespace: object.Namespace, Name: object.Name,
 		UID: host.UID, ResourceVersion: host.ResourceVersion, FieldPath: host.FieldPath,
 	}
 }

@@ -1,0 +1,121 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+
+	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/lru"
+
+	"portico.dev/portico/rewrite"
+)
+
+// claimFacts finds what the translation of a new ResourceClaim depends on: which
+// of its classes are the host's, and whether the pod that it says controls it
+// does. When that cannot be told the claim is refused: its spec cannot be
+// mended later.
+func (s *Storage) claimFacts(ctx context.Context, claim *resourcev1.ResourceClaim, k key, in *rewrite.Inputs) error {
+	if s.cfg.DeviceClasses != nil {
+		var err error
+		if in.DeviceClasses, err = s.cfg.DeviceClasses(ctx, rewrite.DeviceClasses(claim)); err != nil {
+			klog.FromContext(ctx).Error(err, "Classes of a claim cannot be looked up", "virtualObject", k.ref())
+			return unavailable("the classes of the claim cannot be looked up now")
+		}
+	}
+	owner := rewrite.ControllerPod(claim)
+	if owner == nil {
+		return nil
+	}
+	pod, err := s.podNames.pod(ctx, s.cfg.Translator.Name(k.namespace, owner.Name))
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		klog.FromContext(ctx).Error(err, "Pod of a claim cannot be looked up", "virtualObject", k.ref())
+		return unavailable("the pod of the claim cannot be looked up now")
+	}
+	// On the host the uid alone tells what a claim was made for. It may be that
+	// of another namespace's pod, and of another cluster's.
+	namespace, name, err := s.cfg.Translator.Identify("Pod", pod)
+	in.ControllerPod = err == nil && namespace == k.namespace && name == owner.Name && pod.UID == owner.UID
+	return nil
+}
+
+// rememberedNames bounds how many names of pods are kept.
+const rememberedNames = 1024
+
+// podNames finds the virtual names of host pods. Most are read from the host
+// name, which costs nothing; the others are asked for once.
+type podNames struct {
+	cfg       Config
+	namespace string     // on the host
+	known     *lru.Cache // types.UID of a pod to podName; neither ever changes
+}
+
+type podName struct{ namespace, name string }
+
+func newPodNames(cfg Config) *podNames {
+	return &podNames{cfg: cfg, namespace: cfg.Translator.Cluster().HostNamespace, known: lru.New(rememberedNames)}
+}
+
+// complete adds to a virtual claim those of the pods that the host claim h is
+// reserved for whose names its translation could not tell. What is not found
+// has gone, and the host is about to drop it.
+func (p *podNames) complete(ctx context.Context, claim *resourcev1.ResourceClaim, h runtime.Object) {
+	host, ok := h.(*resourcev1.ResourceClaim)
+	if !ok {
+		return
+	}
+	shown := make(map[types.UID]resourcev1.ResourceClaimConsumerReference, len(claim.Status.ReservedFor))
+	for _, r := range claim.Status.ReservedFor {
+		shown[r.UID] = r
+	}
+	var all []resourcev1.ResourceClaimConsumerReference
+	for _, r := range host.Status.ReservedFor {
+		if !rewrite.ReservedForPod(r) {
+			continue
+		}
+		if known, ok := shown[r.UID]; ok {
+			all = append(all, known)
+			continue
+		}
+		if found, ok := p.find(ctx, r.Name, r.UID); ok && found.namespace == claim.Namespace {
+			r.Name = found.name
+			all = append(all, r)
+		}
+	}
+	claim.Status.ReservedFor = all
+}
+
+func (p *podNames) find(ctx context.Context, hostName string, uid types.UID) (podName, bool) {
+	if known, ok := p.known.Get(uid); ok {
+		return known.(podName), true
+	}
+	pod, err := p.pod(ctx, hostName)
+	if err != nil || pod.UID != uid {
+		klog.FromContext(ctx).V(2).Info("Host pod of a claim not found", "hostPod", klog.KRef(p.namespace, hostName), "err", err)
+		return podName{}, false
+	}
+	namespace, name, err := p.cfg.Translator.Identify("Pod", pod)
+	if err != nil {
+		return podName{}, false
+	}
+	found := podName{namespace, name}
+	p.known.Add(uid, found)
+	return found, true
+}
+
+// pod asks the host for a pod.
+func (p *podNames) pod(ctx context.Context, hostName string) (*corev1.Pod, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.CallTimeout)
+	defer cancel()
+	return p.cfg.Client.CoreV1().Pods(p.namespace).Get(ctx, hostName, metav1.GetOptions{})
+}
