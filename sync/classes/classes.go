@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/watch"
@@ -27,13 +28,14 @@ type Config struct {
 	// Host may get, list and watch the classes that are shown: see CheckAccess.
 	Host kubernetes.Interface
 
-	// PriorityClasses and RuntimeClasses choose the host's classes that are shown by their labels; nil shows none.
-	PriorityClasses, RuntimeClasses labels.Selector
+	// These choose the host's classes that are shown by their labels; nil shows none.
+	PriorityClasses, RuntimeClasses, DeviceClasses labels.Selector
 }
 
 // Mirror keeps virtual classes in step with the host's.
 type Mirror struct {
 	priority, runtime keeper
+	device            *kind[*resourcev1.DeviceClass]
 }
 
 // keeper is a kind[T] of any T.
@@ -53,19 +55,23 @@ func New(cfg Config) (*Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Mirror{priority: priority, runtime: runtime}, nil
+	device, err := newDeviceClasses(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Mirror{priority: priority, runtime: runtime, device: device}, nil
 }
 
 // Observe watches the host's classes until ctx ends. With several replicas of the door every one of them does, because each
-// answers Of; one of them also runs.
+// answers Of and OfClaim; one of them also runs.
 func (m *Mirror) Observe(ctx context.Context) error {
-	together(ctx, m.priority.observe, m.runtime.observe)
+	together(ctx, m.priority.observe, m.runtime.observe, m.device.observe)
 	return nil
 }
 
 // Run brings the virtual classes in step until ctx ends. It needs Observe to run as well.
 func (m *Mirror) Run(ctx context.Context) error {
-	together(ctx, m.priority.run, m.runtime.run)
+	together(ctx, m.priority.run, m.runtime.run, m.device.run)
 	return nil
 }
 
@@ -79,6 +85,26 @@ func (m *Mirror) Of(ctx context.Context, pod *corev1.Pod) (of rewrite.HostClasse
 		return rewrite.HostClasses{}, err
 	}
 	return of, nil
+}
+
+// OfClaim returns those of the device classes of these names that are the host's, in the way of Of. That a class is not shown
+// yet does not matter: no claim can be mended later.
+func (m *Mirror) OfClaim(ctx context.Context, names []string) ([]string, error) {
+	var out []string
+	for _, name := range names {
+		_, own, err := m.device.owned(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		offered, err := m.device.onHost(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if offered && !own {
+			out = append(out, name)
+		}
+	}
+	return out, nil
 }
 
 func ifOffered(ctx context.Context, k keeper, name string) (string, error) {
@@ -119,12 +145,15 @@ func CheckAccess(ctx context.Context, cfg Config) error {
 		changes.Stop()
 	}
 	one := metav1.ListOptions{Limit: 1}
-	priority, runtime := cfg.Host.SchedulingV1().PriorityClasses(), cfg.Host.NodeV1().RuntimeClasses()
+	priority, runtime, device := cfg.Host.SchedulingV1().PriorityClasses(), cfg.Host.NodeV1().RuntimeClasses(), cfg.Host.ResourceV1().DeviceClasses()
 	check("priority classes", cfg.PriorityClasses,
 		func() error { _, err := priority.List(ctx, one); return err },
 		func() (watch.Interface, error) { return priority.Watch(ctx, metav1.ListOptions{}) })
 	check("runtime classes", cfg.RuntimeClasses,
 		func() error { _, err := runtime.List(ctx, one); return err },
 		func() (watch.Interface, error) { return runtime.Watch(ctx, metav1.ListOptions{}) })
+	check("device classes", cfg.DeviceClasses,
+		func() error { _, err := device.List(ctx, one); return err },
+		func() (watch.Interface, error) { return device.Watch(ctx, metav1.ListOptions{}) })
 	return errors.Join(errs...)
 }

@@ -6,12 +6,14 @@ package classes_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -62,7 +64,7 @@ func start(t *testing.T, cfg classes.Config, virtual, host []runtime.Object) *ha
 }
 
 func everything() classes.Config {
-	return classes.Config{PriorityClasses: labels.Everything(), RuntimeClasses: labels.Everything()}
+	return classes.Config{PriorityClasses: labels.Everything(), RuntimeClasses: labels.Everything(), DeviceClasses: labels.Everything()}
 }
 
 func priorityClass(name string, value int32) *schedulingv1.PriorityClass {
@@ -203,6 +205,46 @@ func TestAttackClassUnderAHostsName(t *testing.T) {
 	h.eventually("gold", "the host's follows the tenant's", value(1000))
 }
 
+// TestDeviceClasses: they are shown, follow the host, and claims may have those that are, and no others.
+func TestDeviceClasses(t *testing.T) {
+	class := func(name, expression string, shown bool) *resourcev1.DeviceClass {
+		c := &resourcev1.DeviceClass{ObjectMeta: metav1.ObjectMeta{Name: name, UID: "uid-1"}}
+		c.Spec.Selectors = []resourcev1.DeviceSelector{{CEL: &resourcev1.CELDeviceSelector{Expression: expression}}}
+		if shown {
+			c.Labels = map[string]string{"tenants": "yes"}
+		}
+		return c
+	}
+	cfg := classes.Config{DeviceClasses: labels.SelectorFromSet(labels.Set{"tenants": "yes"})}
+	h := start(t, cfg, []runtime.Object{class("own", "own", false)},
+		[]runtime.Object{class("system-gpu", "a", true), class("secret", "b", false), class("own", "the host's", true)})
+	eventually := func(what, expression string) {
+		t.Helper()
+		err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+			c, err := h.virtual.ResourceV1().DeviceClasses().Get(ctx, "system-gpu", metav1.GetOptions{})
+			return err == nil && c.Spec.Selectors[0].CEL.Expression == expression, nil
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	eventually("shown, also under a name that is reserved for other kinds", "a")
+	if _, err := h.host.ResourceV1().DeviceClasses().Update(t.Context(), class("system-gpu", "changed", true), metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually("changed", "changed")
+	got, err := h.mirror.OfClaim(t.Context(), []string{"none", "own", "secret", "system-gpu"})
+	if err != nil || !slices.Equal(got, []string{"system-gpu"}) {
+		t.Errorf("a claim may have %v, %v", got, err)
+	}
+	h.host.PrependReactor("get", "deviceclasses", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewServiceUnavailable("down")
+	})
+	if got, err := h.mirror.OfClaim(t.Context(), []string{"none"}); err == nil {
+		t.Errorf("while the host is down a claim may have %v", got)
+	}
+}
+
 // TestAttackTenantTakesASystemPriority: the host has these classes too, and a selector may choose them.
 func TestAttackTenantTakesASystemPriority(t *testing.T) {
 	host := []runtime.Object{priorityClass("system-cluster-critical", 2_000_000_000), priorityClass("gold", 1000)}
@@ -286,7 +328,7 @@ func TestCheckAccessTellsOfEveryRefusal(t *testing.T) {
 	cfg := everything()
 	cfg.Host = host
 	err := classes.CheckAccess(t.Context(), cfg)
-	for _, want := range []string{"priorityclasses", "runtimeclasses"} {
+	for _, want := range []string{"priorityclasses", "runtimeclasses", "deviceclasses"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want a refusal of %s", err, want)
 		}

@@ -1,16 +1,18 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package classes shows the host's PriorityClasses and RuntimeClasses inside, under their own names, and says which of them
-// pods may take to the host. It also keeps copies of the tenant's own PriorityClasses on the host.
+// Package classes shows the host's PriorityClasses, RuntimeClasses and DeviceClasses inside, under their own names, and says
+// which of them pods and claims may take to the host. It also keeps copies of the tenant's own PriorityClasses on the host.
 //
-// What it is not: a way for RuntimeClasses of a tenant to the host. What a node does with a container is the host's to say.
+// What it is not: a way for RuntimeClasses and DeviceClasses of a tenant to the host. What a node does with a container, and
+// which devices there are for whom, is the host's to say.
 //
 // Invariants:
 //
 //   - Only the host's own list says which classes are the host's. A virtual class proves nothing: a tenant can make one under
 //     any name, with any annotation.
-//   - The classes that Kubernetes keeps for itself ("system-...") are never shown, and never passed on.
+//   - The priority classes that Kubernetes keeps for itself ("system-...") are never shown, and never passed on; nor are runtime
+//     classes of such names.
 //   - Only classes with the annotation portico.dev/host-class are ours to change or remove. One that the tenant made under
 //     the same name is left alone, and pods that name it have no class on the host but a copy of it.
 //   - A copy is never above the operator's limit and never the default. Only what has the cluster's labels, and a name that its
@@ -18,7 +20,7 @@
 //   - What is shown is as the host has it: a tenant's change is put back. Only its being the default stays outside: a pod
 //     without a class gets the host's default on the host.
 //   - A class is not lost because a list is behind: what the lists do not have is asked for. A pod whose class has gone, or cannot
-//     be looked up, is refused.
+//     be looked up, is refused. A claim of a device class that has gone, or is yet to come, waits as it does in any cluster.
 //   - When a kind is no longer shown, its classes go at the next start.
 //
 // Files:

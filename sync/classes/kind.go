@@ -59,6 +59,8 @@ type kind[T object] struct {
 	fill func(shown, host T)
 	// frozen says whether two classes agree in what the API lets nobody change.
 	frozen func(a, b T) bool
+	// reserved says which names are never shown and never offered.
+	reserved func(name string) bool
 
 	inside  informers.SharedInformerFactory
 	virtual cache.Store
@@ -142,20 +144,17 @@ func (k *kind[T]) run(ctx context.Context) {
 // offers says whether the class of that name, which the door's admission has found, is the host's. A tenant's own under the same
 // name is not.
 func (k *kind[T]) offers(ctx context.Context, name string) (bool, error) {
-	if rewrite.ReservedClass(name) {
+	if k.reserved(name) {
 		return false, nil
 	}
-	class, exists, err := find(ctx, k.virtual, k.write, name)
-	if err != nil {
-		return false, fmt.Errorf("get virtual %s %q: %w", k.name, name, err)
-	}
-	if exists && !mirrored(class) {
-		return false, nil
+	exists, own, err := k.owned(ctx, name)
+	if err != nil || own {
+		return false, err
 	}
 	offered := false
-	if k.hosts != nil && exists {
+	if exists {
 		if offered, err = k.onHost(ctx, name); err != nil {
-			return false, fmt.Errorf("get host %s %q: %w", k.name, name, err)
+			return false, err
 		}
 	}
 	if !offered {
@@ -164,13 +163,29 @@ func (k *kind[T]) offers(ctx context.Context, name string) (bool, error) {
 	return true, nil
 }
 
-// onHost asks the host for what its list does not have. Another replica may have shown a class that this one has not heard of.
+// owned says whether there is a virtual class of that name, and whether it is the tenant's own.
+func (k *kind[T]) owned(ctx context.Context, name string) (exists, own bool, err error) {
+	class, exists, err := find(ctx, k.virtual, k.write, name)
+	if err != nil {
+		return false, false, fmt.Errorf("get virtual %s %q: %w", k.name, name, err)
+	}
+	return exists, exists && !mirrored(class), nil
+}
+
+// onHost says whether the host offers a class. It asks for what the list does not have: another replica may have shown a class
+// that this one has not heard of.
 func (k *kind[T]) onHost(ctx context.Context, name string) (bool, error) {
+	if k.hosts == nil {
+		return false, nil
+	}
 	if !k.hostSynced() && !cache.WaitForCacheSync(ctx.Done(), k.hostSynced) {
 		return false, context.Cause(ctx)
 	}
 	class, exists, err := find(ctx, k.host, k.read, name)
-	return exists && k.shown.Matches(labels.Set(class.GetLabels())), err
+	if err != nil {
+		return false, fmt.Errorf("get host %s %q: %w", k.name, name, err)
+	}
+	return exists && k.shown.Matches(labels.Set(class.GetLabels())), nil
 }
 
 // find looks into a store, and then asks.
@@ -202,7 +217,7 @@ func mirrored(class metav1.Object) bool { return class.GetAnnotations()[Annotati
 
 // reconcile shows, changes or removes one class.
 func (k *kind[T]) reconcile(ctx context.Context, name string) (time.Duration, error) {
-	if rewrite.ReservedClass(name) {
+	if k.reserved(name) {
 		return 0, nil
 	}
 	shown, exists := get[T](k.virtual, name)

@@ -24,7 +24,11 @@ func (vc *virtualCluster) shownClasses() (classes.Config, error) {
 	if err != nil {
 		return classes.Config{}, err
 	}
-	return classes.Config{Host: vc.hostClient, PriorityClasses: priority, RuntimeClasses: runtime}, nil
+	device, err := from.DeviceClasses.Shown()
+	if err != nil {
+		return classes.Config{}, err
+	}
+	return classes.Config{Host: vc.hostClient, PriorityClasses: priority, RuntimeClasses: runtime, DeviceClasses: device}, nil
 }
 
 // newClasses makes what shows the host's classes. Every replica watches those,

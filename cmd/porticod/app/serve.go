@@ -150,7 +150,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	if err := vc.checkClasses(ctx); err != nil {
 		return nil, err
 	}
-	if err := vc.checkPush(ctx); err != nil {
+	if err := vc.checkToHost(ctx); err != nil {
 		return nil, err
 	}
 	if err := vc.checkMetrics(ctx); err != nil {
@@ -175,6 +175,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		MovedLabels:            cfg.Metadata.MovedLabels,
 		HiddenAnnotations:      cfg.Metadata.HiddenAnnotations,
 		HideNodeAnnotations:    cfg.Metadata.HideNodeAnnotations,
+		ResourceClaims:         cfg.Sync.ToHost.ResourceClaims.Enabled,
 	}
 	if err := vc.prepareDNS(ctx, &cluster, door, at); err != nil {
 		return nil, err
@@ -201,7 +202,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		host:           vc.describeHost,
 		shareRoots:     vc.shareRoots(),
 		kubeconfigPath: cfg.KubeconfigPath,
-		controllers:    controllers.Config{Mode: controllers.Virtual},
+		controllers:    controllers.Config{Mode: controllers.Virtual, ResourceClaims: cfg.Sync.ToHost.ResourceClaims.Enabled},
 	}, listener)
 	if err != nil {
 		return nil, err
@@ -352,14 +353,10 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 		volumeController.Run,
 		func(ctx context.Context) error { return vc.checkDoors(ctx, lead.host) },
 	}
-	hostClasses, err := vc.addClasses(lead, shared)
-	if err != nil {
-		return host.Config{}, err
-	}
 	if err := vc.addDNS(lead, shared); err != nil {
 		return host.Config{}, err
 	}
-	return host.Config{
+	c := host.Config{
 		Client:     vc.hostClient,
 		REST:       vc.hostConfig,
 		Translator: vc.translator,
@@ -369,9 +366,10 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 
 		ResourceMetrics: vc.servesMetrics(),
 		NodeShown:       nodeShown,
-		HostClasses:     hostClasses,
 		NodeProxy:       vc.config.Sync.Nodes.Proxy,
-	}, nil
+	}
+	err = vc.addClasses(lead, shared, &c)
+	return c, err
 }
 
 // run serves the cluster and keeps it in step with its host until ctx ends.

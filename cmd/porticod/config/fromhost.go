@@ -4,6 +4,8 @@
 package config
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/labels"
@@ -18,6 +20,8 @@ type FromHost struct {
 	PriorityClasses FromHostKind `json:"priorityClasses"`
 	// RuntimeClasses that are shown can be used by pods on the host.
 	RuntimeClasses FromHostKind `json:"runtimeClasses"`
+	// DeviceClasses that are shown can be used by ResourceClaims on the host.
+	DeviceClasses FromHostKind `json:"deviceClasses"`
 }
 
 // FromHostKind chooses objects of one kind.
@@ -36,7 +40,8 @@ func (k *FromHostKind) Shown() (labels.Selector, error) {
 }
 
 func (f *FromHost) validate(path *field.Path) field.ErrorList {
-	return append(f.PriorityClasses.validate(path.Child("priorityClasses")), f.RuntimeClasses.validate(path.Child("runtimeClasses"))...)
+	return slices.Concat(f.PriorityClasses.validate(path.Child("priorityClasses")),
+		f.RuntimeClasses.validate(path.Child("runtimeClasses")), f.DeviceClasses.validate(path.Child("deviceClasses")))
 }
 
 func (k *FromHostKind) validate(path *field.Path) field.ErrorList {

@@ -9,9 +9,27 @@ import "k8s.io/apimachinery/pkg/util/validation/field"
 // (HighestUserDefinablePriority in pkg/apis/scheduling).
 const highestPriority = 1_000_000_000
 
-// ToHost chooses what cluster-scoped objects of the tenant's the host gets.
+// ToHost chooses what of the tenant's the host gets besides pods, Services and
+// volume claims.
 type ToHost struct {
 	PriorityClasses ToHostPriorityClasses `json:"priorityClasses"`
+	ResourceClaims  ToHostResourceClaims  `json:"resourceClaims"`
+}
+
+// ToHostResourceClaims lets pods have devices.
+type ToHostResourceClaims struct {
+	// Enabled makes a ResourceClaim one of the host's. Otherwise claims are the
+	// virtual cluster's own, and a pod that names one has no device.
+	Enabled bool `json:"enabled"`
+}
+
+// validate reports a setting that could not work: a claim asks for a device of
+// a class, and there would be none.
+func (c *ToHostResourceClaims) validate(path *field.Path, classes *FromHostKind) field.ErrorList {
+	if c.Enabled && !classes.Enabled {
+		return field.ErrorList{field.Invalid(path.Child("enabled"), true, "needs sync.fromHost.deviceClasses: a claim is for devices of a class of the host")}
+	}
+	return nil
 }
 
 // ToHostPriorityClasses lets pods have the tenant's own classes on the host.
