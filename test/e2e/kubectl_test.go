@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -77,6 +78,19 @@ func (k kubectl) apply(files ...string) {
 	k.t.Helper()
 	for _, f := range files {
 		k.run("apply", "-f", filepath.Join("testdata", f))
+	}
+}
+
+// applyWith applies a file of testdata with words in it replaced, given as
+// pairs: what, and by what.
+func (k kubectl) applyWith(file string, words ...string) {
+	k.t.Helper()
+	text, err := os.ReadFile(filepath.Join("testdata", file))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if r := k.try(strings.NewReplacer(words...).Replace(string(text)), "apply", "-f", "-"); r.err != nil {
+		k.t.Fatalf("apply %s: %v", file, r)
 	}
 }
 

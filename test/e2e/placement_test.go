@@ -6,8 +6,6 @@
 package e2e
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -46,17 +44,5 @@ func TestPodsArePlacedByOtherNamespaces(t *testing.T) {
 	slices.Sort(nodes)
 	if len(nodes) != 4 || nodes[0] != nodes[1] || nodes[2] != nodes[3] || nodes[1] == nodes[2] {
 		t.Errorf("pods are spread over %v, want two and two", nodes)
-	}
-}
-
-// applyWith applies a file of testdata with a word replaced.
-func (k kubectl) applyWith(file, word, by string) {
-	k.t.Helper()
-	text, err := os.ReadFile(filepath.Join("testdata", file))
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	if r := k.try(strings.ReplaceAll(string(text), word, by), "apply", "-f", "-"); r.err != nil {
-		k.t.Fatalf("apply %s: %v", file, r)
 	}
 }
