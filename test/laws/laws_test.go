@@ -26,6 +26,7 @@ import (
 	"k8s.io/kubernetes/pkg/apis/resource"
 	resourcefuzzer "k8s.io/kubernetes/pkg/apis/resource/fuzzer"
 	_ "k8s.io/kubernetes/pkg/apis/resource/install"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/randfill"
 
 	"portico.dev/portico/rewrite"
@@ -173,11 +174,11 @@ func named(p *corev1.Pod) map[string][]string {
 	podutil.VisitPodSecretNames(p, note("Secret"))
 	podutil.VisitPodConfigmapNames(p, note("ConfigMap"))
 	for _, c := range p.Spec.ResourceClaims {
-		if c.ResourceClaimName != nil {
-			out["ResourceClaim"] = append(out["ResourceClaim"], *c.ResourceClaimName)
+		if name := ptr.Deref(c.ResourceClaimName, ""); name != "" {
+			out["ResourceClaim"] = append(out["ResourceClaim"], name)
 		}
-		if c.ResourceClaimTemplateName != nil {
-			out["ResourceClaimTemplate"] = append(out["ResourceClaimTemplate"], *c.ResourceClaimTemplateName)
+		if name := ptr.Deref(c.ResourceClaimTemplateName, ""); name != "" {
+			out["ResourceClaimTemplate"] = append(out["ResourceClaimTemplate"], name)
 		}
 	}
 	for _, v := range p.Spec.Volumes {
