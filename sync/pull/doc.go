@@ -16,6 +16,7 @@
 //     about an earlier object of the same name never get in.
 //   - An Event that says only that something composed for a pod is not there yet is not shown, until the kubelet has been
 //     saying so for ten seconds; then it is, in words of an ordinary cluster (rewrite, ComposedToVirtual).
+//   - That the host has no ResourceClaimTemplates is not shown: none is meant to be there.
 //   - The name of the virtual Event is computed from the uid of the host Event: one for each, whatever happens in between.
 //     A virtual Event that has the name by accident and is about something else is left alone.
 //

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -34,7 +35,7 @@ type harness struct {
 
 func newTranslator(t *testing.T, cluster string) *rewrite.Translator {
 	t.Helper()
-	tr, err := rewrite.New(rewrite.Cluster{Name: cluster, HostNamespace: hostNamespace})
+	tr, err := rewrite.New(rewrite.Cluster{Name: cluster, HostNamespace: hostNamespace, ResourceClaims: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,6 +184,7 @@ func TestEventsOfEveryTranslatedKind(t *testing.T) {
 	h := newHarness(t, []runtime.Object{
 		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "front", UID: "uid-s"}},
 		&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "data", UID: "uid-c"}},
+		&resourcev1.ResourceClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web-gpu-7xk2p", UID: "uid-r"}},
 		pod("web", "uid-1"),
 	}, nil)
 	h.createHostEvent(event("1", "Service", "front-x-shop-x-vc", "uid-s", "ok"))
@@ -191,6 +193,15 @@ func TestEventsOfEveryTranslatedKind(t *testing.T) {
 	got := h.event("data", "an event", 0, anyEvent)
 	if want := "waiting for pod web to be scheduled"; got.Message != want {
 		t.Errorf("message is %q, want %q", got.Message, want)
+	}
+	claim := h.translator.Name("shop", "web-gpu-7xk2p")
+	h.createHostEvent(event("3", "ResourceClaim", claim, "uid-r", "ok"))
+	if got := h.event("web-gpu-7xk2p", "an event", 0, anyEvent).InvolvedObject.APIVersion; got != "resource.k8s.io/v1" {
+		t.Errorf("the involved claim is of %s", got)
+	}
+	h.createHostEvent(event("4", "Pod", "web-x-shop-x-vc", "uid-1", "Failed to prepare dynamic resources: NodePrepareResources failed for ResourceClaim "+claim+": busy"))
+	if got, want := h.event("web", "an event", 0, anyEvent).Message, "Failed to prepare dynamic resources: NodePrepareResources failed for ResourceClaim web-gpu-7xk2p: busy"; got != want {
+		t.Errorf("message is %q, want %q", got, want)
 	}
 }
 
@@ -269,6 +280,16 @@ func TestLastingTroubleWithTokensIsShown(t *testing.T) {
 	if want := `MountVolume.SetUp failed for volume "kube-api-access-a" : failed to fetch token: it is not issued yet`; got.Message != want || got.Count != 6 {
 		t.Errorf("got %d times %q, want 6 times %q", got.Count, got.Message, want)
 	}
+}
+
+// The tenant's own controller makes claims from templates, and says itself why it cannot.
+func TestTheHostsLackOfTemplatesIsNotShown(t *testing.T) {
+	h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, nil)
+	host := event("web.1", "Pod", "web-x-shop-x-vc", "uid-1",
+		`PodResourceClaim gpu: resource claim template "one-x-shop-x-vc": resourceclaimtemplate.resource.k8s.io "one-x-shop-x-vc" not found`)
+	host.Reason = "FailedResourceClaimCreation"
+	h.createHostEvent(host)
+	h.nothingElse()
 }
 
 // --- attacks and strangers ---

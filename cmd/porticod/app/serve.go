@@ -147,10 +147,10 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	if err := vc.checkNodes(ctx); err != nil {
 		return nil, err
 	}
-	if err := vc.checkClasses(ctx); err != nil {
+	if err := vc.checkToHost(ctx); err != nil {
 		return nil, err
 	}
-	if err := vc.checkToHost(ctx); err != nil {
+	if err := vc.checkClasses(ctx); err != nil {
 		return nil, err
 	}
 	if err := vc.checkMetrics(ctx); err != nil {

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/informers"
 
 	"portico.dev/portico/proxy/host"
@@ -56,19 +57,34 @@ func (vc *virtualCluster) checkToHost(ctx context.Context) error {
 	to := vc.config.Sync.ToHost
 	if to.PriorityClasses.Enabled {
 		classes := authorizationv1.ResourceAttributes{Group: schedulingv1.GroupName, Resource: "priorityclasses"}
-		err := vc.checkVerbs(ctx, classes, "get", "list", "watch", "create", "update", "delete")
-		if err != nil {
+		if err := vc.checkVerbs(ctx, classes, "get", "list", "watch", "create", "update", "delete"); err != nil {
 			return withHint(fmt.Errorf("sync.toHost.priorityClasses: %w", err),
 				"porticod needs the ClusterRole porticod-priority-classes in docs/configuration.md, or leave sync.toHost.priorityClasses off")
 		}
 	}
 	if to.ResourceClaims.Enabled {
+		if err := vc.checkDeviceAPI(); err != nil {
+			return err
+		}
 		claims := authorizationv1.ResourceAttributes{Group: resourcev1.GroupName, Resource: "resourceclaims", Namespace: vc.config.Host.Namespace}
-		err := vc.checkVerbs(ctx, claims, "get", "list", "watch", "create", "patch", "delete")
-		if err != nil {
+		if err := vc.checkVerbs(ctx, claims, "get", "list", "watch", "create", "patch", "delete"); err != nil {
 			return withHint(fmt.Errorf("sync.toHost.resourceClaims: %w", err),
 				"porticod needs the rule for resourceclaims of the Role in docs/configuration.md, or leave sync.toHost.resourceClaims off")
 		}
+	}
+	return nil
+}
+
+// checkDeviceAPI returns an error if the host is too old for claims.
+func (vc *virtualCluster) checkDeviceAPI() error {
+	version := resourcev1.SchemeGroupVersion.String()
+	_, err := vc.hostClient.Discovery().ServerResourcesForGroupVersion(version)
+	if apierrors.IsNotFound(err) {
+		return withHint(fmt.Errorf("sync.toHost.resourceClaims: the host does not serve %s", version),
+			"Kubernetes has this API since 1.34; for an older host leave sync.toHost.resourceClaims off")
+	}
+	if err != nil {
+		return fmt.Errorf("sync.toHost.resourceClaims: ask the host for %s: %w", version, err)
 	}
 	return nil
 }
