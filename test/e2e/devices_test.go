@@ -48,9 +48,9 @@ func claimedByName(k kubectl, c *cluster, class string) {
 	pod := "a-pod-whose-name-leaves-no-room-for-a-namespace-and-a-cluster"
 	k.applyWith("claim-by-name.yaml", "CLASS", class, "POD", pod)
 	k.waitFor("condition=Ready", "pod/"+pod)
-	device := "device=" + k.field("resourceclaim/cards", "{.status.allocation.devices.results[0].device}")
-	if out := k.run("logs", pod); out != device {
-		k.t.Errorf("the container says %q, and its claim %q", out, device)
+	allocated := k.field("resourceclaim/cards", "{.status.allocation.devices.results[0].device}")
+	if got := deviceOf(k, pod); got != allocated {
+		k.t.Errorf("the container says %q, and its claim %q", got, allocated)
 	}
 	if got := k.field("resourceclaim/cards", "{.status.reservedFor[*].name}"); got != pod {
 		k.t.Errorf("the claim is reserved for %q", got)
@@ -65,6 +65,17 @@ func claimedByName(k kubectl, c *cluster, class string) {
 	k.waitFor("delete", "resourceclaim/cards")
 }
 
+// deviceOf waits for what the container of a pod says of its device.
+func deviceOf(k kubectl, pod string) (device string) {
+	k.t.Helper()
+	eventually(k.t, "the device of "+pod, func() (said bool, out string) {
+		out = k.run("logs", pod)
+		device, said = strings.CutPrefix(out, "device=")
+		return said, out
+	})
+	return device
+}
+
 func claimedFromTemplate(k kubectl, c *cluster, class string) {
 	k.applyWith("claim-template.yaml", "CLASS", class)
 	k.rolledOut("deployment/workers")
@@ -74,10 +85,10 @@ func claimedFromTemplate(k kubectl, c *cluster, class string) {
 		if owner := k.field("resourceclaim/"+claim, "{.metadata.ownerReferences[0].name}"); owner != pod {
 			k.t.Errorf("claim %s of pod %s is owned by %q", claim, pod, owner)
 		}
-		devices = append(devices, k.run("logs", pod))
+		devices = append(devices, deviceOf(k, pod))
 	}
 	slices.Sort(devices)
-	if len(devices) != 2 || devices[0] == devices[1] || !strings.HasPrefix(devices[0], "device=device-") {
+	if len(devices) != 2 || devices[0] == devices[1] || !strings.HasPrefix(devices[0], "device-") {
 		k.t.Errorf("the containers have the devices %q", devices)
 	}
 	nothingOfTheHost(k, c)
