@@ -276,17 +276,17 @@ func TestDNSByADeployment(t *testing.T) {
 	if fmt.Sprint(svc.Spec.Selector) != fmt.Sprint(want) || svc.Spec.Ports[0].TargetPort.IntValue() != 53 {
 		t.Errorf("host Service selects %v, ports %v", svc.Spec.Selector, svc.Spec.Ports)
 	}
-	slices, err := c.host.DiscoveryV1().EndpointSlices(c.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + svc.Name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, s := range slices.Items {
-		n += len(s.Endpoints)
-	}
-	if n != 2 {
-		t.Errorf("%d endpoints on the host, want 2", n)
-	}
+	eventually(t, "two endpoints on the host", func(ctx context.Context) (bool, string) {
+		slices, err := c.host.DiscoveryV1().EndpointSlices(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + svc.Name})
+		if err != nil {
+			return false, err.Error()
+		}
+		n := 0
+		for _, s := range slices.Items {
+			n += len(s.Endpoints)
+		}
+		return n == 2, fmt.Sprint(n)
+	})
 
 	configs := c.virtual.CoreV1().ConfigMaps("kube-system")
 	if _, err := configs.Patch(t.Context(), "coredns", types.MergePatchType, []byte(`{"data":{"Corefile":"mine"}}`), metav1.PatchOptions{}); err != nil {
