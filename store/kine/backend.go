@@ -5,6 +5,7 @@ package kine
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -44,6 +45,7 @@ const (
 	maxOpen     = 20
 	maxIdle     = 4
 	maxIdleTime = 2 * time.Minute
+	maxLooking  = 4 // for gaps in the revisions
 
 	pipeSize    = 256 << 10
 	maxRequest  = 2 << 20 // as etcd, with room for the request around the value
@@ -54,6 +56,7 @@ const (
 type Backend struct {
 	*etcd.Backend
 	server  *grpc.Server
+	table   *sql.DB
 	stop    context.CancelFunc
 	working *sync.WaitGroup
 }
@@ -83,16 +86,30 @@ func open(ctx context.Context, o Options) (*Backend, error) {
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b := &Backend{stop: stop, working: &sync.WaitGroup{}}
-	bridge, err := b.connect(background, o)
-	if err != nil {
+	if err := b.start(ctx, background, o); err != nil {
 		b.shutdown()
 		return nil, err
+	}
+	return b, nil
+}
+
+// start makes all parts of the backend. Those that are made are in it even if
+// others fail.
+func (b *Backend) start(ctx, background context.Context, o Options) error {
+	kine, err := b.connect(background, o)
+	if err != nil {
+		return err
 	}
 	if err := o.compareBytes(ctx); err != nil {
-		b.shutdown()
-		return nil, err
+		return err
 	}
-	dial := b.serve(bridge)
+	if b.table, err = o.open(); err != nil {
+		return err
+	}
+	b.table.SetMaxOpenConns(maxLooking)
+	b.table.SetMaxIdleConns(1)
+	b.table.SetConnMaxIdleTime(maxIdleTime)
+	dial := b.serve(&settled{Backend: kine, table: table{b.table}})
 	b.Backend, err = etcd.Open(ctx, etcd.Options{
 		Endpoints:     []string{"kine.in-process:2379"},
 		Prefix:        o.Prefix,
@@ -101,16 +118,12 @@ func open(ctx context.Context, o Options) (*Backend, error) {
 		StartTimeout:  o.StartTimeout,
 		Dial:          dial,
 	})
-	if err != nil {
-		b.shutdown()
-		return nil, err
-	}
-	return b, nil
+	return err
 }
 
 // connect makes kine's connection to the database. kine does not give up when
 // the context of its opening ends, only when its own does.
-func (b *Backend) connect(ctx context.Context, o Options) (*server.KVServerBridge, error) {
+func (b *Backend) connect(ctx context.Context, o Options) (server.Backend, error) {
 	giveUp := time.AfterFunc(o.StartTimeout, b.stop)
 	config := &drivers.Config{
 		BackendTLSConfig: o.files(),
@@ -141,14 +154,14 @@ func (b *Backend) connect(ctx context.Context, o Options) (*server.KVServerBridg
 	if err != nil {
 		return nil, err
 	}
-	return server.New(backend, "http", notifyInterval, emulated), nil
+	return backend, nil
 }
 
 // serve answers on a pipe, and returns the way to it.
-func (b *Backend) serve(bridge *server.KVServerBridge) func(context.Context, string) (net.Conn, error) {
+func (b *Backend) serve(backend server.Backend) func(context.Context, string) (net.Conn, error) {
 	b.server = grpc.NewServer(grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(math.MaxInt32), grpc.MaxConcurrentStreams(math.MaxUint32),
 		grpc.StreamInterceptor(refuseRangeStream))
-	bridge.Register(b.server)
+	server.New(backend, "http", notifyInterval, emulated).Register(b.server)
 	pipe := bufconn.Listen(pipeSize)
 	b.working.Go(func() { _ = b.server.Serve(pipe) }) // It ends when it is stopped.
 	return func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) }
@@ -176,6 +189,9 @@ func (b *Backend) shutdown() {
 		hard := time.AfterFunc(stopTimeout, b.server.Stop)
 		b.server.GracefulStop()
 		hard.Stop()
+	}
+	if b.table != nil {
+		_ = b.table.Close()
 	}
 	b.stop()
 	b.working.Wait()

@@ -6,7 +6,7 @@
 // to over a connection that never leaves the process. No port and no socket is
 // opened.
 //
-//	etcd client (package etcd) -> pipe -> kine's gRPC server -> database/sql -> database
+//	etcd client (package etcd) -> pipe -> kine's gRPC server -> order (settle.go) -> kine -> database/sql -> database
 //
 // Only kine's drivers for these databases are linked in.
 //
@@ -30,6 +30,9 @@
 //     which is thrown away where it would show values of keys.
 //   - Connections use TLS with verification, or none at all.
 //   - Keys are compared byte by byte, in every database.
+//   - What is answered as of a revision leaves out nothing that is committed
+//     before it, by this process or another, now or later: a list and the watch
+//     from there on together show everything.
 //
 // # Known faults of the library
 //
@@ -40,6 +43,7 @@
 //
 //	options.go   Options and the databases' connection strings
 //	backend.go   Backend: Open, Close
+//	settle.go    the order of revisions
 //	database.go  whether the database is there, and lets us in
 //	log.go       what kine logs
 package kine
