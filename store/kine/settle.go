@@ -281,7 +281,7 @@ func (t table) fill(ctx context.Context, from, to int64) error {
 		}
 		next = id + 1
 	}
-	if err := rows.Close(); err != nil {
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return err
 	}
 	for _, id := range missing {
