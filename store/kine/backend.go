@@ -109,7 +109,11 @@ func (b *Backend) start(ctx, background context.Context, o Options) error {
 	b.table.SetMaxOpenConns(maxLooking)
 	b.table.SetMaxIdleConns(1)
 	b.table.SetConnMaxIdleTime(maxIdleTime)
-	dial := b.serve(&settled{Backend: kine, table: table{b.table}})
+	backend := newSettled(kine, table{b.table})
+	if err := backend.begin(ctx); err != nil {
+		return err
+	}
+	dial := b.serve(backend)
 	b.Backend, err = etcd.Open(ctx, etcd.Options{
 		Endpoints:     []string{"kine.in-process:2379"},
 		Prefix:        o.Prefix,

@@ -70,7 +70,8 @@ func (o Options) open() (*sql.DB, error) {
 			source += "&" + name + "=" + value
 		}
 	}
-	return sql.Open("pgx", source)
+	// Our questions have numbers in them, and each would be prepared.
+	return sql.Open("pgx", source+"&default_query_exec_mode=simple_protocol")
 }
 
 func (o Options) openMySQL() (*sql.DB, error) {

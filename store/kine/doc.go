@@ -34,16 +34,32 @@
 //     before it, by this process or another, now or later: a list and the watch
 //     from there on together show everything.
 //
-// # Known faults of the library
+// # Faults of the library
 //
-// kine ends the process when the database goes away in the middle of the commit
-// of a compaction. Whoever started porticod starts it again.
+// These are kept from our users:
+//
+//   - Lists, and the beginnings of watches, may leave out what another transaction
+//     commits late (settle.go, watch.go).
+//   - A list that breaks off counts as whole (settle.go), a create that the
+//     database refuses as done (write.go).
+//   - Writers may use up all connections and wait for each other (write.go).
+//
+// These are not:
+//
+//   - kine ends the process when the database goes away in the middle of the
+//     commit of a compaction. Whoever started porticod starts it again.
+//   - A key with a lease that another process is just writing when this one
+//     starts may not be seen by kine's worker for leases here, and then lives
+//     until a process starts later.
 //
 // # Files
 //
 //	options.go   Options and the databases' connection strings
 //	backend.go   Backend: Open, Close
-//	settle.go    the order of revisions
+//	settle.go    the order of revisions, and what is read
+//	watch.go     what is watched
+//	write.go     what is written
+//	table.go     what is asked of the table beside kine
 //	database.go  whether the database is there, and lets us in
 //	log.go       what kine logs
 package kine

@@ -77,6 +77,11 @@ func (o Options) Validate() error {
 	return err
 }
 
+// abandoned is after how many seconds MySQL ends a connection on which nothing
+// is asked, and its transaction: others wait for one of a machine that lost its
+// power. It is longer than our own connections are idle.
+const abandoned = "150"
+
 // postgres returns the connection string, without a scheme as kine wants it.
 // TLS is either verified or off: the other modes of the protocol protect from
 // nobody who is in the way.
@@ -141,6 +146,7 @@ func (o Options) mysql() (string, error) {
 	if o.TLS && o.CAFile == "" && o.CertFile == "" {
 		c.TLSConfig = "true" // verified with the system's authorities
 	}
+	c.Params = map[string]string{"wait_timeout": abandoned}
 	return c.FormatDSN(), nil
 }
 

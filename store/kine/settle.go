@@ -5,15 +5,15 @@ package kine
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/k3s-io/kine/pkg/server"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // settled is kine's backend with the order of an etcd.
@@ -30,8 +30,14 @@ import (
 // be. settled answers as of settled revisions only.
 type settled struct {
 	server.Backend
-	table revisions
-	known atomic.Int64 // a settled revision
+	table   revisions
+	known   atomic.Int64  // a settled revision
+	writers chan struct{} // has room for those who may write at a time
+	filling sync.Mutex
+}
+
+func newSettled(backend server.Backend, table revisions) *settled {
+	return &settled{Backend: backend, table: table, writers: make(chan struct{}, maxWriters)}
 }
 
 // revisions is what has to be asked of the table beside kine.
@@ -41,23 +47,39 @@ type revisions interface {
 	look(ctx context.Context, from, to int64) (compacted, current, n int64, err error)
 	// fillers counts the rows of look that only fill gaps.
 	fillers(ctx context.Context, from, to int64) (int64, error)
-	// fill writes fillers in the place of what is not there. It waits for
-	// transactions that may still put something there.
+	// fill writes fillers in the place of what is not there, of some of it if it
+	// is much. It waits for transactions that may still put something there.
 	fill(ctx context.Context, from, to int64) error
 }
 
-// How long to wait for the revisions of others. Between is doubled up to its
-// maximum; kine fills the gaps of failed transactions much sooner than fillAfter.
+// How long to wait for the revisions of others. The pause is doubled up to its
+// maximum. kine fills the gaps of failed transactions much sooner than we do.
 const (
-	betweenLooks    = 2 * time.Millisecond
-	maxBetweenLooks = 50 * time.Millisecond
-	fillAfter       = time.Second
+	minPause  = 2 * time.Millisecond
+	maxPause  = 50 * time.Millisecond
+	fillAfter = time.Second
 )
 
-// settle returns when a revision is settled. One that there is not yet is left
-// to kine to refuse.
+// begin finds out what is settled. A gap that others do not close while they
+// would is from before: somebody has removed rows, or restored the table.
+func (s *settled) begin(ctx context.Context) error {
+	_, current, _, err := s.table.look(ctx, 0, 0)
+	if err != nil {
+		return err
+	}
+	soon, cancel := context.WithTimeout(ctx, fillAfter)
+	defer cancel()
+	if err := s.settle(soon, current); err != nil && soon.Err() == nil {
+		return err
+	}
+	s.learn(current)
+	return nil
+}
+
+// settle returns when a revision is settled, and server.ErrFutureRev if there is
+// no such revision yet.
 func (s *settled) settle(ctx context.Context, revision int64) error {
-	begin, pause := time.Now(), betweenLooks
+	begin, pause := time.Now(), minPause
 	for {
 		from := s.known.Load()
 		if revision <= from {
@@ -71,13 +93,15 @@ func (s *settled) settle(ctx context.Context, revision int64) error {
 			s.learn(compacted)
 			continue
 		case current < revision:
-			return nil
+			return server.ErrFutureRev
 		case n == revision-from:
 			s.learn(revision)
 			return nil
 		}
-		if time.Since(begin) > fillAfter {
-			if err := s.table.fill(ctx, from, revision); err != nil {
+		if time.Since(begin) > fillAfter && s.filling.TryLock() {
+			err := s.table.fill(ctx, from, revision)
+			s.filling.Unlock()
+			if err != nil {
 				return fmt.Errorf("fill gaps in the revisions: %w", err)
 			}
 		}
@@ -85,7 +109,7 @@ func (s *settled) settle(ctx context.Context, revision int64) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(pause):
-			pause = min(2*pause, maxBetweenLooks)
+			pause = min(2*pause, maxPause)
 		}
 	}
 }
@@ -133,10 +157,34 @@ func (s *settled) Get(ctx context.Context, key string, revision int64, keysOnly 
 	return current, kv, err
 }
 
-// List implements server.Backend.
+// Errors of List.
+var (
+	errEverything = status.Error(codes.Unimplemented, "keys can only be listed by a prefix")
+	errBrokenOff  = status.Error(codes.Unavailable, "the database's answer broke off")
+)
+
+// List implements server.Backend. kine takes an answer that breaks off for a
+// whole one (sqllog.RowsToEvents), and what is missing would seem to be deleted:
+// what is less than asked for is counted.
 func (s *settled) List(ctx context.Context, key, end string, limit, revision int64, keysOnly bool) (current int64, kvs []*server.KeyValue, err error) {
-	current, err = s.at(ctx, revision, func(revision int64) (n int64, err error) {
-		n, kvs, err = s.Backend.List(ctx, key, end, limit, revision, keysOnly)
+	if key == "" {
+		return 0, nil, errEverything // kine can't do it at a revision.
+	}
+	current, err = s.at(ctx, revision, func(revision int64) (int64, error) {
+		var n int64
+		if n, kvs, err = s.Backend.List(ctx, key, end, limit, revision, keysOnly); err != nil {
+			return n, err
+		}
+		if limit > 0 && int64(len(kvs)) >= limit {
+			return n, nil
+		}
+		if revision == 0 {
+			revision = n
+		}
+		_, count, err := s.Backend.Count(ctx, key, end, revision)
+		if err == nil && count != int64(len(kvs)) {
+			err = errBrokenOff
+		}
 		return n, err
 	})
 	return current, kvs, err
@@ -149,159 +197,4 @@ func (s *settled) Count(ctx context.Context, key, end string, revision int64) (c
 		return n, err
 	})
 	return current, count, err
-}
-
-// errSkipped ends a watch that kine left something out of.
-var errSkipped = errors.New("a revision was committed too late to be watched")
-
-// Watch implements server.Backend. The watch begins with what there is from the
-// revision on, without gaps, or with what comes next if the revision is 0.
-func (s *settled) Watch(ctx context.Context, revision int64) server.WatchResult {
-	if revision == 0 {
-		_, current, _, err := s.table.look(ctx, 0, 0)
-		if err == nil {
-			err = s.settle(ctx, current)
-		}
-		if err != nil {
-			return failed(server.WatchResult{}, err)
-		}
-		revision = current + 1
-	}
-	for {
-		known := max(s.known.Load(), revision-1)
-		attempt, cancel := context.WithCancel(ctx)
-		watch := s.Backend.Watch(attempt, revision)
-		select {
-		case err := <-watch.Errorc:
-			cancel()
-			return failed(watch, err)
-		default:
-		}
-		first, open := <-watch.Eventc
-		if watch.CompactRevision != 0 || !open {
-			cancel()
-			return failed(watch, nil)
-		}
-		if complete(known, first) {
-			s.learn(first.CurrentRev)
-			events, errs := make(chan server.EventBatch, 1), make(chan error, 1)
-			events <- first
-			go func() {
-				defer cancel()
-				defer close(events)
-				if err := s.forward(attempt, first.CurrentRev, watch.Eventc, events); err != nil {
-					errs <- err
-				}
-			}()
-			return server.WatchResult{CurrentRevision: watch.CurrentRevision, Eventc: events, Errorc: errs}
-		}
-		cancel()
-		if err := s.settle(ctx, first.CurrentRev); err != nil {
-			return failed(watch, err)
-		}
-	}
-}
-
-// complete is whether a batch has every revision after from.
-func complete(from int64, batch server.EventBatch) bool {
-	return int64(len(batch.After(from).Events)) >= batch.CurrentRev-from
-}
-
-// forward passes on the batches that come after a revision, as long as nothing
-// is missing from them. kine's polling goes past a gap of a second's age.
-func (s *settled) forward(ctx context.Context, last int64, in <-chan server.EventBatch, out chan<- server.EventBatch) error {
-	for batch := range in {
-		if batch.CurrentRev > last {
-			if !complete(last, batch) {
-				// kine does not show its fillers.
-				n, err := s.table.fillers(ctx, last, batch.CurrentRev)
-				if err != nil {
-					return err
-				}
-				if int64(len(batch.After(last).Events))+n < batch.CurrentRev-last {
-					return errSkipped
-				}
-			}
-			last = batch.CurrentRev
-			s.learn(last)
-		}
-		select {
-		case out <- batch:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-	return nil
-}
-
-// failed is a watch that is over.
-func failed(watch server.WatchResult, err error) server.WatchResult {
-	events, errs := make(chan server.EventBatch), make(chan error, 1)
-	close(events)
-	if err != nil {
-		errs <- err
-	}
-	return server.WatchResult{CurrentRevision: watch.CurrentRevision, CompactRevision: watch.CompactRevision, Eventc: events, Errorc: errs}
-}
-
-// table is revisions in a database.
-type table struct{ *sql.DB }
-
-func (t table) look(ctx context.Context, from, to int64) (compacted, current, n int64, err error) {
-	err = t.QueryRowContext(ctx, fmt.Sprintf(`SELECT
-		(SELECT COALESCE(MAX(prev_revision), 0) FROM kine WHERE name = '%s'),
-		(SELECT COALESCE(MAX(id), 0) FROM kine),
-		(SELECT COUNT(*) FROM kine WHERE id > %d AND id <= %d)`, compactionKey, from, to)).Scan(&compacted, &current, &n)
-	return compacted, current, n, err
-}
-
-// filler is the beginning of the name of a row that fills a gap, as kine has it.
-const filler = "gap-"
-
-func (t table) fillers(ctx context.Context, from, to int64) (n int64, err error) {
-	err = t.QueryRowContext(ctx, fmt.Sprintf(`SELECT COUNT(*) FROM kine WHERE id > %d AND id <= %d AND name LIKE '%s%%'`,
-		from, to, filler)).Scan(&n)
-	return n, err
-}
-
-func (t table) fill(ctx context.Context, from, to int64) error {
-	rows, err := t.QueryContext(ctx, fmt.Sprintf(`SELECT id FROM kine WHERE id > %d AND id <= %d ORDER BY id`, from, to))
-	if err != nil {
-		return err
-	}
-	var missing []int64
-	next := from + 1
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		for ; next < id; next++ {
-			missing = append(missing, next)
-		}
-		next = id + 1
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return err
-	}
-	for _, id := range missing {
-		_, err := t.ExecContext(ctx, fmt.Sprintf(`INSERT INTO kine(id, name, created, deleted, create_revision, prev_revision, lease)
-			VALUES (%d, '%s%d', 0, 1, 0, 0, 0)`, id, filler, id))
-		if err != nil && !duplicate(err) {
-			return err
-		}
-	}
-	return nil
-}
-
-// Codes of the databases for a row whose key there is already.
-const (
-	postgresDuplicate = "23505"
-	mysqlDuplicate    = 1062
-)
-
-func duplicate(err error) bool {
-	var p *pgconn.PgError
-	var m *mysql.MySQLError
-	return errors.As(err, &p) && p.Code == postgresDuplicate || errors.As(err, &m) && m.Number == mysqlDuplicate
 }

@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,7 +29,14 @@ func TestCommitOutOfOrder(t *testing.T) {
 		b := open(t, o)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		for round, commits := range []bool{true, false, true} {
+		for round, other := range []struct {
+			commits bool
+			after   time.Duration
+		}{
+			{true, 300 * time.Millisecond}, {false, 300 * time.Millisecond},
+			// kine's polling goes past a gap after a second.
+			{false, 1500 * time.Millisecond}, {true, 1500 * time.Millisecond},
+		} {
 			first, err := b.Client().Kubernetes.List(ctx, "/portico/test/", etcdk8s.ListOptions{})
 			if err != nil {
 				t.Fatal(err)
@@ -50,9 +58,9 @@ func TestCommitOutOfOrder(t *testing.T) {
 			var list etcdk8s.ListResponse
 			select {
 			case list = <-listed: // It did not wait for the other.
-				err = finish(tx, commits)
-			case <-time.After(300 * time.Millisecond):
-				err = finish(tx, commits)
+				err = finish(tx, other.commits)
+			case <-time.After(other.after):
+				err = finish(tx, other.commits)
 				list = <-listed
 			}
 			if err != nil {
@@ -62,7 +70,7 @@ func TestCommitOutOfOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := []string{early, end}
-			if commits {
+			if other.commits {
 				want = []string{late, early, end}
 			}
 			if got := <-watched; !slices.Equal(got, want) {
@@ -80,6 +88,35 @@ func TestCommitOutOfOrder(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Errorf("round %d: list and watch together show %q, want %q", round, got, want)
 			}
+		}
+	})
+}
+
+// More write than there are connections, and kine needs two for each.
+func TestManyWriters(t *testing.T) {
+	each(t, servers.SQLOptions{}, func(t *testing.T, _ *servers.Server, o kine.Options) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		b := open(t, o)
+		const writers, keys = 64, 8
+		watched := make(chan int, 1)
+		go func() { watched <- len(until(ctx, t, b, 1, "/portico/test/end")) }()
+		var all sync.WaitGroup
+		for w := range writers {
+			all.Go(func() {
+				for k := range keys {
+					if err := put(ctx, b, fmt.Sprintf("/portico/test/%d-%d", w, k), "1"); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if err := put(ctx, b, "/portico/test/end", "1"); err != nil {
+			t.Fatal(err)
+		}
+		if n := <-watched; n != writers*keys+1 {
+			t.Errorf("watched %d creations, want %d", n, writers*keys+1)
 		}
 	})
 }

@@ -12,10 +12,11 @@ import (
 	"github.com/k3s-io/kine/pkg/server"
 )
 
-// fakeLog is kine's backend with a history and batches that are watched.
+// fakeLog is kine's backend with what each watch begins with, and with batches
+// that are watched then.
 type fakeLog struct {
 	server.Backend
-	begins  []server.EventBatch // of one watch after the other
+	begins  []server.EventBatch
 	batches []server.EventBatch
 	watches int
 }
@@ -92,6 +93,11 @@ func TestWatchLeavesNothingOut(t *testing.T) {
 			table: fakeTable{filled: []int64{6, 9}},
 			want:  []int64{5, 7, 8, 10}, watches: 1,
 		},
+		"begun with half of the answer": {
+			log:  fakeLog{begins: []server.EventBatch{batch(7, 5, 6), batch(7, 5, 6, 7)}},
+			want: []int64{5, 6, 7}, watches: 2,
+			table: fakeTable{rows: []int64{5, 6, 7}},
+		},
 		"polled past a transaction": {
 			log:   fakeLog{begins: []server.EventBatch{batch(4)}, batches: []server.EventBatch{batch(5, 5), batch(8, 6, 8), batch(9, 9)}},
 			table: fakeTable{rows: []int64{7}},
@@ -99,7 +105,8 @@ func TestWatchLeavesNothingOut(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &settled{Backend: &c.log, table: &c.table}
+			s := newSettled(&c.log, &c.table)
+			s.learn(4)
 			watch := s.Watch(t.Context(), 5)
 			var got []int64
 			for b := range watch.Eventc {
@@ -122,9 +129,67 @@ func TestWatchLeavesNothingOut(t *testing.T) {
 	}
 }
 
+// Who watches from a revision on says nothing about what is before it.
+func TestWatchFromTheUnsettled(t *testing.T) {
+	s := newSettled(&fakeLog{begins: []server.EventBatch{batch(7)}, batches: []server.EventBatch{batch(8, 8)}}, &fakeTable{})
+	s.learn(5)
+	n := 0
+	for b := range s.Watch(t.Context(), 8).Eventc {
+		n += len(b.Events)
+	}
+	if n != 1 || s.known.Load() != 5 {
+		t.Errorf("watched %d events, settled up to %d; want 1, 5", n, s.known.Load())
+	}
+}
+
+// fakeRows is kine's backend as it is when the database goes away.
+type fakeRows struct {
+	server.Backend
+	rows, there int64
+}
+
+func (f *fakeRows) Create(context.Context, string, []byte, int64) (int64, error) { return 3, nil }
+
+func (f *fakeRows) Get(context.Context, string, int64, bool) (int64, *server.KeyValue, error) {
+	return 3, nil, nil
+}
+
+func (f *fakeRows) List(context.Context, string, string, int64, int64, bool) (int64, []*server.KeyValue, error) {
+	return 3, make([]*server.KeyValue, f.rows), nil
+}
+
+func (f *fakeRows) Count(context.Context, string, string, int64) (int64, int64, error) {
+	return 3, f.there, nil
+}
+
+func TestCreateThatDidNotHappen(t *testing.T) {
+	if _, err := newSettled(&fakeRows{}, &fakeTable{}).Create(t.Context(), "/a", nil, 0); !errors.Is(err, errNotWritten) {
+		t.Error(err)
+	}
+}
+
+func TestListThatBrokeOff(t *testing.T) {
+	for name, c := range map[string]struct {
+		rows, limit int64
+		want        error
+	}{
+		"all":            {4, 0, nil},
+		"fewer":          {3, 0, errBrokenOff},
+		"a page":         {2, 2, nil},
+		"the last page":  {4, 5, nil},
+		"part of a page": {3, 5, errBrokenOff},
+	} {
+		s := newSettled(&fakeRows{rows: c.rows, there: 4}, &fakeTable{})
+		s.learn(3)
+		if _, _, err := s.List(t.Context(), "/a", "/b", c.limit, 0, false); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+}
+
 func TestSettledIsNotAskedAgain(t *testing.T) {
 	f := &fakeTable{rows: []int64{3, 4, 5}, compacted: 2}
-	s := &settled{table: f}
+	s := newSettled(nil, f)
 	for range 2 {
 		if err := s.settle(t.Context(), 5); err != nil {
 			t.Fatal(err)
@@ -133,7 +198,7 @@ func TestSettledIsNotAskedAgain(t *testing.T) {
 	if f.looks != 2 || s.known.Load() != 5 {
 		t.Errorf("settled up to %d after %d looks; want 5 after 2: at what is compacted, and after", s.known.Load(), f.looks)
 	}
-	if err := s.settle(t.Context(), 6); err != nil || s.known.Load() != 5 {
+	if err := s.settle(t.Context(), 6); !errors.Is(err, server.ErrFutureRev) || s.known.Load() != 5 {
 		t.Errorf("a revision to come: %v, settled up to %d", err, s.known.Load())
 	}
 }
