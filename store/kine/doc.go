@@ -43,6 +43,7 @@
 //   - A list that breaks off counts as whole (settle.go), a create that the
 //     database refuses as done (write.go).
 //   - Writers may use up all connections and wait for each other (write.go).
+//   - Watches append to one array, all at once (watch.go).
 //
 // These are not:
 //

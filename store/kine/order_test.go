@@ -142,6 +142,21 @@ func TestWatchFromTheUnsettled(t *testing.T) {
 	}
 }
 
+// Two watches have one batch from kine. What is appended to that of one must not
+// be written where the other appends.
+func TestWatchesShareNothing(t *testing.T) {
+	shared := batch(6, 5, 6)
+	shared.Events = shared.Events[:1]
+	shared.CurrentRev = 5
+	s := newSettled(&fakeLog{begins: []server.EventBatch{shared}}, &fakeTable{})
+	s.learn(4)
+	mine := <-s.Watch(t.Context(), 5).Eventc
+	_ = append(mine.Events, nil)
+	if len(mine.Events) != 1 || shared.Events[:2][1] == nil {
+		t.Errorf("watched %v, and wrote behind the %v that others have", mine, shared)
+	}
+}
+
 // fakeRows is kine's backend as it is when the database goes away.
 type fakeRows struct {
 	server.Backend

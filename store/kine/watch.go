@@ -6,6 +6,7 @@ package kine
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/k3s-io/kine/pkg/server"
 )
@@ -78,6 +79,9 @@ func (w *watch) run(ctx context.Context, in <-chan server.EventBatch, out chan<-
 		if w.after <= w.known {
 			w.learn(last)
 		}
+		// kine's server appends to a batch what comes next, and all watches have
+		// the same one.
+		batch.Events = slices.Clip(batch.Events)
 		select {
 		case out <- batch:
 		case <-ctx.Done():
