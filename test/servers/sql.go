@@ -66,7 +66,10 @@ func MariaDB(t testing.TB, o SQLOptions) *Server {
 	as.run("mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db")
 	args := []string{
 		"--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1", "--port=" + port, "--socket=" + filepath.Join(s.Dir, "socket"),
-		"--pid-file=" + filepath.Join(s.Dir, "pid"), "--innodb-flush-log-at-trx-commit=0", "--skip-name-resolve",
+		"--pid-file=" + filepath.Join(s.Dir, "pid"), "--skip-name-resolve",
+		// Tests kill it, and expect to find what was committed: the log is written
+		// with each commit, only not synced.
+		"--innodb-flush-log-at-trx-commit=2",
 	}
 	if o.TLS != nil {
 		require = " REQUIRE SSL"
