@@ -27,6 +27,7 @@ var forbidden = []struct{ of, imported, because string }{
 	{"store", module + "proxy", "a leaf does not know its users"},
 	{"proxy", module + "sync", "proxy and sync meet only in cmd"},
 	{"proxy", module + "cmd", "nothing imports cmd"},
+	{"proxy/door", "k8s.io/apiserver", "a gateway finds doors without an API server"},
 	{"sync", module + "proxy", "proxy and sync meet only in cmd"},
 	{"sync", module + "store", "sync speaks to the API"},
 	{"sync", module + "cmd", "nothing imports cmd"},

@@ -15,7 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/storage"
 
-	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/proxy/door"
 	"portico.dev/portico/rewrite"
 )
 
@@ -194,7 +194,7 @@ func TestOwnServiceCannotBeWritten(t *testing.T) {
 	f := newFixture(t, "services")
 	f.host.put("services", &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "vc", Labels: map[string]string{rewrite.LabelCluster: "vc", rewrite.LabelNamespace: "default"}},
-		Spec:       corev1.ServiceSpec{ClusterIP: "10.96.0.9", Ports: []corev1.ServicePort{{Port: 443}}, Selector: map[string]string{host.LabelDoor: "vc"}},
+		Spec:       corev1.ServiceSpec{ClusterIP: "10.96.0.9", Ports: []corev1.ServicePort{{Port: 443}}, Selector: map[string]string{door.LabelDoor: "vc"}},
 	})
 	key := "/services/default/kubernetes"
 	var list corev1.ServiceList

@@ -63,6 +63,4 @@
 //	delegator.go    reads of the latest state
 //	call.go errors.go warnings.go metrics.go   host calls and what tenants see of them
 //	stream*.go      Streams
-//	bootstrap.go    the cluster's own Service; dns.go  the one of its DNS
-//	doors.go        the addresses behind them; roots.go  the keys that replicas share
 package host

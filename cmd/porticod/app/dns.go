@@ -14,7 +14,7 @@ import (
 
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/proxy/dns"
-	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/proxy/door"
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/kubedns"
 )
@@ -25,7 +25,7 @@ const resolvConf = "/etc/resolv.conf"
 // prepareDNS makes the Service of the cluster's DNS on the host, and notes in c
 // what translations have to know of it. An embedded DNS has its sockets from
 // here on: what pods ask while the cluster starts is answered when it has.
-func (vc *virtualCluster) prepareDNS(ctx context.Context, c *rewrite.Cluster, door host.Door, at netip.AddrPort) error {
+func (vc *virtualCluster) prepareDNS(ctx context.Context, c *rewrite.Cluster, entrance door.Door, at netip.AddrPort) error {
 	cfg := vc.config.CoreDNS
 	if !cfg.Enabled {
 		return nil
@@ -46,9 +46,9 @@ func (vc *virtualCluster) prepareDNS(ctx context.Context, c *rewrite.Cluster, do
 		return err
 	}
 	if vc.dnsSockets != nil {
-		vc.dns = &host.DNSEndpoint{Service: translator.ServiceName(rewrite.DNSNamespace, rewrite.DNSName), Port: vc.dnsSockets.Port()}
+		vc.dns = &door.DNSEndpoint{Service: translator.ServiceName(rewrite.DNSNamespace, rewrite.DNSName), Port: vc.dnsSockets.Port()}
 	}
-	c.DNSIP, err = host.EnsureDNS(ctx, vc.hostClient, host.DNSOptions{Door: vc.doorOptions(at), Translator: translator}, door)
+	c.DNSIP, err = door.EnsureDNS(ctx, vc.hostClient, door.DNSOptions{Door: vc.doorOptions(at), Translator: translator}, entrance)
 	return err
 }
 

@@ -25,6 +25,7 @@ import (
 	"portico.dev/portico/certs"
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/proxy/dns"
+	"portico.dev/portico/proxy/door"
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/store"
@@ -93,11 +94,11 @@ type virtualCluster struct {
 	hostClient kubernetes.Interface
 	translator *rewrite.Translator
 	at         netip.AddrPort // where others reach the door
-	doors      *host.Doors
+	doors      *door.Doors
 
 	// dnsSockets and dns are those of an embedded DNS.
 	dnsSockets *dns.Sockets
-	dns        *host.DNSEndpoint
+	dns        *door.DNSEndpoint
 
 	// work is made by describeHost, when the loopback client and the informers
 	// exist.
@@ -139,7 +140,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		return nil, err
 	}
 	vc.at = at
-	door, err := host.EnsureService(ctx, hostClient, vc.doorOptions(at))
+	entrance, err := door.EnsureService(ctx, hostClient, vc.doorOptions(at))
 	if err != nil {
 		return nil, withHint(fmt.Errorf("prepare host namespace %s: %w", cfg.Host.Namespace, err),
 			"the namespace must exist, and porticod needs the rights of the Role in docs/configuration.md there")
@@ -164,9 +165,9 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		Name:                   cfg.Name,
 		HostNamespace:          cfg.Host.Namespace,
 		Service:                cfg.Host.ServiceName,
-		Owner:                  door.Owner,
+		Owner:                  entrance.Owner,
 		WorkloadServiceAccount: cfg.Host.WorkloadServiceAccount,
-		APIServerIP:            door.ClusterIP,
+		APIServerIP:            entrance.ClusterIP,
 		ClusterDomain:          cfg.ClusterDomain,
 		NodeSelector:           nodeSelector,
 		Tolerations:            cfg.Pods.Tolerations,
@@ -177,10 +178,10 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		HideNodeAnnotations:    cfg.Metadata.HideNodeAnnotations,
 		ResourceClaims:         cfg.Sync.ToHost.ResourceClaims.Enabled,
 	}
-	if err := vc.prepareDNS(ctx, &cluster, door, at); err != nil {
+	if err := vc.prepareDNS(ctx, &cluster, entrance, at); err != nil {
 		return nil, err
 	}
-	vc.doors = host.NewDoors(hostClient, vc.doorOptions(at), door)
+	vc.doors = door.NewDoors(hostClient, vc.doorOptions(at), entrance)
 	vc.translator, err = rewrite.New(cluster)
 	if err != nil {
 		return nil, err
@@ -193,10 +194,10 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		backend:        backend,
 		storePrefix:    cfg.Store.Prefix,
 		clusterDomain:  cfg.ClusterDomain,
-		serviceCIDR:    vc.serviceRange(ctx, door.ClusterIP),
+		serviceCIDR:    vc.serviceRange(ctx, entrance.ClusterIP),
 		advertiseIP:    ip,
 		advertisePort:  int(at.Port()),
-		names:          append([]string{cfg.Host.ServiceName, inHost, inHost + ".svc", door.ClusterIP, ip.String()}, cfg.CertSANs...),
+		names:          append([]string{cfg.Host.ServiceName, inHost, inHost + ".svc", entrance.ClusterIP, ip.String()}, cfg.CertSANs...),
 		doors:          vc.doors.Ready,
 		shutdownDelay:  vc.shutdownDelay(),
 		host:           vc.describeHost,
@@ -217,14 +218,14 @@ func (vc *virtualCluster) shareRoots() func(context.Context, func() (certs.Roots
 		return nil
 	}
 	return func(ctx context.Context, offer func() (certs.Roots, error)) (certs.Roots, error) {
-		return host.EnsureRoots(ctx, vc.hostClient, vc.translator, offer)
+		return door.EnsureRoots(ctx, vc.hostClient, vc.translator, offer)
 	}
 }
 
 // serviceRange is where the host allocates the addresses of Services, or
 // nothing: it is for people to read, and no reason not to start.
 func (vc *virtualCluster) serviceRange(ctx context.Context, doorIP string) string {
-	p, err := host.ServiceRange(ctx, vc.hostClient, vc.config.Host.Namespace, doorIP)
+	p, err := door.ServiceRange(ctx, vc.hostClient, vc.config.Host.Namespace, doorIP)
 	if err != nil {
 		klog.FromContext(ctx).Info("Host does not tell its range of ClusterIPs", "err", err)
 	}
@@ -256,8 +257,8 @@ func hostClientConfig(cfg *config.Config) (*rest.Config, error) {
 // doorOptions say how the host reaches the door. A loopback address is of no
 // use to it: then the Service leads nowhere, as in the demo, whose pods run no
 // containers that could ask.
-func (vc *virtualCluster) doorOptions(at netip.AddrPort) host.DoorOptions {
-	o := host.DoorOptions{
+func (vc *virtualCluster) doorOptions(at netip.AddrPort) door.Options {
+	o := door.Options{
 		Cluster:        vc.config.Name,
 		Namespace:      vc.config.Host.Namespace,
 		Service:        vc.config.Host.ServiceName,

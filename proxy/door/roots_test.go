@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package host_test
+package door_test
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"portico.dev/portico/certs"
-	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/proxy/door"
 	"portico.dev/portico/rewrite"
 )
 
@@ -39,7 +39,7 @@ func TestReplicasThatStartTogetherShareTheirRoots(t *testing.T) {
 	var running sync.WaitGroup
 	for i := range replicas {
 		running.Go(func() {
-			got[i], errs[i] = host.EnsureRoots(t.Context(), client, translator, func() (certs.Roots, error) {
+			got[i], errs[i] = door.EnsureRoots(t.Context(), client, translator, func() (certs.Roots, error) {
 				return certs.NewRoots(time.Now)
 			})
 		})
@@ -73,8 +73,8 @@ func TestRootsOfSomebodyElseAreNotTaken(t *testing.T) {
 	client := fake.NewClientset(&corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: translator.RootsSecretName()},
 	})
-	_, err := host.EnsureRoots(t.Context(), client, translator, func() (certs.Roots, error) { return certs.NewRoots(time.Now) })
-	if !errors.Is(err, host.ErrNotOurs) {
+	_, err := door.EnsureRoots(t.Context(), client, translator, func() (certs.Roots, error) { return certs.NewRoots(time.Now) })
+	if !errors.Is(err, door.ErrNotOurs) {
 		t.Errorf("got %v, want ErrNotOurs", err)
 	}
 }

@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package host_test
+package door_test
 
 import (
 	"errors"
@@ -13,23 +13,23 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/fake"
 
-	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/proxy/door"
 	"portico.dev/portico/rewrite"
 )
 
-var outside = host.DoorOptions{
+var outside = door.Options{
 	Cluster: "vc", Namespace: hostNamespace, ServiceAccount: "vc-workload", TargetPort: 8443, Advertise: netip.MustParseAddr("192.0.2.7"),
 }
 
 func TestEnsureServiceOutsideTheHost(t *testing.T) {
 	client := fake.NewClientset()
 	for range 2 { // the second time it is all there
-		door, err := host.EnsureService(t.Context(), client, outside)
+		d, err := door.EnsureService(t.Context(), client, outside)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if door.Owner.Kind != "Service" || door.Owner.Name != "vc" {
-			t.Errorf("owner %+v", door.Owner)
+		if d.Owner.Kind != "Service" || d.Owner.Name != "vc" {
+			t.Errorf("owner %+v", d.Owner)
 		}
 	}
 	svc, err := client.CoreV1().Services(hostNamespace).Get(t.Context(), "vc", metav1.GetOptions{})
@@ -42,7 +42,7 @@ func TestEnsureServiceOutsideTheHost(t *testing.T) {
 	}
 	moved := outside
 	moved.Advertise, moved.TargetPort = netip.MustParseAddr("192.0.2.8"), 9443
-	if _, err := host.EnsureService(t.Context(), client, moved); err != nil {
+	if _, err := door.EnsureService(t.Context(), client, moved); err != nil {
 		t.Fatal(err)
 	}
 	slice, err := client.DiscoveryV1().EndpointSlices(hostNamespace).Get(t.Context(), "vc-door", metav1.GetOptions{})
@@ -62,7 +62,7 @@ func TestEnsureServiceInsideTheHost(t *testing.T) {
 	client := fake.NewClientset()
 	inside := outside
 	inside.Advertise = netip.Addr{}
-	if _, err := host.EnsureService(t.Context(), client, inside); err != nil {
+	if _, err := door.EnsureService(t.Context(), client, inside); err != nil {
 		t.Fatal(err)
 	}
 	svc, err := client.CoreV1().Services(hostNamespace).Get(t.Context(), "vc", metav1.GetOptions{})
@@ -70,7 +70,7 @@ func TestEnsureServiceInsideTheHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Nothing that a tenant can put on a pod.
-	if diff := cmp.Diff(map[string]string{host.LabelDoor: "vc"}, svc.Spec.Selector); diff != "" {
+	if diff := cmp.Diff(map[string]string{door.LabelDoor: "vc"}, svc.Spec.Selector); diff != "" {
 		t.Errorf("selector (-want +got):\n%s", diff)
 	}
 }
@@ -82,13 +82,13 @@ func TestEnsureServiceTakesNothingOver(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := fake.NewClientset(obj)
-			if _, err := host.EnsureService(t.Context(), client, outside); !errors.Is(err, host.ErrNotOurs) {
+			if _, err := door.EnsureService(t.Context(), client, outside); !errors.Is(err, door.ErrNotOurs) {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: "vc-workload"}}
-	if _, err := host.EnsureService(t.Context(), fake.NewClientset(account), outside); !errors.Is(err, host.ErrNotOurs) {
+	if _, err := door.EnsureService(t.Context(), fake.NewClientset(account), outside); !errors.Is(err, door.ErrNotOurs) {
 		t.Errorf("an account that may have rights: %v", err)
 	}
 }
@@ -97,7 +97,7 @@ func TestEnsureServiceRefusesAnAddressThatPodsCannotReach(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1", "::1", "0.0.0.0", "169.254.1.1", "224.0.0.1"} {
 		o := outside
 		o.Advertise = netip.MustParseAddr(addr)
-		if _, err := host.EnsureService(t.Context(), fake.NewClientset(), o); err == nil {
+		if _, err := door.EnsureService(t.Context(), fake.NewClientset(), o); err == nil {
 			t.Errorf("%s accepted", addr)
 		}
 	}

@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package host_test
+package door_test
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/proxy/door"
 )
 
 func TestServiceRange(t *testing.T) {
@@ -40,7 +40,7 @@ func TestServiceRange(t *testing.T) {
 			}
 			return true, nil, errors.New(test.refusal)
 		})
-		if got, _ := host.ServiceRange(t.Context(), client, hostNamespace, test.like); got.String() != test.want {
+		if got, _ := door.ServiceRange(t.Context(), client, hostNamespace, test.like); got.String() != test.want {
 			t.Errorf("after %q: %s, want %s", test.refusal, got, test.want)
 		}
 	}

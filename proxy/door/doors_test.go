@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package host_test
+package door_test
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	testclock "k8s.io/utils/clock/testing"
 
-	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/proxy/door"
 )
 
 // street is a cluster with several doors, and who answers at them.
@@ -52,18 +52,18 @@ func (s *street) kill(at string, dead bool) {
 }
 
 // replica opens a door and runs what a replica runs. stop ends it cleanly.
-func (s *street) replica(at string, lead bool) (d *host.Doors, stop func()) {
+func (s *street) replica(at string, lead bool) (d *door.Doors, stop func()) {
 	s.t.Helper()
 	address := netip.MustParseAddrPort(at)
-	o := host.DoorOptions{
+	o := door.Options{
 		Cluster: "vc", Namespace: hostNamespace, TargetPort: int32(address.Port()), Advertise: address.Addr(), Replicas: true, Clock: s.clock,
-		DNS: &host.DNSEndpoint{Service: hostDNS, Port: 1053},
+		DNS: &door.DNSEndpoint{Service: hostDNS, Port: 1053},
 	}
-	door, err := host.EnsureService(s.t.Context(), s.client, o)
+	entrance, err := door.EnsureService(s.t.Context(), s.client, o)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	d = host.NewDoors(s.client, o, door)
+	d = door.NewDoors(s.client, o, entrance)
 	ctx, cancel := context.WithCancel(s.t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = d.Observe(ctx) })
@@ -77,7 +77,7 @@ func (s *street) replica(at string, lead bool) (d *host.Doors, stop func()) {
 
 // sees waits until a replica knows exactly these doors. Time passes by step
 // between two looks.
-func (s *street) sees(d *host.Doors, step time.Duration, want ...string) {
+func (s *street) sees(d *door.Doors, step time.Duration, want ...string) {
 	s.t.Helper()
 	var got []string
 	err := wait.PollUntilContextTimeout(s.t.Context(), 5*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
@@ -106,7 +106,7 @@ func TestLeaderClosesTheDoorsOfTheDead(t *testing.T) {
 	a, _ := s.replica(doorA, true)
 	b, _ := s.replica(doorB, false)
 	s.replica(doorC, false)
-	for _, d := range []*host.Doors{a, b} {
+	for _, d := range []*door.Doors{a, b} {
 		s.sees(d, tick, doorA, doorB, doorC)
 	}
 	s.kill(doorC, true)
@@ -188,8 +188,8 @@ func TestDoorsAreForgottenAndComeBack(t *testing.T) {
 		return len(l.Items)
 	}
 	stop() // takes it off
-	gone := host.DoorOptions{Cluster: "vc", Namespace: hostNamespace, TargetPort: 8443, Advertise: netip.MustParseAddr("192.0.2.9"), Replicas: true}
-	if _, err := host.EnsureService(t.Context(), s.client, gone); err != nil { // and dies at once
+	gone := door.Options{Cluster: "vc", Namespace: hostNamespace, TargetPort: 8443, Advertise: netip.MustParseAddr("192.0.2.9"), Replicas: true}
+	if _, err := door.EnsureService(t.Context(), s.client, gone); err != nil { // and dies at once
 		t.Fatal(err)
 	}
 	s.kill("192.0.2.9:8443", true)

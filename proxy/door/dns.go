@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package host
+package door
 
 import (
 	"context"
@@ -37,14 +37,14 @@ type DNSEndpoint struct {
 type DNSOptions struct {
 	// Door has DNS set if porticod itself is the DNS, and not pods of the virtual
 	// cluster.
-	Door DoorOptions
+	Door Options
 	// Translator of the cluster, made with DNS and without DNSIP.
 	Translator *rewrite.Translator
 }
 
 // DNSSelector is what the host Service of an embedded DNS selects: the pods of
 // porticod, or nothing when porticod is outside of the host cluster.
-func (o DoorOptions) DNSSelector() map[string]string {
+func (o Options) DNSSelector() map[string]string {
 	if o.Advertise.IsValid() {
 		return nil
 	}
@@ -183,7 +183,7 @@ func (o DNSOptions) ensureEndpoints(ctx context.Context, client kubernetes.Inter
 	return errors.Join(errs...)
 }
 
-func (o DoorOptions) dnsSlice(owner metav1.OwnerReference) *discoveryv1.EndpointSlice {
+func (o Options) dnsSlice(owner metav1.OwnerReference) *discoveryv1.EndpointSlice {
 	return o.sliceOf(dnsSlice, o.DNS.Service, owner,
 		endpointPort("dns", corev1.ProtocolUDP, o.DNS.Port), endpointPort("dns-tcp", corev1.ProtocolTCP, o.DNS.Port))
 }

@@ -1,12 +1,11 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package host
+package door
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -50,7 +49,7 @@ const (
 // EndpointSlice for each porticod outside of it. Each replica puts itself on the
 // list and takes itself off; the leader closes the doors of those that died.
 type Doors struct {
-	o      DoorOptions
+	o      Options
 	door   Door
 	client kubernetes.Interface
 	clock  clock.WithTicker
@@ -60,7 +59,7 @@ type Doors struct {
 }
 
 // NewDoors returns the doors of a cluster, of which o describes ours.
-func NewDoors(client kubernetes.Interface, o DoorOptions, d Door) *Doors {
+func NewDoors(client kubernetes.Interface, o Options, d Door) *Doors {
 	o = o.complete()
 	selector := labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: o.Service})
 	view := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(o.Namespace),
@@ -185,7 +184,7 @@ func (d *Doors) Check(ctx context.Context, client kubernetes.Interface, knock Kn
 
 // announce puts this porticod's own address behind the Service, and behind that
 // of the DNS if it is that, too.
-func (o DoorOptions) announce(ctx context.Context, client kubernetes.Interface, owner metav1.OwnerReference) error {
+func (o Options) announce(ctx context.Context, client kubernetes.Interface, owner metav1.OwnerReference) error {
 	if err := o.ensureSlice(ctx, client, o.slice(owner)); err != nil || o.DNS == nil {
 		return err
 	}
@@ -193,7 +192,7 @@ func (o DoorOptions) announce(ctx context.Context, client kubernetes.Interface, 
 }
 
 // ensureSlice creates or corrects a slice of ours.
-func (o DoorOptions) ensureSlice(ctx context.Context, client kubernetes.Interface, want *discoveryv1.EndpointSlice) error {
+func (o Options) ensureSlice(ctx context.Context, client kubernetes.Interface, want *discoveryv1.EndpointSlice) error {
 	all := client.DiscoveryV1().EndpointSlices(o.Namespace)
 	return retry.OnError(retry.DefaultBackoff, raced, func() error {
 		found, err := all.Get(ctx, want.Name, metav1.GetOptions{})
@@ -228,9 +227,9 @@ func (o DoorOptions) ensureSlice(ctx context.Context, client kubernetes.Interfac
 
 // sliceName is one name for a porticod that is alone, wherever it moves, and
 // one for each address otherwise.
-func (o DoorOptions) sliceName() string { return o.sliceNameOf(doorSlice) }
+func (o Options) sliceName() string { return o.sliceNameOf(doorSlice) }
 
-func (o DoorOptions) sliceNameOf(what string) string {
+func (o Options) sliceNameOf(what string) string {
 	name := o.Service + what
 	if !o.Replicas {
 		return name
@@ -239,12 +238,12 @@ func (o DoorOptions) sliceNameOf(what string) string {
 	return name + "-" + strings.Trim(address, "-") + "-" + strconv.Itoa(int(o.TargetPort))
 }
 
-func (o DoorOptions) slice(owner metav1.OwnerReference) *discoveryv1.EndpointSlice {
+func (o Options) slice(owner metav1.OwnerReference) *discoveryv1.EndpointSlice {
 	return o.sliceOf(doorSlice, o.Service, owner, endpointPort("https", corev1.ProtocolTCP, o.TargetPort))
 }
 
 // sliceOf leads a Service of the host to this porticod.
-func (o DoorOptions) sliceOf(what, service string, owner metav1.OwnerReference, ports ...discoveryv1.EndpointPort) *discoveryv1.EndpointSlice {
+func (o Options) sliceOf(what, service string, owner metav1.OwnerReference, ports ...discoveryv1.EndpointPort) *discoveryv1.EndpointSlice {
 	family, ready := discoveryv1.AddressTypeIPv4, true
 	if o.Advertise.Unmap().Is6() {
 		family = discoveryv1.AddressTypeIPv6
@@ -269,122 +268,4 @@ func (o DoorOptions) sliceOf(what, service string, owner metav1.OwnerReference, 
 
 func endpointPort(name string, protocol corev1.Protocol, port int32) discoveryv1.EndpointPort {
 	return discoveryv1.EndpointPort{Name: &name, Protocol: &protocol, Port: &port}
-}
-
-// silence is since when a door has not answered, and how often.
-type silence struct {
-	since    time.Time
-	failures int
-}
-
-// checker is one leader's knowledge of the doors.
-type checker struct {
-	doors  *Doors
-	client kubernetes.Interface
-	knock  Knock
-	silent map[string]silence // by name of the slice
-}
-
-// round knocks once at every door, at all of them at the same time.
-func (c *checker) round(ctx context.Context) error {
-	found, err := c.doors.slices.EndpointSlices(c.doors.o.Namespace).List(labels.SelectorFromSet(labels.Set{
-		discoveryv1.LabelServiceName: c.doors.o.Service, discoveryv1.LabelManagedBy: rewrite.ManagedBy, rewrite.LabelCluster: c.doors.o.Cluster,
-	}))
-	if err != nil {
-		return err
-	}
-	if len(found) == 1 && found[0].Name == c.doors.o.sliceName() {
-		return nil // Ours is the only one.
-	}
-	answers := c.ask(ctx, found)
-	if ctx.Err() != nil || !slices.Contains(answers, nil) {
-		// If nobody answers, not even we ourselves, it is this process that
-		// hears nothing: pods may well reach what we don't.
-		return nil
-	}
-	var errs []error
-	for i, s := range found {
-		errs = append(errs, c.judge(ctx, s, answers[i]))
-	}
-	return errors.Join(errs...)
-}
-
-func (c *checker) ask(ctx context.Context, found []*discoveryv1.EndpointSlice) []error {
-	ctx, cancel := context.WithTimeout(ctx, checkInterval)
-	defer cancel()
-	answers := make([]error, len(found))
-	done := make(chan struct{})
-	for i, s := range found {
-		go func() {
-			answers[i] = c.askOne(ctx, s)
-			done <- struct{}{}
-		}()
-	}
-	for range found {
-		<-done
-	}
-	return answers
-}
-
-func (c *checker) askOne(ctx context.Context, s *discoveryv1.EndpointSlice) error {
-	if len(s.Endpoints) != 1 || len(s.Endpoints[0].Addresses) != 1 || len(s.Ports) != 1 || s.Ports[0].Port == nil {
-		return errors.New("not a door that a porticod made")
-	}
-	ip, err := netip.ParseAddr(s.Endpoints[0].Addresses[0])
-	if err != nil {
-		return err
-	}
-	return c.knock(ctx, netip.AddrPortFrom(ip, uint16(*s.Ports[0].Port)))
-}
-
-// judge opens, closes or removes a door by its answer.
-func (c *checker) judge(ctx context.Context, s *discoveryv1.EndpointSlice, answer error) error {
-	now := c.doors.clock.Now()
-	if answer == nil {
-		delete(c.silent, s.Name)
-		return c.set(ctx, s, true, nil)
-	}
-	was := c.silent[s.Name]
-	if was.failures == 0 {
-		was.since = now
-	}
-	was.failures++
-	c.silent[s.Name] = was
-	switch {
-	case was.failures < failuresToClose:
-		return nil
-	case now.Sub(was.since) < forgetAfter:
-		return c.set(ctx, s, false, answer)
-	}
-	delete(c.silent, s.Name)
-	if err := c.followDNS(ctx, s, nil); err != nil {
-		return err
-	}
-	err := c.client.DiscoveryV1().EndpointSlices(s.Namespace).Delete(ctx, s.Name, metav1.DeleteOptions{
-		Preconditions: metav1.NewUIDPreconditions(string(s.UID)),
-	})
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
-	}
-	return err
-}
-
-func (c *checker) set(ctx context.Context, s *discoveryv1.EndpointSlice, ready bool, why error) error {
-	if len(s.Endpoints) == 0 || open(&s.Endpoints[0]) == ready {
-		return nil
-	}
-	if err := c.followDNS(ctx, s, &ready); err != nil {
-		return err
-	}
-	changed := s.DeepCopy()
-	changed.Endpoints[0].Conditions.Ready = &ready
-	_, err := c.client.DiscoveryV1().EndpointSlices(s.Namespace).Update(ctx, changed, metav1.UpdateOptions{FieldManager: fieldManager})
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil // It is another one by now; the next round sees it.
-	}
-	if err != nil {
-		return fmt.Errorf("EndpointSlice %s/%s: %w", s.Namespace, s.Name, err)
-	}
-	klog.FromContext(ctx).Info("Changed which doors lead to the cluster", "endpointSlice", klog.KObj(s), "ready", ready, "reason", why)
-	return nil
 }

@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package host_test
+package door_test
 
 import (
 	"errors"
@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
-	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/proxy/door"
 	"portico.dev/portico/rewrite"
 )
 
@@ -41,26 +41,26 @@ func dnsHost(addresses ...string) *fake.Clientset {
 	return client
 }
 
-func dnsOptions(t *testing.T, door host.DoorOptions, port int32) host.DNSOptions {
+func dnsOptions(t *testing.T, at door.Options, port int32) door.DNSOptions {
 	t.Helper()
 	tr, err := rewrite.New(rewrite.Cluster{
-		Name: "vc", HostNamespace: hostNamespace, DNS: &rewrite.DNS{Selector: door.DNSSelector(), TargetPort: port},
+		Name: "vc", HostNamespace: hostNamespace, DNS: &rewrite.DNS{Selector: at.DNSSelector(), TargetPort: port},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	door.DNS = &host.DNSEndpoint{Service: hostDNS, Port: port}
-	return host.DNSOptions{Door: door, Translator: tr}
+	at.DNS = &door.DNSEndpoint{Service: hostDNS, Port: port}
+	return door.DNSOptions{Door: at, Translator: tr}
 }
 
 // ensureDNS starts once more, and returns the address and what is on the host.
-func ensureDNS(t *testing.T, client *fake.Clientset, o host.DNSOptions) (string, *corev1.Service) {
+func ensureDNS(t *testing.T, client *fake.Clientset, o door.DNSOptions) (string, *corev1.Service) {
 	t.Helper()
-	door, err := host.EnsureService(t.Context(), client, o.Door)
+	d, err := door.EnsureService(t.Context(), client, o.Door)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ip, err := host.EnsureDNS(t.Context(), client, o, door)
+	ip, err := door.EnsureDNS(t.Context(), client, o, d)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestEnsureDNSInsideTheHost(t *testing.T) {
 	inside.Advertise = netip.Addr{}
 	_, svc := ensureDNS(t, client, dnsOptions(t, inside, 1053))
 	// Nothing that a tenant can put on a pod.
-	if diff := cmp.Diff(map[string]string{host.LabelDoor: "vc"}, svc.Spec.Selector); diff != "" {
+	if diff := cmp.Diff(map[string]string{door.LabelDoor: "vc"}, svc.Spec.Selector); diff != "" {
 		t.Errorf("selector (-want +got):\n%s", diff)
 	}
 	_, err := client.DiscoveryV1().EndpointSlices(hostNamespace).Get(t.Context(), "vc-dns", metav1.GetOptions{})
@@ -134,21 +134,21 @@ func TestTheAddressOfTheDNSStays(t *testing.T) {
 func TestAnAddressThatTheHostGaveAwayIsGivenUp(t *testing.T) {
 	client := dnsHost("10.96.0.1", "10.96.0.2")
 	o := dnsOptions(t, outside, 1053)
-	if _, err := host.EnsureService(t.Context(), client, o.Door); err != nil {
+	if _, err := door.EnsureService(t.Context(), client, o.Door); err != nil {
 		t.Fatal(err)
 	}
-	door, err := client.CoreV1().Services(hostNamespace).Get(t.Context(), "vc", metav1.GetOptions{})
+	svc, err := client.CoreV1().Services(hostNamespace).Get(t.Context(), "vc", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	door.Annotations[host.AnnotationDNSIP] = "taken"
-	if _, err := client.CoreV1().Services(hostNamespace).Update(t.Context(), door, metav1.UpdateOptions{}); err != nil {
+	svc.Annotations[door.AnnotationDNSIP] = "taken"
+	if _, err := client.CoreV1().Services(hostNamespace).Update(t.Context(), svc, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	ip, _ := ensureDNS(t, client, o)
-	door, err = client.CoreV1().Services(hostNamespace).Get(t.Context(), "vc", metav1.GetOptions{})
-	if err != nil || door.Annotations[host.AnnotationDNSIP] != ip {
-		t.Errorf("remembered %q, want %s (%v)", door.Annotations[host.AnnotationDNSIP], ip, err)
+	svc, err = client.CoreV1().Services(hostNamespace).Get(t.Context(), "vc", metav1.GetOptions{})
+	if err != nil || svc.Annotations[door.AnnotationDNSIP] != ip {
+		t.Errorf("remembered %q, want %s (%v)", svc.Annotations[door.AnnotationDNSIP], ip, err)
 	}
 }
 
@@ -183,14 +183,14 @@ func TestEnsureDNSCorrectsWhatIsThere(t *testing.T) {
 func TestEnsureDNSTakesNothingOver(t *testing.T) {
 	client := dnsHost("10.96.0.1")
 	o := dnsOptions(t, outside, 1053)
-	door, err := host.EnsureService(t.Context(), client, o.Door)
+	d, err := door.EnsureService(t.Context(), client, o.Door)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := client.Tracker().Add(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: hostDNS}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := host.EnsureDNS(t.Context(), client, o, door); !errors.Is(err, host.ErrNotOurs) {
+	if _, err := door.EnsureDNS(t.Context(), client, o, d); !errors.Is(err, door.ErrNotOurs) {
 		t.Errorf("got %v, want ErrNotOurs", err)
 	}
 }

@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package host
+package door
 
 import (
 	"context"
@@ -27,12 +27,16 @@ import (
 // put on a pod.
 const LabelDoor = rewrite.Prefix + "door"
 
+// fieldManager is the name of the door in the managedFields of host objects. It
+// is the one that package host uses for translated objects.
+const fieldManager = "portico"
+
 // ErrNotOurs is returned when something else has the name of the cluster's own
 // Service or of its workload ServiceAccount.
 var ErrNotOurs = errors.New("object on the host belongs to something else")
 
-// DoorOptions describe how the host reaches a virtual cluster.
-type DoorOptions struct {
+// Options describe how the host reaches a virtual cluster.
+type Options struct {
 	Cluster        string // name of the virtual cluster
 	Namespace      string // on the host
 	Service        string // defaults to Cluster
@@ -66,7 +70,7 @@ type Door struct {
 // EnsureService creates or corrects the cluster's own Service, which pods find
 // as default/kubernetes and which owns every host object of the cluster, and
 // the ServiceAccount that its pods run as. It may be called again at any time.
-func EnsureService(ctx context.Context, client kubernetes.Interface, o DoorOptions) (Door, error) {
+func EnsureService(ctx context.Context, client kubernetes.Interface, o Options) (Door, error) {
 	o = o.complete()
 	if o.Advertise.IsValid() && (o.Advertise.IsLoopback() || o.Advertise.IsUnspecified() || o.Advertise.IsLinkLocalUnicast() || o.Advertise.IsMulticast()) {
 		return Door{}, fmt.Errorf("advertise address %s: pods cannot reach it", o.Advertise)
@@ -93,7 +97,7 @@ func EnsureService(ctx context.Context, client kubernetes.Interface, o DoorOptio
 	return d, nil
 }
 
-func (o DoorOptions) complete() DoorOptions {
+func (o Options) complete() Options {
 	if o.Service == "" {
 		o.Service = o.Cluster
 	}
@@ -103,19 +107,19 @@ func (o DoorOptions) complete() DoorOptions {
 	return o
 }
 
-func (o DoorOptions) labels() map[string]string {
+func (o Options) labels() map[string]string {
 	return map[string]string{rewrite.LabelCluster: o.Cluster}
 }
 
 // ours reports whether an object that was found carries this cluster's label.
-func (o DoorOptions) ours(m metav1.Object) error {
+func (o Options) ours(m metav1.Object) error {
 	if m.GetLabels()[rewrite.LabelCluster] == o.Cluster {
 		return nil
 	}
 	return fmt.Errorf("%w: it lacks the label %s=%s", ErrNotOurs, rewrite.LabelCluster, o.Cluster)
 }
 
-func (o DoorOptions) service() *corev1.Service {
+func (o Options) service() *corev1.Service {
 	svc := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: o.Service, Namespace: o.Namespace,
@@ -140,7 +144,7 @@ func (o DoorOptions) service() *corev1.Service {
 	return svc
 }
 
-func (o DoorOptions) ensureService(ctx context.Context, client kubernetes.Interface) (svc *corev1.Service, err error) {
+func (o Options) ensureService(ctx context.Context, client kubernetes.Interface) (svc *corev1.Service, err error) {
 	services, want := client.CoreV1().Services(o.Namespace), o.service()
 	err = retry.OnError(retry.DefaultBackoff, raced, func() error {
 		svc, err = services.Get(ctx, o.Service, metav1.GetOptions{})
@@ -187,7 +191,7 @@ func setPort(spec *corev1.ServiceSpec, want corev1.ServicePort) {
 	spec.Ports = append(spec.Ports, want)
 }
 
-func (o DoorOptions) ensureServiceAccount(ctx context.Context, client kubernetes.Interface, d Door) error {
+func (o Options) ensureServiceAccount(ctx context.Context, client kubernetes.Interface, d Door) error {
 	accounts := client.CoreV1().ServiceAccounts(o.Namespace)
 	found, err := accounts.Get(ctx, o.ServiceAccount, metav1.GetOptions{})
 	if err == nil {
