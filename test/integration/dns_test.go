@@ -24,14 +24,15 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/test/embedded"
 )
 
 // dnsService is the host Service of the cluster's DNS.
 func (c *cluster) dnsService() *corev1.Service {
-	c.t.Helper()
-	svc, err := c.host.CoreV1().Services(c.namespace).Get(c.t.Context(), c.hostName("kube-system", "kube-dns"), metav1.GetOptions{})
+	c.T.Helper()
+	svc, err := c.Host.CoreV1().Services(c.Namespace).Get(c.T.Context(), c.HostName("kube-system", "kube-dns"), metav1.GetOptions{})
 	if err != nil {
-		c.t.Fatalf("host Service of the DNS: %v", err)
+		c.T.Fatalf("host Service of the DNS: %v", err)
 	}
 	return svc
 }
@@ -62,45 +63,36 @@ func (c *cluster) dig(ctx context.Context, name string, qtype uint16) (rcode str
 }
 
 func (c *cluster) resolves(name string, qtype uint16, rcode string, want ...string) {
-	c.t.Helper()
+	c.T.Helper()
 	slices.Sort(want)
-	eventually(c.t, "answer for "+name, func(ctx context.Context) (bool, string) {
+	embedded.Eventually(c.T, "answer for "+name, func(ctx context.Context) (bool, string) {
 		got, data, err := c.dig(ctx, name, qtype)
 		return err == nil && got == rcode && slices.Equal(data, want), fmt.Sprint(got, data, err)
 	})
 }
 
-func (c *cluster) createService(namespace, name string, spec corev1.ServiceSpec) *corev1.Service {
-	c.t.Helper()
-	svc, err := c.virtual.CoreV1().Services(namespace).Create(c.t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
-	if err != nil {
-		c.t.Fatalf("create service %s/%s: %v", namespace, name, err)
-	}
-	return svc
-}
-
 func TestNamesOfTheClusterResolve(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("shop")
+	c.CreateNamespace("shop")
 	labels := map[string]string{"app": "db"}
 	ports := []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(8080)}}
-	web := c.createService("shop", "web", corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: ports})
-	c.createService("shop", "db", corev1.ServiceSpec{ClusterIP: "None", Selector: labels, Ports: ports})
-	c.createService("shop", "alias", corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "web.shop.svc.cluster.local"})
+	web := c.CreateService("shop", "web", corev1.ServiceSpec{Selector: map[string]string{"app": "web"}, Ports: ports})
+	c.CreateService("shop", "db", corev1.ServiceSpec{ClusterIP: "None", Selector: labels, Ports: ports})
+	c.CreateService("shop", "alias", corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "web.shop.svc.cluster.local"})
 	replicas := int32(2)
-	_, err := c.virtual.AppsV1().StatefulSets("shop").Create(t.Context(), &appsv1.StatefulSet{
+	_, err := c.Virtual.AppsV1().StatefulSets("shop").Create(t.Context(), &appsv1.StatefulSet{
 		ObjectMeta: metav1.ObjectMeta{Name: "db"},
 		Spec: appsv1.StatefulSetSpec{
 			Replicas: &replicas, ServiceName: "db", Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod("", nil).Spec},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: embedded.Pod("", nil).Spec},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ips := map[string]string{}
-	eventually(t, "pods of the StatefulSet", func(ctx context.Context) (bool, string) {
-		pods, err := c.virtual.CoreV1().Pods("shop").List(ctx, metav1.ListOptions{LabelSelector: "app=db"})
+	embedded.Eventually(t, "pods of the StatefulSet", func(ctx context.Context) (bool, string) {
+		pods, err := c.Virtual.CoreV1().Pods("shop").List(ctx, metav1.ListOptions{LabelSelector: "app=db"})
 		if err != nil {
 			return false, err.Error()
 		}
@@ -128,13 +120,13 @@ func TestNamesOfTheClusterResolve(t *testing.T) {
 		c.resolves(reverse, mdns.TypePTR, "NOERROR", "web.shop.svc.cluster.local.")
 		c.resolves("web.nowhere.svc.cluster.local.", mdns.TypeA, "NXDOMAIN")
 		// A name of the host, whose zone has the same name.
-		c.resolves(c.hostName("shop", "web")+"."+c.namespace+".svc.cluster.local.", mdns.TypeA, "NXDOMAIN")
+		c.resolves(c.HostName("shop", "web")+"."+c.Namespace+".svc.cluster.local.", mdns.TypeA, "NXDOMAIN")
 	}
 	check(t)
 	t.Run("after a kill", func(t *testing.T) {
 		before := c.dnsService().Spec.ClusterIP
-		c.kill()
-		c.start()
+		c.Kill()
+		c.Start()
 		check(t)
 		if after := c.dnsService().Spec.ClusterIP; after != before {
 			t.Errorf("the address was %s and is %s", before, after)
@@ -143,10 +135,10 @@ func TestNamesOfTheClusterResolve(t *testing.T) {
 }
 
 func (c *cluster) kubernetesIP() string {
-	c.t.Helper()
-	svc, err := c.virtual.CoreV1().Services("default").Get(c.t.Context(), "kubernetes", metav1.GetOptions{})
+	c.T.Helper()
+	svc, err := c.Virtual.CoreV1().Services("default").Get(c.T.Context(), "kubernetes", metav1.GetOptions{})
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	return svc.Spec.ClusterIP
 }
@@ -154,9 +146,9 @@ func (c *cluster) kubernetesIP() string {
 // The very first pod has it, too.
 func TestPodsAskTheClustersDNS(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("shop")
-	c.createPod("shop", pod("p", nil))
-	h, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("shop", "p"), metav1.GetOptions{})
+	c.CreateNamespace("shop")
+	c.CreatePod("shop", embedded.Pod("p", nil))
+	h, err := c.Host.CoreV1().Pods(c.Namespace).Get(t.Context(), c.HostName("shop", "p"), metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +156,7 @@ func TestPodsAskTheClustersDNS(t *testing.T) {
 	if h.Spec.DNSPolicy != corev1.DNSNone || d == nil || !slices.Equal(d.Nameservers, []string{c.dnsService().Spec.ClusterIP}) || d.Searches[0] != "shop.svc.cluster.local" {
 		t.Errorf("policy %s, config %+v", h.Spec.DNSPolicy, d)
 	}
-	v, err := c.virtual.CoreV1().Pods("shop").Get(t.Context(), "p", metav1.GetOptions{})
+	v, err := c.Virtual.CoreV1().Pods("shop").Get(t.Context(), "p", metav1.GetOptions{})
 	if err != nil || v.Spec.DNSPolicy != corev1.DNSClusterFirst || v.Spec.DNSConfig != nil {
 		t.Errorf("the tenant sees policy %s, config %+v (%v)", v.Spec.DNSPolicy, v.Spec.DNSConfig, err)
 	}
@@ -173,7 +165,7 @@ func TestPodsAskTheClustersDNS(t *testing.T) {
 // Who leads kube-dns elsewhere answers for all pods.
 func TestTenantCannotRedirectTheDNS(t *testing.T) {
 	c := newCluster(t)
-	services := c.virtual.CoreV1().Services("kube-system")
+	services := c.Virtual.CoreV1().Services("kube-system")
 	before := c.dnsService()
 	seen, err := services.Get(t.Context(), "kube-dns", metav1.GetOptions{})
 	if err != nil || seen.Spec.Selector["k8s-app"] != "kube-dns" || len(seen.Spec.Ports) != 2 {
@@ -201,7 +193,7 @@ func TestTenantCannotRedirectTheDNS(t *testing.T) {
 		})
 	}
 	t.Run("endpoints", func(t *testing.T) {
-		_, err := c.virtual.DiscoveryV1().EndpointSlices("kube-system").Create(t.Context(), &discoveryv1.EndpointSlice{
+		_, err := c.Virtual.DiscoveryV1().EndpointSlices("kube-system").Create(t.Context(), &discoveryv1.EndpointSlice{
 			ObjectMeta:  metav1.ObjectMeta{Name: "mine", Labels: map[string]string{discoveryv1.LabelServiceName: "kube-dns"}},
 			AddressType: discoveryv1.AddressTypeIPv4,
 			Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{evil}}},
@@ -209,7 +201,7 @@ func TestTenantCannotRedirectTheDNS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		hosts, err := c.host.DiscoveryV1().EndpointSlices(c.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + before.Name})
+		hosts, err := c.Host.DiscoveryV1().EndpointSlices(c.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + before.Name})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -245,9 +237,9 @@ func TestTenantCannotRedirectTheDNS(t *testing.T) {
 }
 
 func (c *cluster) backAtItsAddress(before *corev1.Service) {
-	c.t.Helper()
-	eventually(c.t, "the Service of the DNS", func(ctx context.Context) (bool, string) {
-		svc, err := c.host.CoreV1().Services(c.namespace).Get(ctx, before.Name, metav1.GetOptions{})
+	c.T.Helper()
+	embedded.Eventually(c.T, "the Service of the DNS", func(ctx context.Context) (bool, string) {
+		svc, err := c.Host.CoreV1().Services(c.Namespace).Get(ctx, before.Name, metav1.GetOptions{})
 		if err != nil {
 			return false, err.Error()
 		}
@@ -263,21 +255,21 @@ const evil = "198.51.100.66"
 // A Deployment is the DNS where the configuration says so; the Corefile is the
 // tenant's from then on.
 func TestDNSByADeployment(t *testing.T) {
-	c := newClusterWith(t, sharedHost(t), "coredns:\n  mode: deployment\n  replicas: 2\n  image: coredns:test\n")
-	eventually(t, "pods of the DNS", func(ctx context.Context) (bool, string) {
-		d, err := c.virtual.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
+	c := newClusterWith(t, embedded.SharedHost(t), "coredns:\n  mode: deployment\n  replicas: 2\n  image: coredns:test\n")
+	embedded.Eventually(t, "pods of the DNS", func(ctx context.Context) (bool, string) {
+		d, err := c.Virtual.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
 		if err != nil {
 			return false, err.Error()
 		}
 		return d.Status.AvailableReplicas == 2 && d.Spec.Template.Spec.Containers[0].Image == "coredns:test", fmt.Sprintf("%+v", d.Status)
 	})
 	svc := c.dnsService()
-	want := map[string]string{"k8s-app": "kube-dns", rewrite.LabelCluster: c.name, rewrite.LabelNamespace: "kube-system"}
+	want := map[string]string{"k8s-app": "kube-dns", rewrite.LabelCluster: c.Name, rewrite.LabelNamespace: "kube-system"}
 	if fmt.Sprint(svc.Spec.Selector) != fmt.Sprint(want) || svc.Spec.Ports[0].TargetPort.IntValue() != 53 {
 		t.Errorf("host Service selects %v, ports %v", svc.Spec.Selector, svc.Spec.Ports)
 	}
-	eventually(t, "two endpoints on the host", func(ctx context.Context) (bool, string) {
-		slices, err := c.host.DiscoveryV1().EndpointSlices(c.namespace).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + svc.Name})
+	embedded.Eventually(t, "two endpoints on the host", func(ctx context.Context) (bool, string) {
+		slices, err := c.Host.DiscoveryV1().EndpointSlices(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=" + svc.Name})
 		if err != nil {
 			return false, err.Error()
 		}
@@ -288,15 +280,15 @@ func TestDNSByADeployment(t *testing.T) {
 		return n == 2, fmt.Sprint(n)
 	})
 
-	configs := c.virtual.CoreV1().ConfigMaps("kube-system")
+	configs := c.Virtual.CoreV1().ConfigMaps("kube-system")
 	if _, err := configs.Patch(t.Context(), "coredns", types.MergePatchType, []byte(`{"data":{"Corefile":"mine"}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.virtual.AppsV1().Deployments("kube-system").Delete(t.Context(), "coredns", metav1.DeleteOptions{}); err != nil {
+	if err := c.Virtual.AppsV1().Deployments("kube-system").Delete(t.Context(), "coredns", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the Deployment again", func(ctx context.Context) (bool, string) {
-		d, err := c.virtual.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
+	embedded.Eventually(t, "the Deployment again", func(ctx context.Context) (bool, string) {
+		d, err := c.Virtual.AppsV1().Deployments("kube-system").Get(ctx, "coredns", metav1.GetOptions{})
 		return err == nil && d.DeletionTimestamp == nil, fmt.Sprint(err)
 	})
 	if config, err := configs.Get(t.Context(), "coredns", metav1.GetOptions{}); err != nil || config.Data["Corefile"] != "mine" {
@@ -305,14 +297,14 @@ func TestDNSByADeployment(t *testing.T) {
 }
 
 func TestWithoutADNSPodsUseTheHosts(t *testing.T) {
-	c := newClusterWith(t, sharedHost(t), "coredns: {enabled: false}\n")
-	c.createNamespace("shop")
-	c.createPod("shop", pod("p", nil))
-	h, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("shop", "p"), metav1.GetOptions{})
+	c := newClusterWith(t, embedded.SharedHost(t), "coredns: {enabled: false}\n")
+	c.CreateNamespace("shop")
+	c.CreatePod("shop", embedded.Pod("p", nil))
+	h, err := c.Host.CoreV1().Pods(c.Namespace).Get(t.Context(), c.HostName("shop", "p"), metav1.GetOptions{})
 	if err != nil || h.Spec.DNSPolicy != corev1.DNSClusterFirst {
 		t.Errorf("policy %s (%v)", h.Spec.DNSPolicy, err)
 	}
-	if _, err := c.virtual.CoreV1().Services("kube-system").Get(t.Context(), "kube-dns", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := c.Virtual.CoreV1().Services("kube-system").Get(t.Context(), "kube-dns", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("kube-dns: %v, want not found", err)
 	}
 }

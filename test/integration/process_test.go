@@ -17,63 +17,64 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/cmd/porticod/app"
+	"portico.dev/portico/test/embedded"
 )
 
 func TestSecondProcessOnTheSameDataDirectoryIsRefused(t *testing.T) {
 	c := newCluster(t)
-	p, err := start(t.TempDir(), "second", "serve", "--config", c.configPath())
+	p, err := embedded.Start(t.TempDir(), "second", nil, "serve", "--config", c.ConfigPath())
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-p.done
-	if p.err == nil || !strings.Contains(p.tail(), "error: ") || !strings.Contains(p.tail(), "another process") {
-		t.Errorf("second process: %v\n%s", p.err, p.tail())
+	<-p.Done
+	if p.Err == nil || !strings.Contains(p.Tail(), "error: ") || !strings.Contains(p.Tail(), "another process") {
+		t.Errorf("second process: %v\n%s", p.Err, p.Tail())
 	}
 }
 
 func TestKillLosesNothingAcknowledged(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("a")
-	c.createPod("a", pod("p", nil))
+	c.CreateNamespace("a")
+	c.CreatePod("a", embedded.Pod("p", nil))
 	var written []string
 	for i := range 50 {
 		name := fmt.Sprintf("cm-%d", i)
-		if _, err := c.virtual.CoreV1().ConfigMaps("a").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+		if _, err := c.Virtual.CoreV1().ConfigMaps("a").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		written = append(written, name)
 	}
-	c.kill()
-	c.start()
+	c.Kill()
+	c.Start()
 	for _, name := range written {
-		if _, err := c.virtual.CoreV1().ConfigMaps("a").Get(t.Context(), name, metav1.GetOptions{}); err != nil {
+		if _, err := c.Virtual.CoreV1().ConfigMaps("a").Get(t.Context(), name, metav1.GetOptions{}); err != nil {
 			t.Errorf("after kill -9: %v", err)
 		}
 	}
-	if _, err := c.virtual.CoreV1().Pods("a").Get(t.Context(), "p", metav1.GetOptions{}); err != nil {
+	if _, err := c.Virtual.CoreV1().Pods("a").Get(t.Context(), "p", metav1.GetOptions{}); err != nil {
 		t.Errorf("pod after kill -9: %v", err)
 	}
 }
 
 func TestTerminationIsClean(t *testing.T) {
 	c := newCluster(t)
-	if err := c.process.end(syscall.SIGTERM); err != nil {
-		t.Errorf("SIGTERM: %v\n%s", err, c.process.tail())
+	if err := c.Process.End(syscall.SIGTERM); err != nil {
+		t.Errorf("SIGTERM: %v\n%s", err, c.Process.Tail())
 	}
-	c.process = nil
+	c.Process = nil
 }
 
 // Configuration mistakes are all named at once, each with its path.
 func TestConfigurationErrorsAreReportedTogether(t *testing.T) {
 	dir := t.TempDir()
-	p, err := start(dir, "serve", "serve", "--name", "Not_A_Name", "--listen", "nonsense", "--data-dir", dir)
+	p, err := embedded.Start(dir, "serve", nil, "serve", "--name", "Not_A_Name", "--listen", "nonsense", "--data-dir", dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-p.done
+	<-p.Done
 	for _, want := range []string{"error: ", "name", "listen"} {
-		if !strings.Contains(p.tail(), want) {
-			t.Errorf("output does not mention %q:\n%s", want, p.tail())
+		if !strings.Contains(p.Tail(), want) {
+			t.Errorf("output does not mention %q:\n%s", want, p.Tail())
 		}
 	}
 }
@@ -111,8 +112,8 @@ func TestStoreTroubleHasAHint(t *testing.T) {
 		args []string
 		hint string
 	}{
-		"check while in use": {[]string{"check", busy.dir}, "porticod snapshot save " + busy.dir},
-		"second process":     {[]string{"host", "--data-dir", busy.dir}, "choose another --data-dir"},
+		"check while in use": {[]string{"check", busy.Dir}, "porticod snapshot save " + busy.Dir},
+		"second process":     {[]string{"host", "--data-dir", busy.Dir}, "choose another --data-dir"},
 		"foreign file":       {[]string{"host", "--data-dir", foreign}, "or an empty one"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,16 +127,16 @@ func TestStoreTroubleHasAHint(t *testing.T) {
 
 func TestNamespaceDeletionDeletesHostPods(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("a")
-	c.createPod("a", pod("p", nil))
-	if err := c.virtual.CoreV1().Namespaces().Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
+	c.CreateNamespace("a")
+	c.CreatePod("a", embedded.Pod("p", nil))
+	if err := c.Virtual.CoreV1().Namespaces().Delete(t.Context(), "a", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "namespace gone", func(ctx context.Context) (bool, string) {
-		_, err := c.virtual.CoreV1().Namespaces().Get(ctx, "a", metav1.GetOptions{})
+	embedded.Eventually(t, "namespace gone", func(ctx context.Context) (bool, string) {
+		_, err := c.Virtual.CoreV1().Namespaces().Get(ctx, "a", metav1.GetOptions{})
 		return apierrors.IsNotFound(err), fmt.Sprint(err)
 	})
-	if _, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("a", "p"), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := c.Host.CoreV1().Pods(c.Namespace).Get(t.Context(), c.HostName("a", "p"), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("host pod: %v, want not found", err)
 	}
 }

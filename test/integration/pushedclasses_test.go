@@ -14,14 +14,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/test/embedded"
 )
 
 // TestPushedPriorityClasses: pods have the tenant's class on the host, with no
 // more than the operator lets it be worth, and the tenant sees its own.
 func TestPushedPriorityClasses(t *testing.T) {
-	h, ctx := sharedHost(t), t.Context()
+	h, ctx := embedded.SharedHost(t), t.Context()
 	c := newClusterWith(t, h, "sync: {toHost: {priorityClasses: {enabled: true, maxValue: 1000}}}\n")
-	client, hosts := c.virtual.SchedulingV1().PriorityClasses(), h.client.SchedulingV1().PriorityClasses()
+	client, hosts := c.Virtual.SchedulingV1().PriorityClasses(), h.Client.SchedulingV1().PriorityClasses()
 	never := corev1.PreemptNever
 	for name, value := range map[string]int32{"low": 500, "high": 1_000_000_000} {
 		if _, err := client.Create(ctx, &schedulingv1.PriorityClass{
@@ -30,7 +31,7 @@ func TestPushedPriorityClasses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ours := metav1.ListOptions{LabelSelector: fmt.Sprintf("%s=%s", rewrite.LabelHostNamespace, c.namespace)}
+	ours := metav1.ListOptions{LabelSelector: fmt.Sprintf("%s=%s", rewrite.LabelHostNamespace, c.Namespace)}
 	for _, want := range []struct {
 		name          string
 		value, onHost int32
@@ -57,7 +58,7 @@ func TestPushedPriorityClasses(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	eventually(t, "copies gone from the host", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(t, "copies gone from the host", func(ctx context.Context) (bool, string) {
 		list, err := hosts.List(ctx, ours)
 		if err != nil {
 			return false, err.Error()

@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"portico.dev/portico/sync/leader"
+	"portico.dev/portico/test/embedded"
 )
 
 // outage is what docs/configuration.md promises to clients that retry.
@@ -40,7 +41,7 @@ func TestLeaderKilledDuringARollout(t *testing.T) {
 	ctx := t.Context()
 	leads, other := r.leads()
 	prober := r.probe(client)
-	eventually(t, "default ServiceAccount", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(t, "default ServiceAccount", func(ctx context.Context) (bool, string) {
 		_, err := client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
 		return err == nil, fmt.Sprint(err)
 	})
@@ -49,7 +50,7 @@ func TestLeaderKilledDuringARollout(t *testing.T) {
 	if _, err := other.virtual.AppsV1().Deployments("default").Create(ctx, deploymentOf("web", "v1", n), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "some pods", func(context.Context) (bool, string) { return census.born("v1") >= n/5, "" })
+	embedded.Eventually(t, "some pods", func(context.Context) (bool, string) { return census.born("v1") >= n/5, "" })
 	r.kill(leads)
 	killed := time.Now()
 	born := census.born("v1")
@@ -67,7 +68,7 @@ func TestLeaderKilledDuringARollout(t *testing.T) {
 	if _, err := client.AppsV1().Deployments("default").Patch(ctx, "web", types.StrategicMergePatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "some new pods", func(context.Context) (bool, string) { return census.born("v2") >= n/5, "" })
+	embedded.Eventually(t, "some new pods", func(context.Context) (bool, string) { return census.born("v2") >= n/5, "" })
 	r.kill(next)
 	t.Logf("killed the leader after %d of %d new pods", census.born("v2"), n)
 	r.rolledOut(client, "default", "web")
@@ -89,7 +90,7 @@ func TestWritesAreSeenThroughEveryReplica(t *testing.T) {
 	r := newReplicated(t, 2)
 	a, b := r.replicas[0], r.replicas[1]
 	ctx := t.Context()
-	eventually(t, "default ServiceAccount", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(t, "default ServiceAccount", func(ctx context.Context) (bool, string) {
 		_, err := a.virtual.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})
 		return err == nil, fmt.Sprint(err)
 	})
@@ -102,7 +103,7 @@ func TestWritesAreSeenThroughEveryReplica(t *testing.T) {
 		for _, way := range []struct{ to, from kubernetes.Interface }{{a.virtual, b.virtual}, {b.virtual, a.virtual}} {
 			to, from := way.to.CoreV1(), way.from.CoreV1()
 			meta := metav1.ObjectMeta{Name: name}
-			p := pod(name, nil)
+			p := embedded.Pod(name, nil)
 			claim.ObjectMeta = meta
 			for kind, err := range map[string]error{
 				"pod":       second(to.Pods("default").Create(ctx, p, metav1.CreateOptions{})),
@@ -150,7 +151,7 @@ func TestWritesAreSeenThroughEveryReplica(t *testing.T) {
 				}
 			}
 			// The host protects claims until its controller has looked.
-			eventually(t, "claim gone", func(ctx context.Context) (bool, string) {
+			embedded.Eventually(t, "claim gone", func(ctx context.Context) (bool, string) {
 				_, err := to.PersistentVolumeClaims("default").Get(ctx, name, metav1.GetOptions{})
 				return apierrors.IsNotFound(err), fmt.Sprint(err)
 			})
@@ -168,7 +169,7 @@ func TestWritesAreSeenThroughEveryReplica(t *testing.T) {
 	if _, err := a.virtual.CoreV1().ConfigMaps("default").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "resumed"}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.virtual.CoreV1().Pods("default").Create(ctx, pod("resumed", nil), metav1.CreateOptions{}); err != nil {
+	if _, err := a.virtual.CoreV1().Pods("default").Create(ctx, embedded.Pod("resumed", nil), metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	podEvents, err := b.virtual.CoreV1().Pods("default").Watch(ctx, metav1.ListOptions{ResourceVersion: pods.ResourceVersion})
@@ -187,14 +188,14 @@ func TestWritesAreSeenThroughEveryReplica(t *testing.T) {
 			if m, ok := e.Object.(metav1.Object); !ok || e.Type != watch.Added || m.GetName() != "resumed" {
 				t.Errorf("watch of %s went on with %s %v", kind, e.Type, e.Object)
 			}
-		case <-time.After(patience):
+		case <-time.After(embedded.Patience):
 			t.Errorf("watch of %s went on with nothing", kind)
 		}
 	}
 
 	// An informer begins with the latest state too, through a replica that
 	// could not know it by itself.
-	created, err := a.virtual.CoreV1().Pods("default").Create(ctx, pod("watched", nil), metav1.CreateOptions{})
+	created, err := a.virtual.CoreV1().Pods("default").Create(ctx, embedded.Pod("watched", nil), metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,23 +283,23 @@ func TestDeposedLeaderEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	census := r.census()
-	eventually(t, "some pods", func(context.Context) (bool, string) { return census.born("v1") > 0, "" })
-	if err := leads.process.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	embedded.Eventually(t, "some pods", func(context.Context) (bool, string) { return census.born("v1") > 0, "" })
+	if err := leads.process.Cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	r.leads(leads)
 	r.rolledOut(other.virtual, "default", "web")
-	if err := leads.process.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := leads.process.Cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-leads.process.done:
-	case <-time.After(patience):
-		t.Fatalf("the deposed leader goes on:\n%s", leads.process.tail())
+	case <-leads.process.Done:
+	case <-time.After(embedded.Patience):
+		t.Fatalf("the deposed leader goes on:\n%s", leads.process.Tail())
 	}
 	for _, want := range []string{"leadership was lost", "hint: "} {
-		if !leads.process.said(want) {
-			t.Errorf("the deposed leader does not say %q:\n%s", want, leads.process.tail())
+		if !leads.process.Said(want) {
+			t.Errorf("the deposed leader does not say %q:\n%s", want, leads.process.Tail())
 		}
 	}
 	leads.process = nil
@@ -318,12 +319,12 @@ func TestStoreAwayForLongerThanALease(t *testing.T) {
 	leads, other := r.leads()
 	r.etcd.Stop()
 	select {
-	case <-leads.process.done:
-	case <-time.After(patience):
-		t.Fatalf("the leader goes on without the store:\n%s", leads.process.tail())
+	case <-leads.process.Done:
+	case <-time.After(embedded.Patience):
+		t.Fatalf("the leader goes on without the store:\n%s", leads.process.Tail())
 	}
-	if !leads.process.said("leadership was lost") {
-		t.Errorf("the leader does not say why it ended:\n%s", leads.process.tail())
+	if !leads.process.Said("leadership was lost") {
+		t.Errorf("the leader does not say why it ended:\n%s", leads.process.Tail())
 	}
 	leads.process = nil
 	r.etcd.Start()
@@ -340,14 +341,14 @@ func TestStoreAwayForLongerThanALease(t *testing.T) {
 // SQLite has one writer. What would only look highly available is refused.
 func TestReplicasOnSQLiteAreRefused(t *testing.T) {
 	dir := t.TempDir()
-	p, err := start(dir, "serve", "serve", "--name", "c1", "--host-namespace", "default", "--data-dir", dir, "--replicas", "2")
+	p, err := embedded.Start(dir, "serve", nil, "serve", "--name", "c1", "--host-namespace", "default", "--data-dir", dir, "--replicas", "2")
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-p.done
+	<-p.Done
 	for _, want := range []string{"error: ", "replicas: ", "shared store", "store.endpoint"} {
-		if !strings.Contains(p.tail(), want) {
-			t.Errorf("output does not mention %q:\n%s", want, p.tail())
+		if !strings.Contains(p.Tail(), want) {
+			t.Errorf("output does not mention %q:\n%s", want, p.Tail())
 		}
 	}
 }

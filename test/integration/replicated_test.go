@@ -33,6 +33,7 @@ import (
 
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/leader"
+	"portico.dev/portico/test/embedded"
 	"portico.dev/portico/test/servers"
 )
 
@@ -49,7 +50,7 @@ type replicated struct {
 // replica is one of the porticods. It keeps its address over restarts.
 type replica struct {
 	dir, listen string
-	process     *process
+	process     *embedded.Process
 	config      *rest.Config
 	virtual     kubernetes.Interface
 }
@@ -57,14 +58,14 @@ type replica struct {
 // newReplicated starts a virtual cluster of n replicas, all at the same time.
 func newReplicated(t *testing.T, n int) *replicated {
 	t.Helper()
-	h := sharedHost(t)
-	ns, err := h.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "ha-"}}, metav1.CreateOptions{})
+	h := embedded.SharedHost(t)
+	ns, err := h.Client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "ha-"}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatalf("create host namespace: %v", err)
 	}
-	r := &replicated{t: t, name: "c1", namespace: ns.Name, host: h.client, etcd: servers.Etcd(t, servers.EtcdOptions{})}
+	r := &replicated{t: t, name: "c1", namespace: ns.Name, host: h.Client, etcd: servers.Etcd(t, servers.EtcdOptions{})}
 	t.Cleanup(func() {
-		if err := h.client.CoreV1().Namespaces().Delete(context.Background(), r.namespace, metav1.DeleteOptions{}); err != nil {
+		if err := h.Client.CoreV1().Namespaces().Delete(context.Background(), r.namespace, metav1.DeleteOptions{}); err != nil {
 			t.Errorf("delete host namespace: %v", err)
 		}
 	})
@@ -72,7 +73,7 @@ func newReplicated(t *testing.T, n int) *replicated {
 		rep := &replica{dir: t.TempDir(), listen: freeAddress(t)}
 		r.replicas = append(r.replicas, rep)
 		config := fmt.Sprintf("name: %s\nhost:\n  kubeconfig: %s\n  namespace: %s\ndataDir: %s\nlisten: %s\nreplicas: %d\nstore:\n  endpoint: etcd://%s\n",
-			r.name, h.kubeconfigPath(), r.namespace, rep.dir, rep.listen, n, r.etcd.Address)
+			r.name, h.KubeconfigPath(), r.namespace, rep.dir, rep.listen, n, r.etcd.Address)
 		if err := os.WriteFile(filepath.Join(rep.dir, "portico.yaml"), []byte(config), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -88,12 +89,12 @@ func (r *replicated) start(replicas ...*replica) {
 	var err error
 	for _, rep := range replicas {
 		_ = os.Remove(filepath.Join(rep.dir, "kubeconfig.yaml"))
-		if rep.process, err = start(rep.dir, "serve", "serve", "--config", filepath.Join(rep.dir, "portico.yaml")); err != nil {
+		if rep.process, err = embedded.Start(rep.dir, "serve", nil, "serve", "--config", filepath.Join(rep.dir, "portico.yaml")); err != nil {
 			r.t.Fatal(err)
 		}
 	}
 	for _, rep := range replicas {
-		if rep.config, err = rep.process.kubeconfig(filepath.Join(rep.dir, "kubeconfig.yaml")); err != nil {
+		if rep.config, err = rep.process.Kubeconfig(filepath.Join(rep.dir, "kubeconfig.yaml")); err != nil {
 			r.t.Fatalf("start porticod: %v", err)
 		}
 		rep.config.QPS = -1
@@ -109,8 +110,8 @@ func (r *replicated) end(rep *replica) {
 	if rep.process == nil {
 		return
 	}
-	if err := rep.process.end(syscall.SIGTERM); err != nil {
-		r.t.Errorf("porticod did not shut down cleanly: %v\n%s", err, rep.process.tail())
+	if err := rep.process.End(syscall.SIGTERM); err != nil {
+		r.t.Errorf("porticod did not shut down cleanly: %v\n%s", err, rep.process.Tail())
 	}
 	rep.process = nil
 }
@@ -119,7 +120,7 @@ func (r *replicated) end(rep *replica) {
 func (r *replicated) kill(rep *replica) {
 	r.t.Helper()
 	var exit *exec.ExitError
-	if err := rep.process.end(syscall.SIGKILL); err != nil && !errors.As(err, &exit) {
+	if err := rep.process.End(syscall.SIGKILL); err != nil && !errors.As(err, &exit) {
 		r.t.Fatal(err)
 	}
 	rep.process = nil
@@ -156,7 +157,7 @@ func freeAddress(t *testing.T) string {
 // returns it and another that runs, if there is one.
 func (r *replicated) leads(without ...*replica) (leads, other *replica) {
 	r.t.Helper()
-	eventually(r.t, "a replica leads", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(r.t, "a replica leads", func(ctx context.Context) (bool, string) {
 		leads, other = nil, nil
 		holder := ""
 		for _, rep := range r.replicas {
@@ -210,11 +211,11 @@ func (r *replicated) doorsAre(client kubernetes.Interface, replicas ...*replica)
 		want = append(want, rep.listen)
 	}
 	slices.Sort(want)
-	eventually(r.t, "doors on the host", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(r.t, "doors on the host", func(ctx context.Context) (bool, string) {
 		doors := r.doors(ctx)
 		return slices.Equal(doors, want), fmt.Sprint(doors, want)
 	})
-	eventually(r.t, "endpoints of default/kubernetes", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(r.t, "endpoints of default/kubernetes", func(ctx context.Context) (bool, string) {
 		e, err := client.CoreV1().Endpoints("default").Get(ctx, "kubernetes", metav1.GetOptions{})
 		if err != nil {
 			return false, err.Error()
@@ -390,7 +391,7 @@ func (c *census) born(image string) (n int) {
 
 func deploymentOf(name, image string, replicas int32) *appsv1.Deployment {
 	labels := map[string]string{"app": name}
-	spec := pod("", nil).Spec
+	spec := embedded.Pod("", nil).Spec
 	spec.Containers[0].Image = image
 	return &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -405,7 +406,7 @@ func deploymentOf(name, image string, replicas int32) *appsv1.Deployment {
 // rolledOut waits until a Deployment has all of its replicas, and none else.
 func (r *replicated) rolledOut(client kubernetes.Interface, namespace, name string) {
 	r.t.Helper()
-	eventually(r.t, "rollout complete", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(r.t, "rollout complete", func(ctx context.Context) (bool, string) {
 		d, err := client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return false, err.Error()
@@ -413,7 +414,7 @@ func (r *replicated) rolledOut(client kubernetes.Interface, namespace, name stri
 		n, s := *d.Spec.Replicas, d.Status
 		return s.ObservedGeneration == d.Generation && s.UpdatedReplicas == n && s.AvailableReplicas == n && s.Replicas == n, fmt.Sprintf("%+v", s)
 	})
-	eventually(r.t, "exactly the replicas on the host", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(r.t, "exactly the replicas on the host", func(ctx context.Context) (bool, string) {
 		d, err := client.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return false, err.Error()

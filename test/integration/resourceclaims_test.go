@@ -16,6 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/utils/ptr"
+
+	"portico.dev/portico/test/embedded"
 )
 
 // longName leaves no room in a host name, which is shortened then.
@@ -24,10 +26,10 @@ const longName = "a-pod-whose-name-leaves-no-room-for-a-namespace-and-a-cluster"
 // TestResourceClaims: pods get devices of the host through claims of the
 // tenant's, by name and from a template, and nothing of it tells of the host.
 func TestResourceClaims(t *testing.T) {
-	h := sharedHost(t)
+	h := embedded.SharedHost(t)
 	unique := rand.String(6) // the host is shared, and so are names without a namespace
 	offered, hidden := "gpu-"+unique, "hidden-"+unique
-	h.devices(t, unique, offered, hidden)
+	offerDevices(t, h, unique, offered, hidden)
 	c := newClusterWith(t, h, fmt.Sprintf(`sync:
   fromHost: {deviceClasses: {enabled: true, selector: {matchLabels: {claims-test: %q}}}}
   toHost: {resourceClaims: {enabled: true}}
@@ -39,9 +41,9 @@ func TestResourceClaims(t *testing.T) {
 
 // devices gives the host a driver's devices and classes for them, of which the
 // first is for tenants.
-func (h *hostCluster) devices(t *testing.T, unique string, offered, hidden string) {
+func offerDevices(t *testing.T, h *embedded.Host, unique string, offered, hidden string) {
 	t.Helper()
-	api, ctx := h.client.ResourceV1(), t.Context()
+	api, ctx := h.Client.ResourceV1(), t.Context()
 	for _, class := range []*resourcev1.DeviceClass{
 		{ObjectMeta: metav1.ObjectMeta{Name: offered, Labels: map[string]string{"claims-test": unique}}},
 		{ObjectMeta: metav1.ObjectMeta{Name: hidden}},
@@ -82,7 +84,7 @@ func oneOf(class string) resourcev1.ResourceClaimSpec {
 
 func (c *cluster) claim(t *testing.T, name, class string) *resourcev1.ResourceClaim {
 	t.Helper()
-	claim, err := c.virtual.ResourceV1().ResourceClaims("default").Create(t.Context(),
+	claim, err := c.Virtual.ResourceV1().ResourceClaims("default").Create(t.Context(),
 		&resourcev1.ResourceClaim{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: oneOf(class)}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -94,10 +96,10 @@ func (c *cluster) claim(t *testing.T, name, class string) *resourcev1.ResourceCl
 func (c *cluster) claimingPod(t *testing.T, name string, claim corev1.PodResourceClaim) *corev1.Pod {
 	t.Helper()
 	claim.Name = "device"
-	p := pod(name, nil)
+	p := embedded.Pod(name, nil)
 	p.Spec.ResourceClaims = []corev1.PodResourceClaim{claim}
 	p.Spec.Containers[0].Resources.Claims = []corev1.ResourceClaim{{Name: "device"}}
-	p, err := c.virtual.CoreV1().Pods("default").Create(t.Context(), p, metav1.CreateOptions{})
+	p, err := c.Virtual.CoreV1().Pods("default").Create(t.Context(), p, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,9 +109,9 @@ func (c *cluster) claimingPod(t *testing.T, name string, claim corev1.PodResourc
 // runs waits until a pod runs and returns it.
 func (c *cluster) runs(t *testing.T, name string) (p *corev1.Pod) {
 	t.Helper()
-	eventually(t, "pod "+name, func(ctx context.Context) (bool, string) {
+	embedded.Eventually(t, "pod "+name, func(ctx context.Context) (bool, string) {
 		var err error
-		if p, err = c.virtual.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{}); err != nil {
+		if p, err = c.Virtual.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{}); err != nil {
 			return false, err.Error()
 		}
 		return p.Status.Phase == corev1.PodRunning, fmt.Sprintf("%+v", p.Status)
@@ -121,9 +123,9 @@ func (c *cluster) runs(t *testing.T, name string) (p *corev1.Pod) {
 // this pod.
 func (c *cluster) reserved(t *testing.T, name string, p *corev1.Pod) (claim *resourcev1.ResourceClaim) {
 	t.Helper()
-	eventually(t, "claim "+name, func(ctx context.Context) (bool, string) {
+	embedded.Eventually(t, "claim "+name, func(ctx context.Context) (bool, string) {
 		var err error
-		if claim, err = c.virtual.ResourceV1().ResourceClaims("default").Get(ctx, name, metav1.GetOptions{}); err != nil {
+		if claim, err = c.Virtual.ResourceV1().ResourceClaims("default").Get(ctx, name, metav1.GetOptions{}); err != nil {
 			return false, err.Error()
 		}
 		for _, r := range claim.Status.ReservedFor {
@@ -145,7 +147,7 @@ func (c *cluster) nothingOfTheHost(t *testing.T, objects ...any) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, word := range []string{"-x-", c.namespace, "portico.dev"} {
+		for _, word := range []string{"-x-", c.Namespace, "portico.dev"} {
 			if strings.Contains(string(raw), word) {
 				t.Errorf("the tenant reads %q: %s", word, raw)
 			}
@@ -155,14 +157,14 @@ func (c *cluster) nothingOfTheHost(t *testing.T, objects ...any) {
 
 func (c *cluster) gone(t *testing.T, what string, get func(ctx context.Context) error) {
 	t.Helper()
-	eventually(t, what+" goes", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(t, what+" goes", func(ctx context.Context) (bool, string) {
 		err := get(ctx)
 		return apierrors.IsNotFound(err), fmt.Sprint(err)
 	})
 }
 
 func (c *cluster) claimByName(t *testing.T, class string) {
-	ctx, claims, pods := t.Context(), c.virtual.ResourceV1().ResourceClaims("default"), c.virtual.CoreV1().Pods("default")
+	ctx, claims, pods := t.Context(), c.Virtual.ResourceV1().ResourceClaims("default"), c.Virtual.CoreV1().Pods("default")
 	c.claim(t, "cards", class)
 	c.claimingPod(t, longName, corev1.PodResourceClaim{ResourceClaimName: ptr.To("cards")})
 	p := c.runs(t, longName)
@@ -182,7 +184,7 @@ func (c *cluster) claimByName(t *testing.T, class string) {
 }
 
 func (c *cluster) claimFromTemplate(t *testing.T, class string) {
-	ctx, api := t.Context(), c.virtual.ResourceV1()
+	ctx, api := t.Context(), c.Virtual.ResourceV1()
 	if _, err := api.ResourceClaimTemplates("default").Create(ctx, &resourcev1.ResourceClaimTemplate{
 		ObjectMeta: metav1.ObjectMeta{Name: "one-gpu"}, Spec: resourcev1.ResourceClaimTemplateSpec{Spec: oneOf(class)},
 	}, metav1.CreateOptions{}); err != nil {
@@ -199,20 +201,20 @@ func (c *cluster) claimFromTemplate(t *testing.T, class string) {
 	if !metav1.IsControlledBy(claim, p) {
 		t.Errorf("the claim is owned by %+v", claim.OwnerReferences)
 	}
-	host, err := c.host.ResourceV1().ResourceClaims(c.namespace).Get(ctx, c.hostName("default", name), metav1.GetOptions{})
+	host, err := c.Host.ResourceV1().ResourceClaims(c.Namespace).Get(ctx, c.HostName("default", name), metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if owner := metav1.GetControllerOf(host); owner == nil || owner.Name != c.hostName("default", "web") || owner.UID != p.UID {
+	if owner := metav1.GetControllerOf(host); owner == nil || owner.Name != c.HostName("default", "web") || owner.UID != p.UID {
 		t.Errorf("the host claim is controlled by %+v", owner)
 	}
-	events, err := c.virtual.CoreV1().Events("default").List(ctx, metav1.ListOptions{})
+	events, err := c.Virtual.CoreV1().Events("default").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.nothingOfTheHost(t, events)
 
-	if err := c.virtual.CoreV1().Pods("default").Delete(ctx, "web", metav1.DeleteOptions{}); err != nil {
+	if err := c.Virtual.CoreV1().Pods("default").Delete(ctx, "web", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	c.gone(t, "the claim", func(ctx context.Context) error {
@@ -220,7 +222,7 @@ func (c *cluster) claimFromTemplate(t *testing.T, class string) {
 		return err
 	})
 	c.gone(t, "the host claim", func(ctx context.Context) error {
-		_, err := c.host.ResourceV1().ResourceClaims(c.namespace).Get(ctx, host.Name, metav1.GetOptions{})
+		_, err := c.Host.ResourceV1().ResourceClaims(c.Namespace).Get(ctx, host.Name, metav1.GetOptions{})
 		return err
 	})
 }
@@ -230,8 +232,8 @@ func (c *cluster) claimFromTemplate(t *testing.T, class string) {
 func (c *cluster) attackDevices(t *testing.T, offered, hidden string) {
 	c.claim(t, "stolen", hidden)
 	c.claimingPod(t, "thief", corev1.PodResourceClaim{ResourceClaimName: ptr.To("stolen")})
-	eventually(t, "the pod waits", func(ctx context.Context) (bool, string) {
-		p, err := c.virtual.CoreV1().Pods("default").Get(ctx, "thief", metav1.GetOptions{})
+	embedded.Eventually(t, "the pod waits", func(ctx context.Context) (bool, string) {
+		p, err := c.Virtual.CoreV1().Pods("default").Get(ctx, "thief", metav1.GetOptions{})
 		if err != nil {
 			return false, err.Error()
 		}
@@ -246,14 +248,14 @@ func (c *cluster) attackDevices(t *testing.T, offered, hidden string) {
 
 	// The API lets those have it who may label their namespace, as a tenant may.
 	ctx := t.Context()
-	if _, err := c.virtual.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+	if _, err := c.Virtual.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: "admins", Labels: map[string]string{resourcev1.DRAAdminNamespaceLabelKey: "true"},
 	}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	admin := &resourcev1.ResourceClaim{ObjectMeta: metav1.ObjectMeta{Name: "all"}, Spec: oneOf(offered)}
 	admin.Spec.Devices.Requests[0].Exactly.AdminAccess = ptr.To(true)
-	if _, err := c.virtual.ResourceV1().ResourceClaims("admins").Create(ctx, admin, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
+	if _, err := c.Virtual.ResourceV1().ResourceClaims("admins").Create(ctx, admin, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
 		t.Errorf("access to the devices of others: %v, want Invalid", err)
 	}
 }

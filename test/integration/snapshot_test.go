@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"portico.dev/portico/cmd/porticod/app"
+	"portico.dev/portico/test/embedded"
 )
 
 // porticod runs a command that ends by itself, in this process.
@@ -37,9 +38,9 @@ func porticod(t *testing.T, args ...string) (stdout, stderr string, code int) {
 // could get in before still can.
 func TestSnapshotOfAClusterInUse(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("a")
+	c.CreateNamespace("a")
 	create := func(ctx context.Context, name string) error {
-		_, err := c.virtual.CoreV1().ConfigMaps("a").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
+		_, err := c.Virtual.CoreV1().ConfigMaps("a").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 		return err
 	}
 	for i := range 20 {
@@ -47,7 +48,7 @@ func TestSnapshotOfAClusterInUse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	token, err := c.virtual.CoreV1().ServiceAccounts("a").CreateToken(t.Context(), "default", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	token, err := c.Virtual.CoreV1().ServiceAccounts("a").CreateToken(t.Context(), "default", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestSnapshotOfAClusterInUse(t *testing.T) {
 		})
 	}
 	file := filepath.Join(t.TempDir(), "snapshot")
-	out, errOut, code := porticod(t, "snapshot", "save", c.dir, file)
+	out, errOut, code := porticod(t, "snapshot", "save", c.Dir, file)
 	if code != 0 {
 		t.Fatalf("save: %s", errOut)
 	}
@@ -82,32 +83,32 @@ func TestSnapshotOfAClusterInUse(t *testing.T) {
 	if out, errOut, code := porticod(t, "check", file); code != 0 {
 		t.Errorf("check: %s%s", out, errOut)
 	}
-	if _, errOut, code := porticod(t, "snapshot", "restore", file, c.dir); code == 0 || !strings.Contains(errOut, "is not empty") || !strings.Contains(errOut, "hint: ") {
+	if _, errOut, code := porticod(t, "snapshot", "restore", file, c.Dir); code == 0 || !strings.Contains(errOut, "is not empty") || !strings.Contains(errOut, "hint: ") {
 		t.Errorf("restore over a cluster in use: %d, %s", code, errOut)
 	}
 
-	list, err := c.virtual.CoreV1().ConfigMaps("a").List(t.Context(), metav1.ListOptions{})
+	list, err := c.Virtual.CoreV1().ConfigMaps("a").List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.kill()
+	c.Kill()
 	restoreInto(t, c, file)
 	for i := range 20 {
-		if _, err := c.virtual.CoreV1().ConfigMaps("a").Get(t.Context(), fmt.Sprintf("before-%d", i), metav1.GetOptions{}); err != nil {
+		if _, err := c.Virtual.CoreV1().ConfigMaps("a").Get(t.Context(), fmt.Sprintf("before-%d", i), metav1.GetOptions{}); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := c.virtual.CoreV1().ConfigMaps("a").Get(t.Context(), "after", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := c.Virtual.CoreV1().ConfigMaps("a").Get(t.Context(), "after", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("what was written after the snapshot: %v, want not found", err)
 	}
-	if _, err := c.virtual.CoreV1().ConfigMaps("a").Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion}); !expired(err) {
+	if _, err := c.Virtual.CoreV1().ConfigMaps("a").Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion}); !expired(err) {
 		if err != nil {
 			t.Errorf("watch from the lost cluster's version: %v", err)
 		} else {
 			watchExpires(t, c, list.ResourceVersion)
 		}
 	}
-	bearer := rest.AnonymousClientConfig(c.config)
+	bearer := rest.AnonymousClientConfig(c.Config)
 	bearer.BearerToken = token.Status.Token
 	asTenant, err := kubernetes.NewForConfig(bearer)
 	if err != nil {
@@ -116,8 +117,8 @@ func TestSnapshotOfAClusterInUse(t *testing.T) {
 	if _, err := asTenant.CoreV1().ConfigMaps("a").Get(t.Context(), "before-0", metav1.GetOptions{}); !apierrors.IsForbidden(err) {
 		t.Errorf("with a token of the saved cluster: %v, want to be known and forbidden", err)
 	}
-	c.createPod("a", pod("p", nil))
-	settled(t, c, "a", "p")
+	c.CreatePod("a", embedded.Pod("p", nil))
+	c.Settled("a", "p")
 }
 
 func expired(err error) bool {
@@ -127,7 +128,7 @@ func expired(err error) bool {
 // watchExpires checks that a watch ends with the news that its version is gone.
 func watchExpires(t *testing.T, c *cluster, version string) {
 	t.Helper()
-	w, err := c.virtual.CoreV1().ConfigMaps("a").Watch(t.Context(), metav1.ListOptions{ResourceVersion: version})
+	w, err := c.Virtual.CoreV1().ConfigMaps("a").Watch(t.Context(), metav1.ListOptions{ResourceVersion: version})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,16 +146,16 @@ func restoreInto(t *testing.T, c *cluster, file string) {
 	if _, errOut, code := porticod(t, "snapshot", "restore", file, dir); code != 0 {
 		t.Fatalf("restore: %s", errOut)
 	}
-	config, err := os.ReadFile(c.configPath())
+	config, err := os.ReadFile(c.ConfigPath())
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := c.dir
-	c.dir = dir
-	if err := os.WriteFile(c.configPath(), bytes.ReplaceAll(config, []byte(before), []byte(dir)), 0o600); err != nil {
+	before := c.Dir
+	c.Dir = dir
+	if err := os.WriteFile(c.ConfigPath(), bytes.ReplaceAll(config, []byte(before), []byte(dir)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.start()
+	c.Start()
 }
 
 // Each refusal says what to do.

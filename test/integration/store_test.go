@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 
+	"portico.dev/portico/test/embedded"
 	"portico.dev/portico/test/servers"
 )
 
@@ -67,21 +68,21 @@ func TestClusterOnASharedStore(t *testing.T) {
 	for name, open := range sharedStores {
 		t.Run(name, func(t *testing.T) {
 			st := open(t)
-			c := newClusterWith(t, sharedHost(t), st.config)
+			c := newClusterWith(t, embedded.SharedHost(t), st.config)
 			useAll(t, c)
 
-			if err := c.process.end(syscall.SIGTERM); err != nil {
-				t.Fatalf("end: %v\n%s", err, c.process.tail())
+			if err := c.Process.End(syscall.SIGTERM); err != nil {
+				t.Fatalf("end: %v\n%s", err, c.Process.Tail())
 			}
-			c.start()
+			c.Start()
 			seesAll(t, c)
 
 			storeAwayAndBack(t, c, st.server)
 			seesAll(t, c)
-			if _, err := os.Stat(filepath.Join(c.dir, "store")); !os.IsNotExist(err) {
+			if _, err := os.Stat(filepath.Join(c.Dir, "store")); !os.IsNotExist(err) {
 				t.Errorf("there is a store in the data directory: %v", err)
 			}
-			if log, err := os.ReadFile(c.process.log); err != nil || (st.secret != "" && strings.Contains(string(log), st.secret)) {
+			if log, err := os.ReadFile(c.Process.Log); err != nil || (st.secret != "" && strings.Contains(string(log), st.secret)) {
 				t.Errorf("the log tells the password, or cannot be read: %v", err)
 			}
 		})
@@ -95,17 +96,17 @@ var widgets = schema.GroupVersionResource{Group: "shop.example", Version: "v1", 
 func useAll(t *testing.T, c *cluster) {
 	t.Helper()
 	ctx := t.Context()
-	c.createNamespace("a")
-	before, err := c.virtual.CoreV1().ConfigMaps("a").List(ctx, metav1.ListOptions{})
+	c.CreateNamespace("a")
+	before, err := c.Virtual.CoreV1().ConfigMaps("a").List(ctx, metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := c.virtual.CoreV1().ConfigMaps("a").Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=watched", ResourceVersion: before.ResourceVersion})
+	w, err := c.Virtual.CoreV1().ConfigMaps("a").Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=watched", ResourceVersion: before.ResourceVersion})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	if _, err := c.virtual.CoreV1().ConfigMaps("a").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "watched"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Virtual.CoreV1().ConfigMaps("a").Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "watched"}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if e := <-w.ResultChan(); e.Type != watch.Added {
@@ -113,17 +114,17 @@ func useAll(t *testing.T, c *cluster) {
 	}
 	labels := map[string]string{"app": "web"}
 	replicas := int32(2)
-	if _, err := c.virtual.AppsV1().Deployments("a").Create(ctx, &appsv1.Deployment{
+	if _, err := c.Virtual.AppsV1().Deployments("a").Create(ctx, &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &replicas,
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod("web", nil).Spec},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: embedded.Pod("web", nil).Spec},
 		},
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	crds, err := apiextensions.NewForConfig(c.config)
+	crds, err := apiextensions.NewForConfig(c.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,17 +141,17 @@ func useAll(t *testing.T, c *cluster) {
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	custom, err := dynamic.NewForConfig(c.config)
+	custom, err := dynamic.NewForConfig(c.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "custom resource created", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(t, "custom resource created", func(ctx context.Context) (bool, string) {
 		_, err := custom.Resource(widgets).Namespace("a").Create(ctx, &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": "shop.example/v1", "kind": "Widget", "metadata": map[string]any{"name": "w"}, "size": int64(3),
 		}}, metav1.CreateOptions{})
 		return err == nil, fmt.Sprint(err)
 	})
-	if _, err := c.virtual.CoreV1().Events("a").Create(ctx, &corev1.Event{
+	if _, err := c.Virtual.CoreV1().Events("a").Create(ctx, &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{Name: "e"}, InvolvedObject: corev1.ObjectReference{Namespace: "a", Name: "watched", Kind: "ConfigMap"},
 	}, metav1.CreateOptions{}); err != nil {
 		t.Errorf("event: %v", err)
@@ -161,25 +162,25 @@ func useAll(t *testing.T, c *cluster) {
 // seesAll checks that what useAll made is there.
 func seesAll(t *testing.T, c *cluster) {
 	t.Helper()
-	eventually(t, "deployment available", func(ctx context.Context) (bool, string) {
-		d, err := c.virtual.AppsV1().Deployments("a").Get(ctx, "web", metav1.GetOptions{})
+	embedded.Eventually(t, "deployment available", func(ctx context.Context) (bool, string) {
+		d, err := c.Virtual.AppsV1().Deployments("a").Get(ctx, "web", metav1.GetOptions{})
 		return err == nil && d.Status.AvailableReplicas == 2 && d.Status.ObservedGeneration == d.Generation, fmt.Sprintf("%v %+v", err, d.Status)
 	})
-	custom, err := dynamic.NewForConfig(c.config)
+	custom, err := dynamic.NewForConfig(c.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "custom resource there", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(t, "custom resource there", func(ctx context.Context) (bool, string) {
 		w, err := custom.Resource(widgets).Namespace("a").Get(ctx, "w", metav1.GetOptions{})
 		return err == nil && w.Object["size"] == int64(3), fmt.Sprint(w, err)
 	})
 	for _, get := range []func(ctx context.Context) error{
 		func(ctx context.Context) error {
-			_, err := c.virtual.CoreV1().ConfigMaps("a").Get(ctx, "watched", metav1.GetOptions{})
+			_, err := c.Virtual.CoreV1().ConfigMaps("a").Get(ctx, "watched", metav1.GetOptions{})
 			return err
 		},
 		func(ctx context.Context) error {
-			_, err := c.virtual.CoreV1().Events("a").Get(ctx, "e", metav1.GetOptions{})
+			_, err := c.Virtual.CoreV1().Events("a").Get(ctx, "e", metav1.GetOptions{})
 			return err
 		},
 	} {
@@ -195,27 +196,27 @@ func storeAwayAndBack(t *testing.T, c *cluster, s *servers.Server) {
 	t.Helper()
 	// The one check that is about the store: others fail, too, while a cluster starts.
 	ready := func(ctx context.Context) error {
-		return c.virtual.CoreV1().RESTClient().Get().MaxRetries(0).AbsPath("/readyz/store").Do(ctx).Error()
+		return c.Virtual.CoreV1().RESTClient().Get().MaxRetries(0).AbsPath("/readyz/store").Do(ctx).Error()
 	}
 	if err := ready(t.Context()); err != nil {
 		t.Errorf("not ready with the store: %v", err)
 	}
 	defer func() {
 		if t.Failed() {
-			t.Logf("end of porticod's log:\n%s", c.process.tail())
+			t.Logf("end of porticod's log:\n%s", c.Process.Tail())
 		}
 	}()
 	s.Stop()
-	eventually(t, "not ready without the store", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(t, "not ready without the store", func(ctx context.Context) (bool, string) {
 		err := ready(ctx)
 		return err != nil, fmt.Sprint(err)
 	})
 	s.Start()
-	eventually(t, "ready with the store", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(t, "ready with the store", func(ctx context.Context) (bool, string) {
 		err := ready(ctx)
 		return err == nil, fmt.Sprint(err)
 	})
-	if _, err := c.virtual.CoreV1().ConfigMaps("a").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "after"}}, metav1.CreateOptions{}); err != nil {
+	if _, err := c.Virtual.CoreV1().ConfigMaps("a").Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "after"}}, metav1.CreateOptions{}); err != nil {
 		t.Errorf("write after the outage: %v", err)
 	}
 }
@@ -223,7 +224,7 @@ func storeAwayAndBack(t *testing.T, c *cluster, s *servers.Server) {
 // Each mistake with a store has its own words, and none is quick to be repeated
 // with the password in it.
 func TestSharedStoreMistakesAreClear(t *testing.T) {
-	h := sharedHost(t)
+	h := embedded.SharedHost(t)
 	files, other := servers.NewTLS(t, t.TempDir(), "portico"), servers.NewTLS(t, t.TempDir(), "portico")
 	s := servers.Etcd(t, servers.EtcdOptions{TLS: &files})
 	for name, c := range map[string]struct{ store, want string }{
@@ -234,19 +235,19 @@ func TestSharedStoreMistakesAreClear(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			config := fmt.Sprintf("name: c1\nhost:\n  kubeconfig: %s\n  namespace: default\ndataDir: %s\nlisten: 127.0.0.1:0\nstore:\n  %s\n", h.kubeconfigPath(), dir, c.store)
+			config := fmt.Sprintf("name: c1\nhost:\n  kubeconfig: %s\n  namespace: default\ndataDir: %s\nlisten: 127.0.0.1:0\nstore:\n  %s\n", h.KubeconfigPath(), dir, c.store)
 			path := filepath.Join(dir, "portico.yaml")
 			if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			p, err := start(dir, "serve", "serve", "--config", path)
+			p, err := embedded.Start(dir, "serve", nil, "serve", "--config", path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			<-p.done
+			<-p.Done
 			for _, want := range []string{"error: open store: ", c.want, "hint: "} {
-				if !strings.Contains(p.tail(), want) {
-					t.Errorf("output does not mention %q:\n%s", want, p.tail())
+				if !strings.Contains(p.Tail(), want) {
+					t.Errorf("output does not mention %q:\n%s", want, p.Tail())
 				}
 			}
 		})

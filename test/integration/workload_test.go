@@ -19,64 +19,37 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/watch"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+
+	"portico.dev/portico/test/embedded"
 )
-
-func pod(name string, labels map[string]string) *corev1.Pod {
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "nginx"}}},
-	}
-}
-
-func (c *cluster) createNamespace(name string) {
-	c.t.Helper()
-	_, err := c.virtual.CoreV1().Namespaces().Create(c.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
-	if err != nil {
-		c.t.Fatalf("create namespace %s: %v", name, err)
-	}
-	// A pod needs its ServiceAccount, as on any cluster.
-	eventually(c.t, "default ServiceAccount of "+name, func(ctx context.Context) (bool, string) {
-		_, err := c.virtual.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
-		return err == nil, fmt.Sprint(err)
-	})
-}
-
-func (c *cluster) createPod(namespace string, p *corev1.Pod) *corev1.Pod {
-	c.t.Helper()
-	created, err := c.virtual.CoreV1().Pods(namespace).Create(c.t.Context(), p, metav1.CreateOptions{})
-	if err != nil {
-		c.t.Fatalf("create pod %s/%s: %v", namespace, p.Name, err)
-	}
-	return created
-}
 
 // The main job: a Deployment of the tenant runs as pods of the host, and
 // nothing else of it is there.
 func TestDeploymentRunsOnTheHost(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("demo-nginx")
+	c.CreateNamespace("demo-nginx")
 	replicas := int32(2)
 	labels := map[string]string{"app": "nginx"}
-	_, err := c.virtual.AppsV1().Deployments("demo-nginx").Create(t.Context(), &appsv1.Deployment{
+	_, err := c.Virtual.AppsV1().Deployments("demo-nginx").Create(t.Context(), &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: "nginx-deployment"},
 		Spec: appsv1.DeploymentSpec{
 			Replicas: &replicas,
 			Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod("", nil).Spec},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: embedded.Pod("", nil).Spec},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "deployment available", func(ctx context.Context) (bool, string) {
-		d, err := c.virtual.AppsV1().Deployments("demo-nginx").Get(ctx, "nginx-deployment", metav1.GetOptions{})
+	embedded.Eventually(t, "deployment available", func(ctx context.Context) (bool, string) {
+		d, err := c.Virtual.AppsV1().Deployments("demo-nginx").Get(ctx, "nginx-deployment", metav1.GetOptions{})
 		if err != nil {
 			return false, err.Error()
 		}
 		return d.Status.AvailableReplicas == 2, fmt.Sprintf("%+v", d.Status)
 	})
 
-	virtual, err := c.virtual.CoreV1().Pods("demo-nginx").List(t.Context(), metav1.ListOptions{})
+	virtual, err := c.Virtual.CoreV1().Pods("demo-nginx").List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +57,7 @@ func TestDeploymentRunsOnTheHost(t *testing.T) {
 		t.Fatalf("virtual pods: got %d, want 2", len(virtual.Items))
 	}
 	for _, v := range virtual.Items {
-		h, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("demo-nginx", v.Name), metav1.GetOptions{})
+		h, err := c.Host.CoreV1().Pods(c.Namespace).Get(t.Context(), c.HostName("demo-nginx", v.Name), metav1.GetOptions{})
 		if err != nil {
 			t.Errorf("host pod of %s: %v", v.Name, err)
 			continue
@@ -101,19 +74,19 @@ func TestDeploymentRunsOnTheHost(t *testing.T) {
 			}
 		}
 	}
-	if ds, err := c.host.AppsV1().Deployments(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{}); err != nil || len(ds.Items) != 0 {
+	if ds, err := c.Host.AppsV1().Deployments(metav1.NamespaceAll).List(t.Context(), metav1.ListOptions{}); err != nil || len(ds.Items) != 0 {
 		t.Errorf("host deployments: %v, %v; want none", ds, err)
 	}
-	if _, err := c.host.CoreV1().Namespaces().Get(t.Context(), "demo-nginx", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := c.Host.CoreV1().Namespaces().Get(t.Context(), "demo-nginx", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("virtual namespace on the host: %v, want not found", err)
 	}
 }
 
 func TestPodVerbs(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("a")
-	pods := c.virtual.CoreV1().Pods("a")
-	created := c.createPod("a", pod("p", map[string]string{"k": "v"}))
+	c.CreateNamespace("a")
+	pods := c.Virtual.CoreV1().Pods("a")
+	created := c.CreatePod("a", embedded.Pod("p", map[string]string{"k": "v"}))
 	if created.Name != "p" || created.Namespace != "a" {
 		t.Fatalf("created %s/%s, want a/p", created.Namespace, created.Name)
 	}
@@ -121,7 +94,7 @@ func TestPodVerbs(t *testing.T) {
 	t.Run("get is read-your-writes", func(t *testing.T) {
 		for i := range 20 {
 			name := fmt.Sprintf("ryw-%d", i)
-			c.createPod("a", pod(name, nil))
+			c.CreatePod("a", embedded.Pod(name, nil))
 			if _, err := pods.Get(t.Context(), name, metav1.GetOptions{}); err != nil {
 				t.Fatalf("get right after create: %v", err)
 			}
@@ -132,7 +105,7 @@ func TestPodVerbs(t *testing.T) {
 		}
 	})
 	t.Run("create again is AlreadyExists", func(t *testing.T) {
-		_, err := pods.Create(t.Context(), pod("p", nil), metav1.CreateOptions{})
+		_, err := pods.Create(t.Context(), embedded.Pod("p", nil), metav1.CreateOptions{})
 		if !apierrors.IsAlreadyExists(err) || strings.Contains(err.Error(), "-x-") {
 			t.Errorf("got %v, want AlreadyExists with virtual names", err)
 		}
@@ -154,7 +127,7 @@ func TestPodVerbs(t *testing.T) {
 			if got.Labels[name] != "1" || got.Labels["k"] != "v" {
 				t.Errorf("labels after patch: %v", got.Labels)
 			}
-			h, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("a", "p"), metav1.GetOptions{})
+			h, err := c.Host.CoreV1().Pods(c.Namespace).Get(t.Context(), c.HostName("a", "p"), metav1.GetOptions{})
 			if err != nil || h.Labels[name] != "1" {
 				t.Errorf("host pod: %v, %v; want the label there too", h.Labels, err)
 			}
@@ -189,7 +162,7 @@ func TestPodVerbs(t *testing.T) {
 		}
 	})
 	t.Run("no-op update keeps the resourceVersion", func(t *testing.T) {
-		settled(t, c, "a", "p")
+		c.Settled("a", "p")
 		now, err := pods.Get(t.Context(), "p", metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -200,10 +173,10 @@ func TestPodVerbs(t *testing.T) {
 		}
 	})
 	t.Run("dry-run create leaves nothing", func(t *testing.T) {
-		if _, err := pods.Create(t.Context(), pod("dry", nil), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
+		if _, err := pods.Create(t.Context(), embedded.Pod("dry", nil), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("a", "dry"), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		if _, err := c.Host.CoreV1().Pods(c.Namespace).Get(t.Context(), c.HostName("a", "dry"), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 			t.Errorf("host pod after dry-run: %v", err)
 		}
 	})
@@ -211,46 +184,29 @@ func TestPodVerbs(t *testing.T) {
 		if err := pods.Delete(t.Context(), "p", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "pod gone on both sides", func(ctx context.Context) (bool, string) {
+		embedded.Eventually(t, "pod gone on both sides", func(ctx context.Context) (bool, string) {
 			_, verr := pods.Get(ctx, "p", metav1.GetOptions{})
-			_, herr := c.host.CoreV1().Pods(c.namespace).Get(ctx, c.hostName("a", "p"), metav1.GetOptions{})
+			_, herr := c.Host.CoreV1().Pods(c.Namespace).Get(ctx, c.HostName("a", "p"), metav1.GetOptions{})
 			return apierrors.IsNotFound(verr) && apierrors.IsNotFound(herr), fmt.Sprint(verr, herr)
 		})
 	})
 }
 
-// settled waits until the host has nothing more to write to a simulated pod.
-func settled(t *testing.T, c *cluster, namespace, name string) {
-	t.Helper()
-	eventually(t, "pod ready", func(ctx context.Context) (bool, string) {
-		p, err := c.virtual.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return false, err.Error()
-		}
-		for _, cond := range p.Status.Conditions {
-			if cond.Type == corev1.PodReady && cond.Status == corev1.ConditionTrue {
-				return true, ""
-			}
-		}
-		return false, fmt.Sprintf("%+v", p.Status)
-	})
-}
-
 func TestWatchSeesOneNamespace(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("a")
-	c.createNamespace("b")
-	list, err := c.virtual.CoreV1().Pods("a").List(t.Context(), metav1.ListOptions{})
+	c.CreateNamespace("a")
+	c.CreateNamespace("b")
+	list, err := c.Virtual.CoreV1().Pods("a").List(t.Context(), metav1.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := c.virtual.CoreV1().Pods("a").Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	w, err := c.Virtual.CoreV1().Pods("a").Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer w.Stop()
-	c.createPod("b", pod("other", nil))
-	c.createPod("a", pod("mine", nil))
+	c.CreatePod("b", embedded.Pod("other", nil))
+	c.CreatePod("a", embedded.Pod("mine", nil))
 	for e := range w.ResultChan() {
 		p, ok := e.Object.(*corev1.Pod)
 		if !ok {
@@ -268,29 +224,29 @@ func TestWatchSeesOneNamespace(t *testing.T) {
 
 func TestDeleteCollectionStaysInItsNamespace(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("a")
-	c.createNamespace("b")
+	c.CreateNamespace("a")
+	c.CreateNamespace("b")
 	for _, ns := range []string{"a", "b"} {
-		c.createPod(ns, pod("p", map[string]string{"app": "x"}))
+		c.CreatePod(ns, embedded.Pod("p", map[string]string{"app": "x"}))
 	}
 	zero := int64(0)
-	err := c.virtual.CoreV1().Pods("a").DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &zero}, metav1.ListOptions{LabelSelector: "app=x"})
+	err := c.Virtual.CoreV1().Pods("a").DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &zero}, metav1.ListOptions{LabelSelector: "app=x"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "pods of a gone", func(ctx context.Context) (bool, string) {
-		l, err := c.virtual.CoreV1().Pods("a").List(ctx, metav1.ListOptions{})
+	embedded.Eventually(t, "pods of a gone", func(ctx context.Context) (bool, string) {
+		l, err := c.Virtual.CoreV1().Pods("a").List(ctx, metav1.ListOptions{})
 		return err == nil && len(l.Items) == 0, fmt.Sprint(err)
 	})
-	if _, err := c.virtual.CoreV1().Pods("b").Get(t.Context(), "p", metav1.GetOptions{}); err != nil {
+	if _, err := c.Virtual.CoreV1().Pods("b").Get(t.Context(), "p", metav1.GetOptions{}); err != nil {
 		t.Errorf("pod of the other namespace: %v", err)
 	}
 }
 
 func TestServiceHasTheHostsAddress(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("a")
-	svc, err := c.virtual.CoreV1().Services("a").Create(t.Context(), &corev1.Service{
+	c.CreateNamespace("a")
+	svc, err := c.Virtual.CoreV1().Services("a").Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "web"},
 		Spec: corev1.ServiceSpec{
 			Type: corev1.ServiceTypeNodePort, Selector: map[string]string{"app": "web"},
@@ -300,7 +256,7 @@ func TestServiceHasTheHostsAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := c.host.CoreV1().Services(c.namespace).Get(t.Context(), c.hostName("a", "web"), metav1.GetOptions{})
+	h, err := c.Host.CoreV1().Services(c.Namespace).Get(t.Context(), c.HostName("a", "web"), metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,9 +270,9 @@ func TestServiceHasTheHostsAddress(t *testing.T) {
 		t.Errorf("virtual selector %v, want the tenant's alone", svc.Spec.Selector)
 	}
 
-	c.createPod("a", pod("web-1", map[string]string{"app": "web"}))
-	eventually(t, "EndpointSlice lists the pod", func(ctx context.Context) (bool, string) {
-		l, err := c.virtual.DiscoveryV1().EndpointSlices("a").List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=web"})
+	c.CreatePod("a", embedded.Pod("web-1", map[string]string{"app": "web"}))
+	embedded.Eventually(t, "EndpointSlice lists the pod", func(ctx context.Context) (bool, string) {
+		l, err := c.Virtual.DiscoveryV1().EndpointSlices("a").List(ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=web"})
 		if err != nil || len(l.Items) == 0 || len(l.Items[0].Endpoints) == 0 {
 			return false, fmt.Sprint(l, err)
 		}
@@ -326,7 +282,7 @@ func TestServiceHasTheHostsAddress(t *testing.T) {
 
 	// Resubmitting the manifest without the allocated values is no change.
 	svc.Spec.ClusterIP, svc.Spec.ClusterIPs, svc.Spec.Ports[0].NodePort = "", nil, 0
-	again, err := c.virtual.CoreV1().Services("a").Update(t.Context(), svc, metav1.UpdateOptions{})
+	again, err := c.Virtual.CoreV1().Services("a").Update(t.Context(), svc, metav1.UpdateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,8 +293,8 @@ func TestServiceHasTheHostsAddress(t *testing.T) {
 
 func TestHeadlessServiceStaysHeadless(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("a")
-	svc, err := c.virtual.CoreV1().Services("a").Create(t.Context(), &corev1.Service{
+	c.CreateNamespace("a")
+	svc, err := c.Virtual.CoreV1().Services("a").Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "db"},
 		Spec:       corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Selector: map[string]string{"app": "db"}, Ports: []corev1.ServicePort{{Port: 5432}}},
 	}, metav1.CreateOptions{})
@@ -349,11 +305,11 @@ func TestHeadlessServiceStaysHeadless(t *testing.T) {
 
 func TestDefaultKubernetesService(t *testing.T) {
 	c := newCluster(t)
-	svc, err := c.virtual.CoreV1().Services("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
+	svc, err := c.Virtual.CoreV1().Services("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := c.host.CoreV1().Services(c.namespace).Get(t.Context(), c.name, metav1.GetOptions{})
+	h, err := c.Host.CoreV1().Services(c.Namespace).Get(t.Context(), c.Name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -362,7 +318,7 @@ func TestDefaultKubernetesService(t *testing.T) {
 	}
 	// Every host object is owned by this Service: a tenant who could delete it
 	// would delete the cluster.
-	err = c.virtual.CoreV1().Services("default").Delete(t.Context(), "kubernetes", metav1.DeleteOptions{})
+	err = c.Virtual.CoreV1().Services("default").Delete(t.Context(), "kubernetes", metav1.DeleteOptions{})
 	if !apierrors.IsForbidden(err) {
 		t.Errorf("delete default/kubernetes: %v, want forbidden", err)
 	}
@@ -370,7 +326,7 @@ func TestDefaultKubernetesService(t *testing.T) {
 
 func TestPersistentVolumeClaimIsTheHosts(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("a")
+	c.CreateNamespace("a")
 	class := "standard"
 	var claim corev1.PersistentVolumeClaim
 	manifest := `{"metadata":{"name":"data"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}`
@@ -378,11 +334,11 @@ func TestPersistentVolumeClaimIsTheHosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	claim.Spec.StorageClassName = &class
-	v, err := c.virtual.CoreV1().PersistentVolumeClaims("a").Create(t.Context(), &claim, metav1.CreateOptions{})
+	v, err := c.Virtual.CoreV1().PersistentVolumeClaims("a").Create(t.Context(), &claim, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := c.host.CoreV1().PersistentVolumeClaims(c.namespace).Get(t.Context(), c.hostName("a", "data"), metav1.GetOptions{})
+	h, err := c.Host.CoreV1().PersistentVolumeClaims(c.Namespace).Get(t.Context(), c.HostName("a", "data"), metav1.GetOptions{})
 	if err != nil || h.UID != v.UID {
 		t.Fatalf("host claim: %v, %v", h, err)
 	}
@@ -390,31 +346,31 @@ func TestPersistentVolumeClaimIsTheHosts(t *testing.T) {
 
 func TestEvictionHonoursTheVirtualDisruptionBudget(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("a")
+	c.CreateNamespace("a")
 	labels := map[string]string{"app": "x"}
-	c.createPod("a", pod("p", labels))
-	settled(t, c, "a", "p")
+	c.CreatePod("a", embedded.Pod("p", labels))
+	c.Settled("a", "p")
 	one := intstr.FromInt32(1)
-	_, err := c.virtual.PolicyV1().PodDisruptionBudgets("a").Create(t.Context(), &policyv1.PodDisruptionBudget{
+	_, err := c.Virtual.PolicyV1().PodDisruptionBudgets("a").Create(t.Context(), &policyv1.PodDisruptionBudget{
 		ObjectMeta: metav1.ObjectMeta{Name: "b"},
 		Spec:       policyv1.PodDisruptionBudgetSpec{MinAvailable: &one, Selector: &metav1.LabelSelector{MatchLabels: labels}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "budget observed", func(ctx context.Context) (bool, string) {
-		b, err := c.virtual.PolicyV1().PodDisruptionBudgets("a").Get(ctx, "b", metav1.GetOptions{})
+	embedded.Eventually(t, "budget observed", func(ctx context.Context) (bool, string) {
+		b, err := c.Virtual.PolicyV1().PodDisruptionBudgets("a").Get(ctx, "b", metav1.GetOptions{})
 		return err == nil && b.Status.ObservedGeneration == b.Generation && b.Status.CurrentHealthy == 1, fmt.Sprint(b, err)
 	})
 	evict := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "a"}}
-	if err := c.virtual.PolicyV1().Evictions("a").Evict(t.Context(), evict); !apierrors.IsTooManyRequests(err) {
+	if err := c.Virtual.PolicyV1().Evictions("a").Evict(t.Context(), evict); !apierrors.IsTooManyRequests(err) {
 		t.Fatalf("evict under the budget: %v, want 429", err)
 	}
-	if err := c.virtual.PolicyV1().PodDisruptionBudgets("a").Delete(t.Context(), "b", metav1.DeleteOptions{}); err != nil {
+	if err := c.Virtual.PolicyV1().PodDisruptionBudgets("a").Delete(t.Context(), "b", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "evicted", func(ctx context.Context) (bool, string) {
-		err := c.virtual.PolicyV1().Evictions("a").Evict(ctx, evict)
+	embedded.Eventually(t, "evicted", func(ctx context.Context) (bool, string) {
+		err := c.Virtual.PolicyV1().Evictions("a").Evict(ctx, evict)
 		return err == nil || apierrors.IsNotFound(err), fmt.Sprint(err)
 	})
 }
@@ -423,24 +379,24 @@ func TestEvictionHonoursTheVirtualDisruptionBudget(t *testing.T) {
 // is older than most clusters, and wins in every one of them.
 func TestServiceVariablesGiveWayToTheTenants(t *testing.T) {
 	c := newCluster(t)
-	c.createNamespace("a")
-	_, err := c.virtual.CoreV1().Services("a").Create(t.Context(), &corev1.Service{
+	c.CreateNamespace("a")
+	_, err := c.Virtual.CoreV1().Services("a").Create(t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: "redis"},
 		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "redis"}, Ports: []corev1.ServicePort{{Port: 6379}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.virtual.CoreV1().ConfigMaps("a").Create(t.Context(), &corev1.ConfigMap{
+	_, err = c.Virtual.CoreV1().ConfigMaps("a").Create(t.Context(), &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"REDIS_PORT": "6380"},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := pod("web", nil)
+	p := embedded.Pod("web", nil)
 	p.Spec.Containers[0].EnvFrom = []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "settings"}}}}
-	c.createPod("a", p)
-	h, err := c.host.CoreV1().Pods(c.namespace).Get(t.Context(), c.hostName("a", "web"), metav1.GetOptions{})
+	c.CreatePod("a", p)
+	h, err := c.Host.CoreV1().Pods(c.Namespace).Get(t.Context(), c.HostName("a", "web"), metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
