@@ -7,8 +7,6 @@ import (
 	"context"
 	"fmt"
 
-	"k8s.io/client-go/informers"
-
 	"portico.dev/portico/sync/classes"
 )
 
@@ -31,17 +29,6 @@ func (vc *virtualCluster) shownClasses() (classes.Config, error) {
 	return classes.Config{Host: vc.hostClient, PriorityClasses: priority, RuntimeClasses: runtime, DeviceClasses: device}, nil
 }
 
-// newClasses makes what shows the host's classes. Every replica watches those,
-// and one writes.
-func (vc *virtualCluster) newClasses(lead leaderClients, shared informers.SharedInformerFactory) (*classes.Mirror, error) {
-	c, err := vc.shownClasses()
-	if err != nil {
-		return nil, err
-	}
-	c.Virtual, c.Informers = lead.virtual, shared
-	return classes.New(c)
-}
-
 // checkClasses tells at the start what would otherwise only be seen as pods
 // that are refused.
 func (vc *virtualCluster) checkClasses(ctx context.Context) error {
@@ -51,7 +38,7 @@ func (vc *virtualCluster) checkClasses(ctx context.Context) error {
 	}
 	if err := classes.CheckAccess(ctx, c); err != nil {
 		return withHint(fmt.Errorf("sync.fromHost: %w", err),
-			"porticod needs the rule for these classes of the ClusterRole in docs/configuration.md, or leave them out of sync.fromHost")
+			"porticod needs the rule for these classes of the ClusterRole that porticod rights prints, or leave them out of sync.fromHost")
 	}
 	return nil
 }

@@ -147,15 +147,29 @@ func (c *controlPlane) url() string {
 	return "https://" + net.JoinHostPort(c.options.advertiseIP.String(), strconv.Itoa(c.options.advertisePort))
 }
 
-// work is what a control plane does beside serving. Each function begins once
-// the API answers, and is called once.
+// part is a loop that runs beside the API server.
+type part struct {
+	// name is for errors and logs.
+	name string
+	// always runs in every replica, leading in the replica that leads, which
+	// also runs the controllers. Each begins once the API answers and is called
+	// once. Either may be nil.
+	always, leading func(ctx context.Context) error
+}
+
+// work is everything that a control plane does besides serving.
 type work struct {
-	// always is done by every replica.
-	always []func(ctx context.Context) error
-	// leading is done by one replica, which also runs the controllers.
-	leading []func(ctx context.Context) error
-	// elector says which one. Nil means that there is no other.
+	parts []part
+	// elector chooses the leader. Nil means that there is one replica only.
 	elector *leader.Elector
+}
+
+// named wraps the error of a part in its name.
+func (p part) named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", p.name, err)
 }
 
 // run serves until ctx ends or a part of the work fails. All of it ends before
@@ -183,12 +197,15 @@ func (c *controlPlane) run(ctx context.Context, w work) (err error) {
 			return nil
 		}
 	})
-	for _, part := range w.always {
+	for _, p := range w.parts {
+		if p.always == nil {
+			continue
+		}
 		working.Go(func() error {
 			if err := c.waitServing(ctx); err != nil {
 				return ignoreEnd(ctx, err)
 			}
-			return ignoreEnd(ctx, part(ctx))
+			return ignoreEnd(ctx, p.named(p.always(ctx)))
 		})
 	}
 	working.Go(func() error { return ignoreEnd(ctx, c.lead(ctx, w)) })
@@ -216,10 +233,10 @@ func (c *controlPlane) lead(ctx context.Context, w work) error {
 		return err
 	}
 	if w.elector == nil {
-		return c.leadWith(ctx, c.server.Loopback(), w.leading)
+		return c.leadWith(ctx, c.server.Loopback(), w.parts)
 	}
 	loopback := fenced(c.server.Loopback(), w.elector)
-	err := w.elector.Run(ctx, func(ctx context.Context) error { return c.leadWith(ctx, loopback, w.leading) })
+	err := w.elector.Run(ctx, func(ctx context.Context) error { return c.leadWith(ctx, loopback, w.parts) })
 	if errors.Is(err, leader.ErrLost) {
 		// As upstream's controllers do: what they have in memory and in flight
 		// is of a term that is over.
@@ -228,7 +245,7 @@ func (c *controlPlane) lead(ctx context.Context, w work) error {
 	return err
 }
 
-func (c *controlPlane) leadWith(ctx context.Context, loopback *rest.Config, parts []func(context.Context) error) error {
+func (c *controlPlane) leadWith(ctx context.Context, loopback *rest.Config, parts []part) error {
 	cc := c.options.controllers
 	cc.Kubeconfig = loopback
 	cc.Informers = c.server.Informers()
@@ -237,8 +254,10 @@ func (c *controlPlane) leadWith(ctx context.Context, loopback *rest.Config, part
 	cc.SigningCertFile, cc.SigningKeyFile = c.bundle.CAFile, c.bundle.CAKeyFile
 	working, ctx := errgroup.WithContext(ctx)
 	working.Go(func() error { return controllers.Run(ctx, cc) })
-	for _, part := range parts {
-		working.Go(func() error { return ignoreEnd(ctx, part(ctx)) })
+	for _, p := range parts {
+		if p.leading != nil {
+			working.Go(func() error { return ignoreEnd(ctx, p.named(p.leading(ctx))) })
+		}
 	}
 	return working.Wait()
 }

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/netip"
 
-	"k8s.io/client-go/informers"
 	"k8s.io/klog/v2"
 
 	"portico.dev/portico/cmd/porticod/config"
@@ -58,41 +57,6 @@ func (vc *virtualCluster) closeDNS() {
 	if vc.dnsSockets != nil {
 		_ = vc.dnsSockets.Close()
 	}
-}
-
-// addDNS adds to the work what answers, in every replica, and what keeps the
-// Service, in one.
-func (vc *virtualCluster) addDNS(lead leaderClients, shared informers.SharedInformerFactory) error {
-	cfg := vc.config.CoreDNS
-	if !cfg.Enabled {
-		return nil
-	}
-	keep := kubedns.Config{Translator: vc.translator, Virtual: lead.virtual, Informers: shared}
-	if cfg.Mode == config.CoreDNSDeployment {
-		keep.Deployment = &kubedns.Deployment{Replicas: int32(cfg.Replicas), Image: cfg.Image, Upstream: cfg.Upstream}
-	}
-	keeper, err := kubedns.New(keep)
-	if err != nil {
-		return err
-	}
-	vc.work.leading = append(vc.work.leading, keeper.Run)
-	if vc.dnsSockets == nil {
-		return nil
-	}
-	answers := dns.Config{Informers: shared, Domain: vc.config.ClusterDomain, Upstreams: upstreams(cfg.Upstream)}
-	for _, c := range cfg.Clients {
-		p, err := netip.ParsePrefix(c)
-		if err != nil {
-			return fmt.Errorf("coredns.clients: %w", err)
-		}
-		answers.Clients = append(answers.Clients, p.Masked())
-	}
-	server, err := dns.New(answers)
-	if err != nil {
-		return err
-	}
-	vc.work.always = append(vc.work.always, func(ctx context.Context) error { return server.Run(ctx, vc.dnsSockets) })
-	return nil
 }
 
 // upstreams are the resolvers that are configured, or the host's. Without any

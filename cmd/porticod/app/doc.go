@@ -8,14 +8,19 @@
 // wires; what is here is the order in which parts start and end, and what
 // happens to the rest when one fails.
 //
-// # Files
+// # Map
 //
-//   - app.go: the command tree and how errors reach a person
-//   - controlplane.go: an embedded API server with its store and controllers
-//   - serve.go: porticod serve, a virtual cluster
-//   - host.go: porticod host, an embedded host cluster for demos and tests
-//   - check.go: porticod check, an offline look at a data directory
-//   - demo.go: porticod demo
-//   - logging.go: where logs go
-//   - memory.go: what the garbage collector is told
+//	app.go           the command tree, and how errors reach a person
+//	serve.go         porticod serve: a virtual cluster and its connection to the host
+//	parts.go         the table of a virtual cluster's parts, each with its constructor
+//	controlplane.go  an API server with its store, controllers and parts: start and end
+//	store.go         which store a configuration opens
+//	replicas.go      the leader's clients; the doors of other replicas
+//	dns.go metrics.go nodes.go classes.go tohost.go   checks at the start, one per feature
+//	host.go          porticod host, an embedded host cluster for demos and tests
+//	check.go snapshot.go   porticod check, porticod snapshot: data directories
+//	rights.go        porticod rights: the Role and ClusterRole of a configuration
+//	demo.go          porticod demo
+//	logging.go       where logs go
+//	memory.go        settings of the garbage collector
 package app

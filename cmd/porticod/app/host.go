@@ -84,17 +84,17 @@ func runHost(ctx context.Context, o hostOptions) error {
 	if err != nil {
 		return errors.Join(err, backend.Close())
 	}
-	return cp.run(ctx, work{always: []func(context.Context) error{
-		func(ctx context.Context) error {
+	return cp.run(ctx, work{parts: []part{
+		{name: "simulated nodes", always: func(ctx context.Context) error {
 			return simulate.Run(ctx, cp.server.Loopback(), simulate.Options{Nodes: o.nodes})
-		},
-		func(ctx context.Context) error {
+		}},
+		{name: "storage class", always: func(ctx context.Context) error {
 			client, err := kubernetes.NewForConfig(cp.server.Loopback())
 			if err != nil {
 				return err
 			}
 			return ensureStorageClass(ctx, client)
-		},
+		}},
 	}})
 }
 

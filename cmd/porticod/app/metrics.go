@@ -29,14 +29,14 @@ func (vc *virtualCluster) checkMetrics(ctx context.Context) error {
 	one := metav1.ListOptions{Limit: 1}
 	if _, err := client.PodMetricses(vc.config.Host.Namespace).List(ctx, one); err != nil {
 		return withHint(fmt.Errorf("integrations.metricsServer: read the host's pod metrics: %w", err),
-			"the host needs a metrics server, and porticod the rule for metrics.k8s.io in docs/configuration.md")
+			"the host needs a metrics server, and porticod the rule for metrics.k8s.io that porticod rights prints")
 	}
 	if !vc.config.Sync.Nodes.Real() {
 		return nil
 	}
 	if _, err := client.NodeMetricses().List(ctx, one); err != nil {
 		return withHint(fmt.Errorf("integrations.metricsServer: read the host's node metrics: %w", err),
-			"with sync.nodes, porticod needs the rule for metrics.k8s.io of the ClusterRole in docs/configuration.md")
+			"with sync.nodes, porticod needs the rule for metrics.k8s.io of the ClusterRole that porticod rights prints")
 	}
 	return nil
 }

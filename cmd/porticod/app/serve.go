@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -29,15 +28,7 @@ import (
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/store"
-	"portico.dev/portico/sync/certificates"
 	"portico.dev/portico/sync/controllers"
-	"portico.dev/portico/sync/endpoints"
-	"portico.dev/portico/sync/nslabels"
-	"portico.dev/portico/sync/pull"
-	"portico.dev/portico/sync/push"
-	"portico.dev/portico/sync/tokens"
-	"portico.dev/portico/sync/trust"
-	"portico.dev/portico/sync/volumes"
 )
 
 func newServe() *cobra.Command {
@@ -100,14 +91,9 @@ type virtualCluster struct {
 	dnsSockets *dns.Sockets
 	dns        *door.DNSEndpoint
 
-	// work is made by describeHost, when the loopback client and the informers
-	// exist.
+	// work is made by describeHost (parts.go), when the loopback client and the
+	// informers exist.
 	work work
-}
-
-// part is a loop that keeps something in step with the host.
-type part interface {
-	Run(ctx context.Context) error
 }
 
 func newVirtualCluster(ctx context.Context, cfg *config.Config, listener net.Listener) (*virtualCluster, error) {
@@ -143,7 +129,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	entrance, err := door.EnsureService(ctx, hostClient, vc.doorOptions(at))
 	if err != nil {
 		return nil, withHint(fmt.Errorf("prepare host namespace %s: %w", cfg.Host.Namespace, err),
-			"the namespace must exist, and porticod needs the rights of the Role in docs/configuration.md there")
+			"the namespace must exist, and porticod needs the rights there that porticod rights prints")
 	}
 	if err := vc.checkNodes(ctx); err != nil {
 		return nil, err
@@ -290,87 +276,6 @@ func (vc *virtualCluster) advertised(l net.Listener) (netip.AddrPort, error) {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()), nil
 	}
 	return at, nil
-}
-
-// describeHost is called while the API server is composed, and makes what
-// works between the two clusters: they must have registered with the informers
-// before these start.
-func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error) {
-	virtual, err := kubernetes.NewForConfig(loopback)
-	if err != nil {
-		return host.Config{}, err
-	}
-	reporter := newReporter(virtual)
-	lead, err := vc.compete(loopback, virtual)
-	if err != nil {
-		return host.Config{}, err
-	}
-	pusher, err := push.New(push.Config{Translator: vc.translator, Virtual: virtual, Informers: shared, Host: vc.hostClient, Leader: lead.host})
-	if err != nil {
-		return host.Config{}, err
-	}
-	// What a tenant's request needs is in every replica.
-	vc.work.always = []func(context.Context) error{vc.doors.Observe, pusher.Observe, reporter.Run}
-	tokenManager, err := tokens.New(tokens.Config{Translator: vc.translator, Virtual: lead.virtual, Informers: shared, Host: lead.host})
-	if err != nil {
-		return host.Config{}, err
-	}
-	events, err := pull.New(pull.Config{Translator: vc.translator, Virtual: lead.virtual, Informers: shared, Host: lead.host})
-	if err != nil {
-		return host.Config{}, err
-	}
-	nodeController, mirror, err := vc.newNodes(lead, shared)
-	if err != nil {
-		return host.Config{}, err
-	}
-	var nodeShown func(string) bool
-	if mirror != nil {
-		vc.work.always, nodeShown = append(vc.work.always, mirror.Observe), mirror.Shown
-	}
-	certificateManager, err := certificates.New(certificates.Config{
-		Translator: vc.translator, Virtual: lead.virtual, Informers: shared, Host: lead.host, Events: reporter,
-	})
-	if err != nil {
-		return host.Config{}, err
-	}
-	trustManager, err := trust.New(trust.Config{Translator: vc.translator, Informers: shared, Host: lead.host})
-	if err != nil {
-		return host.Config{}, err
-	}
-	volumeController, err := volumes.New(volumes.Config{Virtual: lead.virtual, Informers: shared, Host: lead.host, Translator: vc.translator})
-	if err != nil {
-		return host.Config{}, err
-	}
-	slices, err := endpoints.New(endpoints.Config{Translator: vc.translator, Informers: shared, Host: lead.host})
-	if err != nil {
-		return host.Config{}, err
-	}
-	namespaceLabels, err := nslabels.New(nslabels.Config{Translator: vc.translator, Informers: shared, Host: lead.hostMetadata})
-	if err != nil {
-		return host.Config{}, err
-	}
-	vc.work.leading = []func(context.Context) error{
-		pusher.Run, tokenManager.Run, certificateManager.Run, trustManager.Run, slices.Run, namespaceLabels.Run, events.Run, nodeController.Run,
-		volumeController.Run,
-		func(ctx context.Context) error { return vc.checkDoors(ctx, lead.host) },
-	}
-	if err := vc.addDNS(lead, shared); err != nil {
-		return host.Config{}, err
-	}
-	c := host.Config{
-		Client:     vc.hostClient,
-		REST:       vc.hostConfig,
-		Translator: vc.translator,
-		Referents:  pusher,
-		Events:     reporter,
-		Strict:     vc.config.Reads == config.ReadsStrict,
-
-		ResourceMetrics: vc.servesMetrics(),
-		NodeShown:       nodeShown,
-		NodeProxy:       vc.config.Sync.Nodes.Proxy,
-	}
-	err = vc.addClasses(lead, shared, &c)
-	return c, err
 }
 
 // run serves the cluster and keeps it in step with its host until ctx ends.

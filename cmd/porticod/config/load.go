@@ -124,6 +124,17 @@ func NewLoader(flags *pflag.FlagSet, env func(string) (string, bool)) *Loader {
 	return l
 }
 
+// Read returns the configuration of a file alone, completed and valid, or every
+// mistake in it. Flags and the environment have no say.
+func Read(path string) (*Config, error) {
+	c := Default()
+	errs, err := readFile(path, c)
+	if err != nil {
+		return nil, err
+	}
+	return c.finish(errs)
+}
+
 // Load returns the configuration, completed and valid, or every mistake in it.
 func (l *Loader) Load() (*Config, error) {
 	c := Default()
@@ -143,6 +154,12 @@ func (l *Loader) Load() (*Config, error) {
 			errs = append(errs, field.Invalid(field.NewPath(s.path), v, err.Error()))
 		}
 	}
+	return c.finish(errs)
+}
+
+// finish completes and validates a configuration. errs are the mistakes that
+// were found while it was read.
+func (c *Config) finish(errs field.ErrorList) (*Config, error) {
 	c.complete()
 	if err := append(errs, c.validate()...).ToAggregate(); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)

@@ -1,0 +1,296 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"runtime"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/component-base/version"
+
+	"portico.dev/portico/cmd/porticod/config"
+	"portico.dev/portico/proxy/dns"
+	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/certificates"
+	"portico.dev/portico/sync/classes"
+	"portico.dev/portico/sync/endpoints"
+	"portico.dev/portico/sync/kubedns"
+	"portico.dev/portico/sync/nodes"
+	"portico.dev/portico/sync/nslabels"
+	"portico.dev/portico/sync/pull"
+	"portico.dev/portico/sync/push"
+	"portico.dev/portico/sync/tokens"
+	"portico.dev/portico/sync/trust"
+	"portico.dev/portico/sync/volumes"
+)
+
+// composition is everything that the parts of one virtual cluster are made from,
+// and what they leave for the storages of the API server.
+type composition struct {
+	*virtualCluster
+	virtual kubernetes.Interface // of the loopback
+	lead    leaderClients
+	shared  informers.SharedInformerFactory
+	report  *reporter
+
+	// storage is completed by the parts.
+	storage host.Config
+}
+
+// parts lists all parts of a virtual cluster. Constructors run in this order,
+// before the shared informers start; a part that the configuration leaves out is
+// the zero part. The order decides nothing but who may read composition.storage:
+// a part that wraps a function of another comes after it. Package rights has
+// the host rights that each part needs, by the same names.
+var parts = []struct {
+	name string
+	make func(*composition) (part, error)
+}{
+	{"doors", (*composition).doorsPart},
+	{"reporter", (*composition).reporterPart},
+	{"referents", (*composition).referentsPart},
+	{"tokens", (*composition).tokensPart},
+	{"certificates", (*composition).certificatesPart},
+	{"trust bundles", (*composition).trustPart},
+	{"endpoints", (*composition).endpointsPart},
+	{"namespace labels", (*composition).namespaceLabelsPart},
+	{"events", (*composition).eventsPart},
+	{"nodes", (*composition).nodesPart},
+	{"volumes", (*composition).volumesPart},
+	{"classes", (*composition).classesPart},
+	{"priority classes", (*composition).priorityClassesPart},
+	{"kube-dns", (*composition).kubeDNSPart},
+	{"DNS", (*composition).dnsPart},
+}
+
+// describeHost is called while the API server is composed, and makes the parts
+// that work between the two clusters: they must have registered with the shared
+// informers before these start.
+func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error) {
+	virtual, err := kubernetes.NewForConfig(loopback)
+	if err != nil {
+		return host.Config{}, err
+	}
+	lead, err := vc.compete(loopback, virtual)
+	if err != nil {
+		return host.Config{}, err
+	}
+	c := &composition{virtualCluster: vc, virtual: virtual, lead: lead, shared: shared, report: newReporter(virtual)}
+	c.storage = host.Config{
+		Client:     vc.hostClient,
+		REST:       vc.hostConfig,
+		Translator: vc.translator,
+		Events:     c.report,
+		Strict:     vc.config.Reads == config.ReadsStrict,
+
+		ResourceMetrics: vc.servesMetrics(),
+		NodeProxy:       vc.config.Sync.Nodes.Proxy,
+	}
+	for _, p := range parts {
+		made, err := p.make(c)
+		if err != nil {
+			return host.Config{}, fmt.Errorf("%s: %w", p.name, err)
+		}
+		made.name = p.name
+		vc.work.parts = append(vc.work.parts, made)
+	}
+	return c.storage, nil
+}
+
+// doorsPart keeps this replica's door open, and closes those of dead ones.
+func (c *composition) doorsPart() (part, error) {
+	return part{
+		always:  c.virtualCluster.doors.Observe,
+		leading: func(ctx context.Context) error { return c.checkDoors(ctx, c.lead.host) },
+	}, nil
+}
+
+// reporterPart writes Events about objects of the virtual cluster.
+func (c *composition) reporterPart() (part, error) { return part{always: c.report.Run}, nil }
+
+// referentsPart brings Secrets and ConfigMaps to the host before the pods that
+// name them, which every replica does, and keeps them in step.
+func (c *composition) referentsPart() (part, error) {
+	pusher, err := push.New(push.Config{Translator: c.translator, Virtual: c.virtual, Informers: c.shared, Host: c.hostClient, Leader: c.lead.host})
+	if err != nil {
+		return part{}, err
+	}
+	c.storage.Referents = pusher
+	return part{always: pusher.Observe, leading: pusher.Run}, nil
+}
+
+func (c *composition) tokensPart() (part, error) {
+	m, err := tokens.New(tokens.Config{Translator: c.translator, Virtual: c.lead.virtual, Informers: c.shared, Host: c.lead.host})
+	if err != nil {
+		return part{}, err
+	}
+	return part{leading: m.Run}, nil
+}
+
+func (c *composition) certificatesPart() (part, error) {
+	m, err := certificates.New(certificates.Config{
+		Translator: c.translator, Virtual: c.lead.virtual, Informers: c.shared, Host: c.lead.host, Events: c.report,
+	})
+	if err != nil {
+		return part{}, err
+	}
+	return part{leading: m.Run}, nil
+}
+
+func (c *composition) trustPart() (part, error) {
+	m, err := trust.New(trust.Config{Translator: c.translator, Informers: c.shared, Host: c.lead.host})
+	if err != nil {
+		return part{}, err
+	}
+	return part{leading: m.Run}, nil
+}
+
+func (c *composition) endpointsPart() (part, error) {
+	s, err := endpoints.New(endpoints.Config{Translator: c.translator, Informers: c.shared, Host: c.lead.host})
+	if err != nil {
+		return part{}, err
+	}
+	return part{leading: s.Run}, nil
+}
+
+func (c *composition) namespaceLabelsPart() (part, error) {
+	l, err := nslabels.New(nslabels.Config{Translator: c.translator, Informers: c.shared, Host: c.lead.hostMetadata})
+	if err != nil {
+		return part{}, err
+	}
+	return part{leading: l.Run}, nil
+}
+
+func (c *composition) eventsPart() (part, error) {
+	e, err := pull.New(pull.Config{Translator: c.translator, Virtual: c.lead.virtual, Informers: c.shared, Host: c.lead.host})
+	if err != nil {
+		return part{}, err
+	}
+	return part{leading: e.Run}, nil
+}
+
+// nodesPart keeps the Nodes of the virtual cluster. If they are host nodes,
+// every replica watches those, and one writes.
+func (c *composition) nodesPart() (part, error) {
+	n := c.config.Sync.Nodes
+	if !n.Real() {
+		made, err := nodes.New(nodes.Config{
+			Virtual: c.lead.virtual, Informers: c.shared, Shape: nodes.DefaultShape(version.Get().GitVersion, runtime.GOARCH),
+		})
+		if err != nil {
+			return part{}, err
+		}
+		return part{leading: made.Run}, nil
+	}
+	wanted, err := n.Labels()
+	if err != nil {
+		return part{}, err
+	}
+	mirror, err := nodes.NewMirror(nodes.MirrorConfig{
+		Virtual: c.lead.virtual, Informers: c.shared, Host: c.hostClient,
+		Selector:    labels.SelectorFromSet(wanted),
+		InUse:       !n.SyncAllNodes && n.NodeSelector == "",
+		HideImages:  n.ClearImageStatus,
+		Tolerations: c.config.Pods.Tolerations,
+	})
+	if err != nil {
+		return part{}, err
+	}
+	c.storage.NodeShown = mirror.Shown
+	return part{always: mirror.Observe, leading: mirror.Run}, nil
+}
+
+func (c *composition) volumesPart() (part, error) {
+	v, err := volumes.New(volumes.Config{Virtual: c.lead.virtual, Informers: c.shared, Host: c.lead.host, Translator: c.translator})
+	if err != nil {
+		return part{}, err
+	}
+	return part{leading: v.Run}, nil
+}
+
+// classesPart shows the host's classes, and finds those that a new pod and a new
+// ResourceClaim have on the host. Every replica watches them, and one writes.
+func (c *composition) classesPart() (part, error) {
+	shown, err := c.shownClasses()
+	if err != nil {
+		return part{}, err
+	}
+	shown.Virtual, shown.Informers = c.lead.virtual, c.shared
+	mirror, err := classes.New(shown)
+	if err != nil {
+		return part{}, err
+	}
+	c.storage.HostClasses, c.storage.DeviceClasses = mirror.Of, mirror.OfClaim
+	return part{always: mirror.Observe, leading: mirror.Run}, nil
+}
+
+// priorityClassesPart brings the tenant's priority classes to the host. It finds
+// the class of a pod that names none of the host's.
+func (c *composition) priorityClassesPart() (part, error) {
+	to := c.config.Sync.ToHost.PriorityClasses
+	if !to.Enabled {
+		return part{}, nil
+	}
+	pusher, err := classes.NewPusher(classes.PushConfig{
+		Translator: c.translator, Virtual: c.lead.virtual, Informers: c.shared, Host: c.hostClient, Leader: c.lead.host, MaxValue: to.MaxValue,
+	})
+	if err != nil {
+		return part{}, err
+	}
+	ofHost := c.storage.HostClasses
+	c.storage.HostClasses = func(ctx context.Context, pod *corev1.Pod) (rewrite.HostClasses, error) {
+		of, err := ofHost(ctx, pod)
+		if err == nil && of.Priority == "" {
+			of.PushedPriority, err = pusher.Of(ctx, pod)
+		}
+		return of, err
+	}
+	return part{always: pusher.Observe, leading: pusher.Run}, nil
+}
+
+// kubeDNSPart keeps the Service of the DNS, and its pods where pods are the DNS.
+func (c *composition) kubeDNSPart() (part, error) {
+	cfg := c.config.CoreDNS
+	if !cfg.Enabled {
+		return part{}, nil
+	}
+	keep := kubedns.Config{Translator: c.translator, Virtual: c.lead.virtual, Informers: c.shared}
+	if cfg.Mode == config.CoreDNSDeployment {
+		keep.Deployment = &kubedns.Deployment{Replicas: int32(cfg.Replicas), Image: cfg.Image, Upstream: cfg.Upstream}
+	}
+	keeper, err := kubedns.New(keep)
+	if err != nil {
+		return part{}, err
+	}
+	return part{leading: keeper.Run}, nil
+}
+
+// dnsPart answers the questions of pods, in every replica.
+func (c *composition) dnsPart() (part, error) {
+	if c.dnsSockets == nil {
+		return part{}, nil
+	}
+	cfg := c.config.CoreDNS
+	answers := dns.Config{Informers: c.shared, Domain: c.config.ClusterDomain, Upstreams: upstreams(cfg.Upstream)}
+	for _, client := range cfg.Clients {
+		p, err := netip.ParsePrefix(client)
+		if err != nil {
+			return part{}, fmt.Errorf("coredns.clients: %w", err)
+		}
+		answers.Clients = append(answers.Clients, p.Masked())
+	}
+	server, err := dns.New(answers)
+	if err != nil {
+		return part{}, err
+	}
+	return part{always: func(ctx context.Context) error { return server.Run(ctx, c.dnsSockets) }}, nil
+}

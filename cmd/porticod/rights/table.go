@@ -1,0 +1,109 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rights
+
+import (
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/utils/ptr"
+
+	"portico.dev/portico/cmd/porticod/config"
+)
+
+// table has the Role first, then one grant for each cluster-wide feature.
+var table = []Grant{
+	{
+		Feature: "every cluster",
+		Why:     "Objects that are served from the host, and objects that pods refer to.",
+		Rules: []rbacv1.PolicyRule{
+			rule("", []string{"pods", "services", "persistentvolumeclaims", "secrets", "configmaps", "endpoints"}, "*"),
+			rule("discovery.k8s.io", []string{"endpointslices"}, "*"),
+			rule("", []string{"pods/status", "pods/ephemeralcontainers", "pods/resize", "services/status"}, "patch", "update"),
+		},
+	},
+	{
+		Feature: "streams",
+		Why:     "Streams go to the host's own subresources. create is SPDY, get is WebSocket.",
+		Rules: []rbacv1.PolicyRule{
+			rule("", []string{"pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy"}, "create", "get"),
+			rule("", []string{"pods/log"}, "get"),
+		},
+	},
+	{
+		Feature: "events",
+		Why:     "Events of the host about these objects.",
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"events"}, "get", "list", "watch")},
+	},
+	{
+		Feature: "workload ServiceAccount",
+		Why:     "The account without rights that pods run as.",
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"serviceaccounts"}, "get", "create")},
+	},
+	{
+		Feature: "integrations.metricsServer",
+		Why:     "kubectl top and the HorizontalPodAutoscaler, if the host measures.",
+		Rules:   []rbacv1.PolicyRule{rule("metrics.k8s.io", []string{"pods"}, "get", "list")},
+		needed:  func(c *config.Config) bool { return ptr.Deref(c.Integrations.MetricsServer.Enabled, true) },
+	},
+	{
+		Feature: "sync.toHost.resourceClaims",
+		Why:     "Devices, with sync.toHost.resourceClaims.",
+		Rules:   []rbacv1.PolicyRule{rule("resource.k8s.io", []string{"resourceclaims"}, "get", "list", "watch", "create", "patch", "delete")},
+		needed:  func(c *config.Config) bool { return c.Sync.ToHost.ResourceClaims.Enabled },
+	},
+	{
+		Feature: "sync.nodes",
+		Why:     "The host's nodes.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"nodes"}, "get", "list", "watch")},
+		needed:  func(c *config.Config) bool { return c.Sync.Nodes.Real() },
+	},
+	{
+		Feature: "sync.nodes with integrations.metricsServer",
+		Why:     "kubectl top node.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("metrics.k8s.io", []string{"nodes"}, "get", "list")},
+		needed: func(c *config.Config) bool {
+			return c.Sync.Nodes.Real() && ptr.Deref(c.Integrations.MetricsServer.Enabled, true)
+		},
+	},
+	{
+		Feature: "sync.nodes.proxy",
+		Why:     "A part of nodes/proxy. This right is worth every pod of every node: read docs/configuration.md first.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"nodes/proxy"}, "get")},
+		needed:  func(c *config.Config) bool { return c.Sync.Nodes.Proxy },
+	},
+	{
+		Feature: "sync.fromHost.priorityClasses",
+		Why:     "The host's priority classes.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("scheduling.k8s.io", []string{"priorityclasses"}, "get", "list", "watch")},
+		needed:  func(c *config.Config) bool { return c.Sync.FromHost.PriorityClasses.Enabled },
+	},
+	{
+		Feature: "sync.fromHost.runtimeClasses",
+		Why:     "The host's runtime classes.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("node.k8s.io", []string{"runtimeclasses"}, "get", "list", "watch")},
+		needed:  func(c *config.Config) bool { return c.Sync.FromHost.RuntimeClasses.Enabled },
+	},
+	{
+		Feature: "sync.fromHost.deviceClasses",
+		Why:     "The host's device classes.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("resource.k8s.io", []string{"deviceclasses"}, "get", "list", "watch")},
+		needed:  func(c *config.Config) bool { return c.Sync.FromHost.DeviceClasses.Enabled },
+	},
+	{
+		Feature: "sync.toHost.priorityClasses",
+		Why:     "Copies of the tenant's priority classes. RBAC knows no prefix of a name; porticod writes only those with its own labels.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("scheduling.k8s.io", []string{"priorityclasses"}, "get", "list", "watch", "create", "update", "delete")},
+		needed:  func(c *config.Config) bool { return c.Sync.ToHost.PriorityClasses.Enabled },
+	},
+}
+
+func rule(group string, resources []string, verbs ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: verbs}
+}
