@@ -59,6 +59,27 @@ func TestImportsFollowTheArchitecture(t *testing.T) {
 	}
 }
 
+// lean are packages that a command line tool can use: together with all that
+// they import they link none of heavy.
+var (
+	lean  = []string{"./cmd/porticod/config", "./cmd/porticod/rights"}
+	heavy = []string{"k8s.io/kubernetes", "k8s.io/apiserver", "github.com/k3s-io/kine", "github.com/mattn/go-sqlite3", "google.golang.org/grpc", "go.etcd.io"}
+)
+
+func TestLeanPackagesLinkNoServer(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", append([]string{"list", "-deps"}, lean...)...).Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for imported := range strings.Lines(string(out)) {
+		for _, h := range heavy {
+			if under(strings.TrimSpace(imported), h) {
+				t.Errorf("%v link %s", lean, strings.TrimSpace(imported))
+			}
+		}
+	}
+}
+
 func excepted(pkg, imported string) bool {
 	for of, list := range allowed {
 		for _, a := range list {

@@ -75,7 +75,7 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 	takeLog(klog.FromContext(ctx))
 	b, err := open(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("%s at %s: %w", o.Database, o.address(), err)
+		return nil, fmt.Errorf("%s at %s: %w", o.Database, o.endpoint().Address(), err)
 	}
 	return b, nil
 }
@@ -140,9 +140,9 @@ func (b *Backend) connect(ctx context.Context, o Options) (server.Backend, error
 		PollInterval:     o.PollInterval,
 		PollBatchSize:    pollBatch,
 	}
-	source, driver := o.postgres, pgsql.New
+	source, driver := o.endpoint().PostgreSQL, pgsql.New
 	if o.Database == MySQL {
-		source, driver = o.mysql, kinemysql.New
+		source, driver = o.endpoint().MySQL, kinemysql.New
 	}
 	var err error
 	if config.DataSourceName, err = source(); err != nil {

@@ -16,6 +16,7 @@ import (
 	kinetls "github.com/k3s-io/kine/pkg/tls"
 
 	"portico.dev/portico/store"
+	"portico.dev/portico/store/kine/dsn"
 )
 
 // waitAnswering returns when the database lets us in, or never would. kine
@@ -60,7 +61,7 @@ func (o Options) open() (*sql.DB, error) {
 	if o.Database == MySQL {
 		return o.openMySQL()
 	}
-	source, err := o.postgres()
+	source, err := o.endpoint().PostgreSQL()
 	if err != nil {
 		return nil, err
 	}
@@ -75,13 +76,13 @@ func (o Options) open() (*sql.DB, error) {
 }
 
 func (o Options) openMySQL() (*sql.DB, error) {
-	source, err := o.mysql()
+	source, err := o.endpoint().MySQL()
 	if err != nil {
 		return nil, err
 	}
 	c, err := mysql.ParseDSN(source)
 	if err != nil {
-		return nil, errSource
+		return nil, dsn.ErrSource
 	}
 	if c.TLS, err = o.files().ClientConfig(); err != nil {
 		return nil, err

@@ -55,7 +55,7 @@
 //
 // # Files
 //
-//	options.go   Options and the databases' connection strings
+//	options.go   Options; package dsn has the connection strings
 //	backend.go   Backend: Open, Close
 //	settle.go    the order of revisions, and what is read
 //	watch.go     what is watched

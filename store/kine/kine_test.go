@@ -218,32 +218,6 @@ func refused(t *testing.T, name string, o kine.Options, want string) error {
 	return err
 }
 
-func TestSources(t *testing.T) {
-	for name, c := range map[string]struct {
-		options kine.Options
-		want    bool
-	}{
-		"PostgreSQL":                  {kine.Options{Database: kine.PostgreSQL, Source: "user@host:5432/portico?connect_timeout=5"}, true},
-		"PostgreSQL password":         {kine.Options{Database: kine.PostgreSQL, Source: "user:secret@host/portico"}, false},
-		"PostgreSQL password apart":   {kine.Options{Database: kine.PostgreSQL, Source: "user@host/portico?password=secret"}, false},
-		"PostgreSQL without database": {kine.Options{Database: kine.PostgreSQL, Source: "user@host"}, false},
-		"PostgreSQL unverified TLS":   {kine.Options{Database: kine.PostgreSQL, Source: "user@host/portico?sslmode=require"}, false},
-		"MySQL":                       {kine.Options{Database: kine.MySQL, Source: "user@tcp(host:3306)/portico?timeout=5s"}, true},
-		"MySQL password":              {kine.Options{Database: kine.MySQL, Source: "user:secret@tcp(host:3306)/portico"}, false},
-		"MySQL unverified TLS":        {kine.Options{Database: kine.MySQL, Source: "user@tcp(host:3306)/portico?tls=skip-verify"}, false},
-		"MySQL files of the client":   {kine.Options{Database: kine.MySQL, Source: "user@tcp(host:3306)/portico?allowAllFiles=true"}, false},
-		"MySQL without database":      {kine.Options{Database: kine.MySQL, Source: "user@tcp(host:3306)/"}, false},
-		"MySQL nonsense":              {kine.Options{Database: kine.MySQL, Source: "user:secret@"}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			err := c.options.Validate()
-			if (err == nil) != c.want || err != nil && strings.Contains(err.Error(), "secret") {
-				t.Error(err)
-			}
-		})
-	}
-}
-
 func TestMain(m *testing.M) {
 	// kine reads it; a developer's must not decide what is tested.
 	_ = os.Unsetenv("KINE_SCHEMA_MIGRATION")

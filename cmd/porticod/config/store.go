@@ -14,7 +14,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
-	"portico.dev/portico/store/kine"
+	"portico.dev/portico/store/kine/dsn"
 )
 
 // StoreKind is what keeps a cluster's objects.
@@ -94,7 +94,7 @@ var tlsParameters = map[StoreKind]struct{ name, on, off string }{
 }
 
 // parseDatabase takes the parameter for TLS out of an endpoint. The rest is for
-// package kine to understand.
+// package dsn to understand.
 func (s *Store) parseDatabase(kind StoreKind, rest string) (StoreEndpoint, error) {
 	e := StoreEndpoint{Kind: kind, TLS: s.TLS != StoreTLS{}}
 	source, query, _ := strings.Cut(rest, "?")
@@ -116,7 +116,7 @@ func (s *Store) parseDatabase(kind StoreKind, rest string) (StoreEndpoint, error
 	if e.Source = source; len(parameters) > 0 {
 		e.Source += "?" + parameters.Encode()
 	}
-	if err := (kine.Options{Database: kine.Database(kind), Source: e.Source}).Validate(); err != nil {
+	if err := (dsn.Endpoint{Database: dsn.Database(kind), Source: e.Source}).Validate(); err != nil {
 		return StoreEndpoint{}, endpointError(err.Error())
 	}
 	return e, nil
