@@ -73,6 +73,10 @@ lint: bin/golangci-lint ## Check formatting and run the linters of .golangci.yml
 bin/golangci-lint: test/tools/go.mod
 	cd test/tools && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+.PHONY: prose
+prose: ## Count the turns of phrase that CONTRIBUTING.md rules out, by package
+	@$(GO) run ./test/prose
+
 .PHONY: lab-build
 lab-build: ## Build the real host cluster's programs and images (root)
 	test/lab/build

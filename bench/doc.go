@@ -16,12 +16,12 @@
 // lab's (make lab-up) or that of --etcd-kubeconfig; it must be on the same disk
 // for the ratio to say anything.
 //
-// # Files
+// # Map
 //
-//   - main.go: flags, and which clusters to measure
-//   - setup.go: the namespaces and pods that the scenarios work on
-//   - compare.go: two sides in turn, and their percentiles
-//   - report.go: the table
-//   - get_pod.go, list_pods.go, create_pod.go, create_configmap.go,
-//     start.go, idle_memory.go: one scenario each, with its mark
+//	main.go     flags, and which clusters to measure
+//	setup.go    the namespaces and pods that the scenarios work on
+//	compare.go  two sides in turn, and their percentiles
+//	report.go   the table
+//	create_pod.go create_configmap.go get_pod.go list_pods.go   requests that are compared
+//	start.go idle_memory.go   the start of a virtual cluster, and its memory at rest
 package main

@@ -18,11 +18,11 @@
 //     has more than a third of its life left; otherwise it is issued anew
 //     under the same name. An authority that exists is never replaced.
 //
-// # Files
+// # Map
 //
-//   - authority.go: an authority, and what it issues
-//   - bundle.go: the set of files that one cluster needs
-//   - roots.go: the part of it that replicas share
-//   - kubeconfig.go: kubeconfigs
-//   - files.go: atomic writes
+//	authority.go   an authority, and what it issues
+//	bundle.go      the set of files that one cluster needs
+//	roots.go       the part of it that replicas share
+//	kubeconfig.go  kubeconfigs
+//	files.go       atomic writes
 package certs

@@ -68,4 +68,8 @@
 //	composed.go     what a kubelet says of composed objects
 //	validate.go     what a tenant may not write
 //	errors.go       ErrForeign, CorruptOverlayError
+//	classes.go  names of priority, runtime and device classes
+//	projections.go  token, certificate and trust projections
+//	set.go  sets of strings
+//	validate_hosts.go  names that the hidden container uses
 package rewrite

@@ -36,4 +36,9 @@
 //	store/etcd        an etcd that others may share
 //	store/kine        PostgreSQL, MySQL or MariaDB, dressed as an etcd by kine
 //	store/storetest   suites any Backend must pass; for tests only
+//
+// # Map
+//
+//	backend.go  Backend: what an engine has to do
+//	errors.go  errors that every engine returns
 package store

@@ -16,14 +16,14 @@
 // The sides take turns in short slices, so that whatever else the machine and
 // its disk do hits all of them.
 //
-// # Files
+// # Map
 //
-//   - main.go: flags and order
-//   - side.go: starting and stopping what is compared
-//   - measure.go: slices, clients, percentiles
-//   - scenarios.go: what is asked
-//   - startup.go: start and memory with many keys
-//   - api.go: ConfigMaps through API servers on each store
-//   - report.go: tables and marks
-//   - plot.go: the plot
+//	main.go       flags and order
+//	side.go       starting and stopping what is compared
+//	measure.go    slices, clients, percentiles
+//	scenarios.go  what is asked
+//	startup.go    start and memory with many keys
+//	api.go        ConfigMaps through API servers on each store
+//	report.go     tables and marks
+//	plot.go       the plot
 package main

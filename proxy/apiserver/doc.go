@@ -28,16 +28,17 @@
 //   - A process embeds one API server: upstream keeps feature gates, the
 //     component registry and metrics in process-global state.
 //
-// # Files
+// # Map
 //
-//   - config.go: what a caller decides, and upstream's options made of it
-//   - chain.go: the server chain, in one function
-//   - storage.go: which storage stands under which resource
-//   - core.go: the core group, where virtual and ordinary clusters differ
-//   - service.go: service hooks of a virtual cluster, address allocation of an ordinary one
-//   - streams.go: log, exec, attach, portforward and proxy of a virtual cluster
-//   - resourcemetrics.go: metrics.k8s.io of a virtual cluster, from its host
-//   - openapi.go: the published schemas, built when they are asked for
-//   - kubernetes.go: the default/kubernetes endpoints
-//   - upstream.go: upstream's process-global switches
+//	config.go           what a caller decides, and upstream's options made of it
+//	chain.go            the server chain, in one function
+//	storage.go          which storage stands under which resource
+//	core.go             the core group, where virtual and ordinary clusters differ
+//	service.go          service hooks of a virtual cluster, address allocation of an ordinary one
+//	streams.go          log, exec, attach, portforward and proxy of a virtual cluster
+//	resourcemetrics.go  metrics.k8s.io of a virtual cluster, from its host
+//	openapi.go          the published schemas, built when they are asked for
+//	kubernetes.go       the default/kubernetes endpoints
+//	upstream.go         upstream's process-global switches
+//	inputs.go  facts about other virtual objects that a translation needs
 package apiserver

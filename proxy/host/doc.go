@@ -62,5 +62,5 @@
 //	revision.go     how far a cache must have come; health.go  whether it can
 //	delegator.go    reads of the latest state
 //	call.go errors.go warnings.go metrics.go   host calls and what tenants see of them
-//	stream*.go      Streams
+//	stream.go stream_log.go stream_proxy.go stream_transport.go   Streams
 package host

@@ -25,7 +25,7 @@
 // It does not start, back up, restore or defragment an etcd, and it is not a
 // store.Exclusive: others may have written since this process last did.
 //
-// # Files
+// # Map
 //
 //	options.go     Options
 //	backend.go     Backend: Open, Close, the store.Backend methods

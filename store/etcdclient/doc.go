@@ -5,19 +5,11 @@
 // interfaces, as far as upstream's etcd3 storage and its tests use them. There
 // is no gRPC, no serialisation and no socket: a read is a lookup in memory.
 //
-//	clientv3.KV           kv.go      requests built by the etcd client itself
-//	kubernetes.Interface  k8s.go     what etcd3 calls on its hot paths
-//	clientv3.Watcher      watch.go
-//	clientv3.Lease        lease.go
-//	clientv3.Maintenance  maintenance.go
-//
 // Errors are those of package rpctypes, which upstream compares with errors.Is,
 // or errors of package store as they are.
 //
-// # What it is not
-//
-// It is no etcd: authentication, clusters, elections and snapshots over the
-// wire are not there. Cluster and Auth of the client are nil.
+// It is not an etcd: it has no authentication, clusters, elections or snapshots
+// over the wire. Cluster and Auth of the client are nil.
 //
 // # Invariants
 //
@@ -25,4 +17,15 @@
 //     The store copies values that it is given.
 //   - A list, streamed or not, is of one revision.
 //   - A stream that was cut short ends with an error, never like a complete one.
+//
+// # Map
+//
+//	client.go       Client
+//	kv.go           clientv3.KV: requests built by the etcd client itself
+//	k8s.go          kubernetes.Interface: the calls of etcd3's hot paths
+//	txn.go          transactions
+//	stream.go       lists in parts
+//	watch.go        clientv3.Watcher
+//	lease.go        clientv3.Lease
+//	maintenance.go  clientv3.Maintenance
 package etcdclient

@@ -53,7 +53,7 @@
 //     starts may not be seen by kine's worker for leases here, and then lives
 //     until a process starts later.
 //
-// # Files
+// # Map
 //
 //	options.go   Options; package dsn has the connection strings
 //	backend.go   Backend: Open, Close

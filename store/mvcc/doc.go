@@ -35,7 +35,7 @@
 //     version, so that a watch can deliver it.
 //   - A batch is visible to readers and watchers as a whole.
 //
-// # Files
+// # Map
 //
 //	version.go   one version of one key, and the chain of a key
 //	index.go     Index, publication of a batch

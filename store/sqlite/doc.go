@@ -47,7 +47,7 @@
 //     disk.
 //   - A file that is not ours, newer, in use or damaged is never modified.
 //
-// # Files
+// # Map
 //
 //	options.go     Options
 //	engine.go      Engine: Open, Close, the store.Backend methods

@@ -6,8 +6,10 @@
 //
 // [RunStorage] runs upstream's own storage suites
 // (k8s.io/apiserver/pkg/storage/testing) over upstream's etcd3 storage on a
-// Backend: what the API server relies on, in upstream's words. [RunModel] plays
+// Backend: everything that the API server relies on. [RunModel] plays
 // random operations against a Backend and against a trivial model of it.
+//
+// # Map
 //
 //	setup.go    upstream's etcd3 storage on a Backend
 //	storage.go  RunStorage: reads and writes

@@ -9,11 +9,10 @@
 // porticod runs on this machine, outside of the host cluster, as a host
 // ServiceAccount that has the Role in testdata/role.yaml and nothing else.
 //
-// # Files
+// # Map
 //
-//   - main_test.go: what must be there before a test can run
-//   - kubectl_test.go: kubectl as a person would type it
-//   - host_test.go: a namespace of the host with a user that is confined to it
-//   - cluster_test.go: porticod processes; shared(t) costs nothing, private(t) starts one
-//   - the others: one area each, named for it
+//	main_test.go     what must be there before a test can run
+//	kubectl_test.go  kubectl as a person would type it
+//	host_test.go     a namespace of the host with a user that is confined to it
+//	cluster_test.go  porticod processes; shared(t) costs nothing, private(t) starts one
 package e2e

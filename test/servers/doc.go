@@ -17,7 +17,7 @@
 //   - A database that is not installed fails the test if the environment variable
 //     CI is set. Otherwise the test is skipped, and make test says so at its end.
 //
-// # Files
+// # Map
 //
 //	server.go  Server: starting, stopping, starting again
 //	etcd.go    etcd

@@ -14,9 +14,9 @@
 //   - A child does not outlive its parent on Linux, however the parent ends.
 //   - A child that fails is reported with the end of its log.
 //
-// # Files
+// # Map
 //
-//   - process.go: Start, Stop and the error that carries the log's tail
-//   - ready.go: from a kubeconfig file that is to appear to a cluster that answers
-//   - sysproc_linux.go, sysproc_other.go: process groups and the parent's death
+//	process.go                          Start, Stop and the error that carries the log's tail
+//	ready.go                            from a kubeconfig file that is to appear to a cluster that answers
+//	sysproc_linux.go sysproc_other.go   process groups and the parent's death
 package child

@@ -14,9 +14,10 @@
 //   - A key that is not known is a mistake, and so is a key whose feature does
 //     not exist yet: nothing that an operator wrote is silently ignored.
 //
-// # Files
+// # Map
 //
-//   - config.go: the format and its defaults
-//   - load.go: where values come from
-//   - validate.go: what they may be
+//	config.go    the format and its defaults
+//	load.go      where values come from
+//	validate.go  what they may be
+//	coredns.go store.go fromhost.go tohost.go  the sections of the file that have rules of their own
 package config

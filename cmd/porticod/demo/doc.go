@@ -11,12 +11,12 @@
 // the pod of the other. It talks to both clusters as any client would, and
 // knows nothing of Portico's insides.
 //
-// # Files
+// # Map
 //
-//   - demo.go: Run, from an empty directory to the end
-//   - clusters.go: the two child processes; also used by the benchmarks
-//   - walk.go: what a user does in the virtual cluster
-//   - views.go: what both sides see, and that it is as it should be
-//   - table.go: two views side by side
-//   - progress.go: what a person reads while waiting
+//	demo.go      Run, from an empty directory to the end
+//	clusters.go  the two child processes; also used by the benchmarks
+//	walk.go      what a user does in the virtual cluster
+//	views.go     what both sides see, and that it is as it should be
+//	table.go     two views side by side
+//	progress.go  what a person reads while waiting
 package demo

@@ -19,10 +19,11 @@
 //   - What a node or a pod does is written in Stage objects: kwok's own
 //     defaults, plus the ones in stages/, each with its reason.
 //
-// # Files
+// # Map
 //
-//   - simulate.go: Run, WaitReady and the options
-//   - node.go: what a simulated Node looks like
-//   - stages.go: which stages are played
-//   - log.go: kwok's log lines in our log
+//	simulate.go  Run, WaitReady and the options
+//	node.go      what a simulated Node looks like
+//	stages.go    which stages are played
+//	log.go       kwok's log lines in our log
+//	delete.go  pods that were asked to end
 package simulate

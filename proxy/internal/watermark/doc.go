@@ -4,4 +4,8 @@
 // Package watermark holds the highest revision that somebody has come to.
 //
 // Invariant: a mark never goes down.
+//
+// # Map
+//
+//	watermark.go  Watermark
 package watermark

@@ -7,4 +7,8 @@
 //
 // It is not used by anything else, and does not import etcd3, whose tests import
 // it.
+//
+// # Map
+//
+//	testserver.go  Server
 package testserver
