@@ -4,7 +4,10 @@
 package rewrite
 
 import (
+	"maps"
+
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 var claims = kind[*corev1.PersistentVolumeClaim]{
@@ -24,8 +27,9 @@ func (t *Translator) PersistentVolumeClaimToVirtual(h *corev1.PersistentVolumeCl
 
 // claim translates the source of a claim. The namespace of a source can only be
 // the claim's own (ValidatePersistentVolumeClaim), which goes without saying.
-func (c *toHost) claim(h, _ *corev1.PersistentVolumeClaim) {
+func (c *toHost) claim(h, v *corev1.PersistentVolumeClaim) {
 	c.references(h)
+	c.volume(h, v)
 	if ref := h.Spec.DataSourceRef; ref != nil {
 		replace(c.overlay, "dataSourceRef.namespace", &ref.Namespace, nil)
 	}
@@ -35,5 +39,42 @@ func (c *toVirtual) claim(v, _ *corev1.PersistentVolumeClaim) {
 	if ref := v.Spec.DataSourceRef; ref != nil {
 		unreplace(c.overlay, "dataSourceRef.namespace", &ref.Namespace)
 	}
+	unreplace(c.overlay, "selector", &v.Spec.Selector)
+	unreplace(c.overlay, "volumeName", &v.Spec.VolumeName)
 	c.references(v)
+}
+
+// volume narrows what a claim may be bound to, apart from volumes that are made
+// for it. Host volumes belong to no namespace, and whoever names an available
+// one has it. So a name is that of a volume of this cluster's, like the name of
+// every other object without a namespace, and a selector is of such volumes
+// only. That of a claim which says that it wants none made for it, with an
+// empty class, is as well: it would get any available volume without a class.
+//
+// The name that the host writes when it binds a claim is the host's.
+func (c *toHost) volume(h, v *corev1.PersistentVolumeClaim) {
+	if name := h.Spec.VolumeName; name != "" {
+		replace(c.overlay, "volumeName", &h.Spec.VolumeName, c.t.ClusterName(name))
+	}
+	if h.Spec.Selector == nil && !wantsNoClass(v) {
+		return
+	}
+	selector := &metav1.LabelSelector{}
+	if h.Spec.Selector != nil {
+		selector = h.Spec.Selector.DeepCopy()
+	}
+	if selector.MatchLabels == nil {
+		selector.MatchLabels = map[string]string{}
+	}
+	maps.Copy(selector.MatchLabels, c.t.ClusterScope())
+	replace(c.overlay, "selector", &h.Spec.Selector, selector)
+}
+
+// wantsNoClass reports whether a claim has an empty class, which is not the same
+// as no class (k8s.io/component-helpers/storage/volume).
+func wantsNoClass(v *corev1.PersistentVolumeClaim) bool {
+	if class, ok := v.Annotations[corev1.BetaStorageClassAnnotation]; ok {
+		return class == ""
+	}
+	return v.Spec.StorageClassName != nil && *v.Spec.StorageClassName == ""
 }

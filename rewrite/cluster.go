@@ -57,6 +57,17 @@ type Cluster struct {
 	// the tenant.
 	NodeSelector map[string]string
 	Tolerations  []corev1.Toleration
+	// AllowedTolerations are the keys of taints of the host that a tenant's pods
+	// may tolerate there, beside those of the system (rules.SystemTaints).
+	AllowedTolerations []string
+	// Schedulers are those of the host that a tenant's pods may name, beside the
+	// default one. A pod that names another waits.
+	Schedulers []string
+	// VolumeDrivers are those whose volumes a tenant's pods may describe
+	// themselves, without a claim: rules.VolumeDrivers.
+	//
+	// The entry Everything in AllowedTolerations or VolumeDrivers allows all.
+	VolumeDrivers []string
 	// Images maps an image as the tenant wrote it to the image that is run.
 	// Only exact matches count.
 	Images map[string]string
@@ -207,6 +218,8 @@ func (c *Cluster) validate() error {
 func (c Cluster) clone() Cluster {
 	c.NodeSelector = maps.Clone(c.NodeSelector)
 	c.Images = maps.Clone(c.Images)
+	c.AllowedTolerations, c.Schedulers = slices.Clone(c.AllowedTolerations), slices.Clone(c.Schedulers)
+	c.VolumeDrivers = slices.Clone(c.VolumeDrivers)
 	c.DNS = c.DNS.clone()
 	c.Owner = *c.Owner.DeepCopy()
 	tolerations := make([]corev1.Toleration, len(c.Tolerations))

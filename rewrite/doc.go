@@ -61,12 +61,12 @@
 //	names.go        host names; keys.go  reserved and moved keys
 //	metadata.go     labels, annotations, owners, finalizers
 //	walk.go         the walker; references.go fieldpath.go  what it does
-//	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go podclaims.go volumes.go   passes
+//	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go podclaims.go tolerations.go volumes.go   passes
 //	keep.go         what did not change stays
 //	overlay.go      the annotation; record.go  entries of passes in it
 //	text.go status.go   host text to virtual text; places.go  the fields it names
 //	composed.go     what a kubelet says of composed objects
-//	validate.go     what a tenant may not write
+//	validate.go     what a tenant may not write; admit.go  what no more than is there
 //	errors.go       ErrForeign, CorruptOverlayError
 //	classes.go  names of priority, runtime and device classes
 //	projections.go  token, certificate and trust projections

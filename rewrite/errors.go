@@ -19,6 +19,10 @@ var (
 	// host Service, which only the installation writes.
 	ErrOwnService = errors.New("the kubernetes Service is the cluster's own and cannot be written")
 
+	// ErrOwnEndpoints is returned for an attempt to translate endpoints of a
+	// Service of which the installation alone says where it leads.
+	ErrOwnEndpoints = errors.New("the endpoints of this Service are the cluster's own and cannot be written")
+
 	// ErrNoClass is wrapped in what refuses a pod that names a class which is no
 	// more. The whole text is for the tenant.
 	ErrNoClass = errors.New("not found")

@@ -36,6 +36,10 @@ func testCluster() rewrite.Cluster {
 		Images:       map[string]string{"nginx:1": "mirror.example/nginx:1"},
 		HostsImage:   "registry.example/porticod:1",
 
+		AllowedTolerations: []string{"tenants", "app", "web", "a", "more"},
+		Schedulers:         []string{"app"},
+		VolumeDrivers:      []string{rewrite.Everything},
+
 		ResourceClaims: true,
 	}
 }
@@ -192,7 +196,7 @@ func randomService(t testing.TB, seed uint64) *corev1.Service {
 	filler(seed).Fill(v)
 	v.TypeMeta = metav1.TypeMeta{}
 	tidyMeta(&v.ObjectMeta, rand.New(rand.NewPCG(seed, 2)))
-	v.Status = corev1.ServiceStatus{}
+	v.Spec.ExternalIPs, v.Status = nil, corev1.ServiceStatus{}
 	return wire(t, v)
 }
 

@@ -24,6 +24,9 @@ type kind[T object] struct {
 	group    string
 	name     string
 	validate func(T) field.ErrorList
+	// admit lists what of v a tenant may not add to seen, which is nil for a new
+	// object. It may be nil.
+	admit func(c *toHost, v, seen T) field.ErrorList
 	// toHost makes of h, a copy of v with host metadata, the host object.
 	toHost func(c *toHost, h, v T)
 	// toVirtual makes of v, a copy of h with virtual metadata, the virtual
@@ -47,6 +50,9 @@ func (k kind[T]) hostOf(t *Translator, v T, in Inputs) (T, error) {
 			return none, err
 		}
 	} else {
+		if err := k.refuse(c, v, none); err != nil {
+			return none, err
+		}
 		c.metadata(metaOf(h), nil)
 		k.toHost(c, h, v)
 	}
@@ -64,6 +70,9 @@ func (k kind[T]) over(c *toHost, h, v, host T) error {
 		return err
 	}
 	c.prior, c.sealed = opened.overlay, host.GetAnnotations()[AnnotationOverlay]
+	if err := k.refuse(c, v, seen); err != nil {
+		return err
+	}
 	c.metadata(metaOf(h), &hostMeta{host: metaOf(host), seen: metaOf(seen)})
 	k.toHost(c, h, v)
 	c.keep("", part(v, "Spec"), part(seen, "Spec"), part(host, "Spec"), part(h, "Spec"))
@@ -72,6 +81,14 @@ func (k kind[T]) over(c *toHost, h, v, host T) error {
 		k.decided(h, host)
 	}
 	return nil
+}
+
+// refuse makes the Status 422 of what the tenant may not add.
+func (k kind[T]) refuse(c *toHost, v, seen T) error {
+	if k.admit == nil {
+		return nil
+	}
+	return invalid(schema.GroupKind{Group: k.group, Kind: k.name}, v.GetName(), k.admit(c, v, seen))
 }
 
 // virtualOf turns h back. Beside a *CorruptOverlayError the object is usable.

@@ -21,7 +21,7 @@ const seeds = 40
 
 // TestLaw1RestoreUndoesTranslate: ToVirtual(ToHost(v)) == v.
 func TestLaw1RestoreUndoesTranslate(t *testing.T) {
-	bare := rewrite.Cluster{Name: "c", HostNamespace: "h"}
+	bare := rewrite.Cluster{Name: "c", HostNamespace: "h", VolumeDrivers: []string{rewrite.Everything}}
 	for name, cluster := range map[string]rewrite.Cluster{"everything on": testCluster(), "everything off": bare} {
 		t.Run(name, func(t *testing.T) {
 			tr := mustNew(t, cluster)
@@ -160,6 +160,7 @@ func TestUnchangedStaysAsItIsOnTheHost(t *testing.T) {
 		c.NodeSelector = map[string]string{"zone": "b"}
 		c.Images = map[string]string{"a": "elsewhere"}
 		c.HostsImage = "elsewhere/porticod:2"
+		c.AllowedTolerations, c.Schedulers, c.VolumeDrivers = nil, nil, nil
 		return c
 	}())
 	for name, change := range hostChanges {

@@ -7,11 +7,11 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 )
 
-// placement takes off the host what names objects that are not there, and
-// enforces the cluster's own node selector and tolerations.
+// placement takes off the host what names objects that are not there, or what a
+// tenant may not choose, and enforces the cluster's own node selector and
+// tolerations.
 func (c *toHost) placement(spec *corev1.PodSpec) {
 	c.priority(spec)
 	c.runtimeClass(spec)
@@ -19,6 +19,7 @@ func (c *toHost) placement(spec *corev1.PodSpec) {
 	drop(c.overlay, "schedulingGroup", &spec.SchedulingGroup)
 	drop(c.overlay, "evictionResponders", &spec.EvictionResponders)
 
+	c.scheduler(spec)
 	c.nodeSelector(spec)
 	c.tolerations(spec)
 }
@@ -26,10 +27,27 @@ func (c *toHost) placement(spec *corev1.PodSpec) {
 func (c *toVirtual) placement(spec *corev1.PodSpec) {
 	c.tolerations(spec)
 	c.nodeSelector(spec)
+	unreplace(c.overlay, "schedulerName", &spec.SchedulerName)
 	undrop(c.overlay, "evictionResponders", &spec.EvictionResponders)
 	undrop(c.overlay, "schedulingGroup", &spec.SchedulingGroup)
 	c.runtimeClass(spec)
 	c.priority(spec)
+}
+
+// NoScheduler is the scheduler of a host pod that no scheduler of the host may
+// place. A scheduler's name is not checked by the API, and no program has one
+// with this prefix.
+const NoScheduler = Prefix + "virtual"
+
+// scheduler leaves a pod to a scheduler of the host only if the operator allows
+// it. Any other name is that of a program of the tenant's, which the host does
+// not have, even if it happens to have one of that name: the pod waits.
+func (c *toHost) scheduler(spec *corev1.PodSpec) {
+	name := spec.SchedulerName
+	if name == "" || name == corev1.DefaultSchedulerName || slices.Contains(c.t.cluster.Schedulers, name) {
+		return
+	}
+	replace(c.overlay, "schedulerName", &spec.SchedulerName, NoScheduler)
 }
 
 // enforcedSelector is the record of an enforced node selector.
@@ -78,38 +96,4 @@ func (c *toVirtual) nodeSelector(spec *corev1.PodSpec) {
 		}
 	}
 	spec.NodeSelector = orNilMap(spec.NodeSelector)
-}
-
-func (c *toHost) tolerations(spec *corev1.PodSpec) {
-	enforced := c.t.cluster.Tolerations
-	// A pod's tolerations can be added to, never removed. Those that it got
-	// when it was made are its own from then on, whatever the configuration
-	// says today.
-	if c.in.Host != nil {
-		enforced = nil
-		c.prior.get("tolerations", &enforced)
-	}
-	var added []corev1.Toleration
-	for i := range enforced {
-		if !tolerates(spec.Tolerations, &enforced[i]) {
-			added = append(added, *enforced[i].DeepCopy())
-		}
-	}
-	if len(added) > 0 {
-		c.overlay.put("tolerations", added)
-		spec.Tolerations = append(spec.Tolerations, added...)
-	}
-}
-
-func (c *toVirtual) tolerations(spec *corev1.PodSpec) {
-	var added []corev1.Toleration
-	if !c.overlay.get("tolerations", &added) {
-		return
-	}
-	spec.Tolerations = orNilList(slices.DeleteFunc(spec.Tolerations, func(t corev1.Toleration) bool { return tolerates(added, &t) }))
-}
-
-// tolerates reports whether a list has exactly this toleration.
-func tolerates(list []corev1.Toleration, t *corev1.Toleration) bool {
-	return slices.ContainsFunc(list, func(o corev1.Toleration) bool { return apiequality.Semantic.DeepEqual(&o, t) })
 }

@@ -132,6 +132,13 @@ func (p places) path(host string) (virtual string, ours bool) {
 	if ours {
 		return part, true
 	}
+	if list == "tolerations" {
+		for _, d := range p.c.dropped(p.h.Spec.Tolerations) {
+			if d.Index <= at {
+				at++
+			}
+		}
+	}
 	path := fmt.Sprintf("%s.%s[%d]", part, list, at)
 	if list == "volumes" {
 		return path + p.volume(at, rest), false
@@ -162,8 +169,7 @@ func (p places) added(list string) []bool {
 		}
 		return added
 	case "tolerations":
-		var enforced []corev1.Toleration
-		p.c.overlay.get("tolerations", &enforced)
+		enforced := p.c.addedTolerations()
 		return which(spec.Tolerations, func(t *corev1.Toleration) bool { return tolerates(enforced, t) })
 	case "initContainerStatuses":
 		return which(status.InitContainerStatuses, isHidden)

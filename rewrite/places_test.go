@@ -35,7 +35,7 @@ func crowded() *corev1.Pod {
 			}}}},
 		}
 		p.Spec.HostAliases = []corev1.HostAlias{{IP: "10.96.7.7", Hostnames: []string{"mine"}}}
-		p.Spec.Tolerations = []corev1.Toleration{{Key: "a"}, {Key: "b"}}
+		p.Spec.Tolerations = []corev1.Toleration{{Key: "a"}, {Key: "app"}}
 		p.Spec.DNSConfig = &corev1.PodDNSConfig{Nameservers: []string{"192.0.2.1"}, Searches: []string{"corp.example"}, Options: []corev1.PodDNSConfigOption{{Name: "ndots"}, {Name: "edns0"}}}
 	})
 }

@@ -8,7 +8,7 @@ import (
 )
 
 var pods = kind[*corev1.Pod]{
-	name: "Pod", validate: ValidatePod, toHost: (*toHost).pod, toVirtual: (*toVirtual).pod, decided: podDecided,
+	name: "Pod", validate: ValidatePod, admit: (*toHost).admitPod, toHost: (*toHost).pod, toVirtual: (*toVirtual).pod, decided: podDecided,
 }
 
 // PodToHost returns the host pod of a virtual pod.
@@ -26,6 +26,7 @@ func (t *Translator) PodToVirtual(h *corev1.Pod) (*corev1.Pod, error) {
 // write virtual names come before the names are translated, those that write
 // host names after.
 func (c *toHost) pod(h, v *corev1.Pod) {
+	c.own(&v.Spec)
 	c.ephemeralVolumes(h)
 	c.resourceClaims(&h.Spec)
 

@@ -41,8 +41,9 @@ func (t *Translator) ConfigMapToHost(v *corev1.ConfigMap) (*corev1.ConfigMap, er
 
 // EndpointSliceToHost returns the host copy of a slice of a Service without
 // selector. It is managed by nobody on the host but us. One of
-// default/kubernetes is ErrOwnService: the door's traffic would go where the
-// tenant says.
+// default/kubernetes is ErrOwnService, one of the cluster's DNS is
+// ErrOwnEndpoints: the traffic of every pod to them would go where the tenant
+// says.
 func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice) (*discoveryv1.EndpointSlice, error) {
 	h := v.DeepCopy()
 	if err := t.pushed("EndpointSlice", t.Name(v.Namespace, v.Name), &h.ObjectMeta); err != nil {
@@ -51,6 +52,9 @@ func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice) (*discove
 	if service, ok := v.Labels[discoveryv1.LabelServiceName]; ok {
 		if isKubernetesService(v.Namespace, service) {
 			return nil, ErrOwnService
+		}
+		if t.OwnsDNS(v.Namespace, service) {
+			return nil, ErrOwnEndpoints
 		}
 		h.Labels[discoveryv1.LabelServiceName] = t.ServiceName(v.Namespace, service)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 var services = kind[*corev1.Service]{
-	name: "Service", validate: ValidateService, toHost: (*toHost).service, toVirtual: (*toVirtual).service, decided: serviceDecided,
+	name: "Service", validate: ValidateService, admit: (*toHost).admitService, toHost: (*toHost).service, toVirtual: (*toVirtual).service, decided: serviceDecided,
 }
 
 // ServiceToHost returns the host Service of a virtual Service. The virtual

@@ -88,10 +88,11 @@ func ValidatePersistentVolumeClaim(v *corev1.PersistentVolumeClaim) field.ErrorL
 // validateClaimSpec refuses a source in another namespace. On the host all
 // namespaces are one, so nobody there would ask for a ReferenceGrant.
 func validateClaimSpec(path *field.Path, namespace string, spec *corev1.PersistentVolumeClaimSpec) field.ErrorList {
+	errs := reservedSelector(path.Child("selector"), spec.Selector)
 	if ref := spec.DataSourceRef; ref != nil && ref.Namespace != nil && *ref.Namespace != namespace {
-		return field.ErrorList{field.Forbidden(path.Child("dataSourceRef", "namespace"), "a source in another namespace is not available in a virtual cluster")}
+		errs = append(errs, field.Forbidden(path.Child("dataSourceRef", "namespace"), "a source in another namespace is not available in a virtual cluster"))
 	}
-	return nil
+	return errs
 }
 
 func reservedKeys(path *field.Path, m map[string]string, except ...string) field.ErrorList {

@@ -12,6 +12,8 @@ var PersistentVolumeClaim = Table{
 		{Path: "spec.dataSource.name", Action: Reference, Kind: "DataSource"},
 		{Path: "spec.dataSourceRef.name", Action: Reference, Kind: "DataSource"},
 		{Path: "spec.dataSourceRef.namespace", Action: Pass, Kind: "claim"},
+		{Path: "spec.volumeName", Action: Pass, Kind: "claim"},
+		{Path: "spec.selector", Action: Pass, Kind: "claim"},
 		{Path: "status.conditions[].reason", Action: Text},
 		{Path: "status.conditions[].message", Action: Text},
 		{Path: "status.healthStatus.healthConditions[].reason", Action: Text},
@@ -21,9 +23,6 @@ var PersistentVolumeClaim = Table{
 		{Reason: "classes are the host's offer and have the same name inside", Paths: []string{
 			"spec.storageClassName", "spec.volumeAttributesClassName",
 			"status.currentVolumeAttributesClassName", "status.modifyVolumeStatus.targetVolumeAttributesClassName",
-		}},
-		{Reason: "volumes belong to no namespace, and a bound one appears inside under the host's name", Paths: []string{
-			"spec.volumeName", "spec.selector",
 		}},
 		{Reason: "type of a source, not a name", Paths: []string{
 			"spec.dataSource.apiGroup", "spec.dataSource.kind", "spec.dataSourceRef.apiGroup", "spec.dataSourceRef.kind",

@@ -134,7 +134,7 @@ var podKept = []Excuse{
 		containers + ".{livenessProbe,readinessProbe,startupProbe}.tcpSocket.host",
 		containers + ".{livenessProbe,readinessProbe,startupProbe}.grpc.service",
 	}},
-	{Reason: "the node is the host's and has the same name inside", Paths: []string{
+	{Reason: "the node is the host's and has the same name inside; whether the tenant may choose it is decided at the door", Paths: []string{
 		"spec.nodeName",
 		"spec.affinity.nodeAffinity",
 		"status.nominatedNodeName",
@@ -142,10 +142,7 @@ var podKept = []Excuse{
 		"status.hostIPs[].ip",
 	}},
 	{Reason: "address that the host gave the pod", Paths: []string{"status.podIP", "status.podIPs[].ip"}},
-	{Reason: "name of a program that the tenant or the host runs; a scheduler that does not exist leaves the pod pending", Paths: []string{
-		"spec.schedulerName",
-		"spec.schedulingGates[].name",
-	}},
+	{Reason: "name of a program that the tenant runs", Paths: []string{"spec.schedulingGates[].name"}},
 	{Reason: "setting of the runtime; whether it is allowed is decided at the door (Pod Security)", Paths: []string{
 		containers + ".securityContext.seLinuxOptions.{user,role,type,level}",
 		containers + ".securityContext.seccompProfile.localhostProfile",
@@ -167,7 +164,7 @@ var podKept = []Excuse{
 		volumes + ".downwardAPI.items[].resourceFieldRef.resource",
 		volumes + ".projected.sources[].downwardAPI.items[].resourceFieldRef.resource",
 	}},
-	{Reason: "address or identity in a storage system outside Kubernetes; what is a Secret beside it is translated", Paths: []string{
+	{Reason: "address or identity in a storage system outside Kubernetes; what is a Secret beside it is translated, and whether a pod may have it goes by the driver (VolumeDrivers)", Paths: []string{
 		volumes + ".awsElasticBlockStore.{volumeID,fsType}",
 		volumes + ".azureDisk.{diskName,diskURI,fsType}",
 		volumes + ".azureFile.shareName",

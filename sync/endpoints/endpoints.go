@@ -149,7 +149,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	host, err := c.translator.EndpointSliceToHost(virtual)
 	var refused *apierrors.StatusError
 	switch {
-	case errors.Is(err, rewrite.ErrOwnService), errors.As(err, &refused):
+	case errors.Is(err, rewrite.ErrOwnService), errors.Is(err, rewrite.ErrOwnEndpoints), errors.As(err, &refused):
 		// No slice of the tenant leads there, however often it is asked for.
 		klog.FromContext(ctx).Info("Endpoint slice is not brought to the host", "virtualObject", klog.KObj(virtual), "err", err)
 		return 0, c.remove(ctx, key)

@@ -1,0 +1,423 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite_test
+
+import (
+	"errors"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/rewrite/rules"
+)
+
+// refused fails unless err is a 422 about exactly these fields.
+func refused(t *testing.T, err error, fields ...string) {
+	t.Helper()
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) {
+		t.Fatalf("got %v, want Invalid", err)
+	}
+	var got []string
+	for _, cause := range status.Status().Details.Causes {
+		if cause.Type == metav1.CauseTypeForbidden {
+			got = append(got, cause.Field)
+		}
+	}
+	if !slices.Equal(got, fields) {
+		t.Errorf("fields %v are refused, want %v", got, fields)
+	}
+}
+
+// allowingOnly is the Translator of a cluster in which the operator allows nothing
+// but what change says.
+func allowingOnly(t *testing.T, change func(*rewrite.Cluster)) *rewrite.Translator {
+	t.Helper()
+	c := testCluster()
+	c.VolumeDrivers, c.AllowedTolerations, c.Schedulers = nil, nil, nil
+	change(&c)
+	return mustNew(t, c)
+}
+
+func podWith(volumes ...corev1.VolumeSource) *corev1.Pod {
+	v := pod("demo", "p", nil)
+	for i, source := range volumes {
+		v.Spec.Volumes = append(v.Spec.Volumes, corev1.Volume{Name: string(rune('a' + i)), VolumeSource: source})
+	}
+	return v
+}
+
+// TestLaw4EveryVolumeSourceIsInATable: a source that a new Kubernetes version
+// brings is refused until somebody has thought about it.
+func TestLaw4EveryVolumeSourceIsInATable(t *testing.T) {
+	known := map[string]bool{}
+	typ := reflect.TypeFor[corev1.VolumeSource]()
+	for i := range typ.NumField() {
+		name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+		_, driver := rules.VolumeDrivers[name]
+		reason, plain := rules.PlainVolumes[name]
+		if driver == plain || plain && reason == "" {
+			t.Errorf("%s is in the table of drivers: %v, in the other: %v", name, driver, plain)
+		}
+		known[name] = true
+	}
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(rules.VolumeDrivers)), slices.Collect(maps.Keys(rules.PlainVolumes))) {
+		if !known[name] {
+			t.Errorf("%s is in a table, and no source of a volume", name)
+		}
+	}
+}
+
+func TestAttackInlineVolumeActsWithTheDriversCredentials(t *testing.T) {
+	tr := allowingOnly(t, func(c *rewrite.Cluster) { c.VolumeDrivers = []string{"secrets-store.csi.k8s.io", "disk.csi.azure.com"} })
+	csi := func(driver string) corev1.VolumeSource {
+		return corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: driver, VolumeAttributes: map[string]string{"share": "//files/other-tenant"}}}
+	}
+	_, err := tr.PodToHost(podWith(csi("secrets-store.csi.k8s.io"), csi("smb.csi.k8s.io")), rewrite.Inputs{})
+	refused(t, err, "spec.volumes[1].csi.driver")
+	if !strings.Contains(err.Error(), `"smb.csi.k8s.io"`) {
+		t.Errorf("%v does not name the driver", err)
+	}
+	_, err = tr.PodToHost(podWith(corev1.VolumeSource{FlexVolume: &corev1.FlexVolumeSource{Driver: "example/nfs"}}), rewrite.Inputs{})
+	refused(t, err, "spec.volumes[0].flexVolume.driver")
+	_, err = tr.PodToHost(podWith(
+		corev1.VolumeSource{AzureDisk: &corev1.AzureDiskVolumeSource{DiskName: "d", DataDiskURI: "/subscriptions/other"}},
+		corev1.VolumeSource{AWSElasticBlockStore: &corev1.AWSElasticBlockStoreVolumeSource{VolumeID: "vol-of-another-tenant"}},
+		corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{Server: "192.0.2.1", Path: "/exports"}},
+		corev1.VolumeSource{RBD: &corev1.RBDVolumeSource{RBDImage: "other", RadosUser: "admin"}},
+		corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
+	), rewrite.Inputs{})
+	refused(t, err, "spec.volumes[1].awsElasticBlockStore", "spec.volumes[2].nfs", "spec.volumes[3].rbd")
+
+	// No driver but one without a name is meant by an empty entry.
+	_, err = allowingOnly(t, func(c *rewrite.Cluster) { c.VolumeDrivers = []string{""} }).PodToHost(podWith(csi("")), rewrite.Inputs{})
+	refused(t, err, "spec.volumes[0].csi.driver")
+}
+
+// A pod that has such a volume, from another time or from the host, can still be
+// changed and deleted.
+func TestVolumesOfAPodThatExistsStay(t *testing.T) {
+	v := podWith(corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{Server: "192.0.2.1", Path: "/exports"}})
+	h := podToHost(t, v, rewrite.Inputs{})
+	h.Spec.Volumes = append(h.Spec.Volumes, corev1.Volume{Name: "host", VolumeSource: corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{Driver: "csi.spiffe.io"}}})
+	tr := allowingOnly(t, func(*rewrite.Cluster) {})
+	seen := toVirtual(t, tr, h).(*corev1.Pod)
+	seen.Labels = map[string]string{"a": "b"}
+	if _, err := tr.PodToHost(seen, rewrite.Inputs{Host: h}); err != nil {
+		t.Errorf("update: %v", err)
+	}
+	seen.Spec.Volumes[0].NFS.Path = "/"
+	_, err := tr.PodToHost(seen, rewrite.Inputs{Host: h})
+	refused(t, err, "spec.volumes[0].nfs")
+}
+
+func TestAttackClaimTakesAVolumeOfTheHost(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	scope := tr.ClusterScope()
+	claim := func(change func(*corev1.PersistentVolumeClaim)) *corev1.PersistentVolumeClaim {
+		v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "data"}}
+		change(v)
+		return v
+	}
+	for name, v := range map[string]*corev1.PersistentVolumeClaim{
+		"by name": claim(func(v *corev1.PersistentVolumeClaim) { v.Spec.VolumeName = "pv-of-another-tenant" }),
+		"by label": claim(func(v *corev1.PersistentVolumeClaim) {
+			v.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"disk": "fast"}}
+		}),
+		"all of them": claim(func(v *corev1.PersistentVolumeClaim) { v.Spec.Selector = &metav1.LabelSelector{} }),
+		"by expression": claim(func(v *corev1.PersistentVolumeClaim) {
+			v.Spec.Selector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "disk", Operator: metav1.LabelSelectorOpExists}}}
+		}),
+		"without a class": claim(func(v *corev1.PersistentVolumeClaim) { v.Spec.StorageClassName = new("") }),
+		"without a class, by the old annotation": claim(func(v *corev1.PersistentVolumeClaim) {
+			v.Annotations = map[string]string{corev1.BetaStorageClassAnnotation: ""}
+			v.Spec.StorageClassName = new("ignored")
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.PersistentVolumeClaim)
+			if h.Spec.VolumeName != "" && h.Spec.VolumeName != tr.ClusterName("pv-of-another-tenant") {
+				t.Errorf("the host claim names the volume %s", h.Spec.VolumeName)
+			}
+			if h.Spec.VolumeName == "" {
+				s, err := metav1.LabelSelectorAsSelector(h.Spec.Selector)
+				if err != nil {
+					t.Fatal(err)
+				}
+				theirs, ours := labels.Set{"disk": "fast"}, labels.Merge(scope, labels.Set{"disk": "fast"})
+				if s.Matches(theirs) || !s.Matches(ours) {
+					t.Errorf("the host claim selects %s", s)
+				}
+			}
+			if d := diff(wireObject(t, v), toVirtual(t, tr, h)); d != "" {
+				t.Errorf("turned back (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// A claim that asks for nothing special is as it was, and the volume that the
+// host binds it to is shown.
+func TestClaimShowsTheVolumeOfTheHost(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	v := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "data"},
+		Spec:       corev1.PersistentVolumeClaimSpec{StorageClassName: new("fast")},
+	}
+	h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.PersistentVolumeClaim)
+	if h.Spec.Selector != nil || *h.Spec.StorageClassName != "fast" {
+		t.Errorf("host claim: %+v", h.Spec)
+	}
+	h.Spec.VolumeName = "pvc-1"
+	seen := toVirtual(t, tr, h).(*corev1.PersistentVolumeClaim)
+	if seen.Spec.VolumeName != "pvc-1" {
+		t.Fatalf("the tenant sees the volume %q", seen.Spec.VolumeName)
+	}
+	seen.Labels = map[string]string{"a": "b"}
+	if again := toHost(t, tr, seen, rewrite.Inputs{Host: h}).(*corev1.PersistentVolumeClaim); again.Spec.VolumeName != "pvc-1" {
+		t.Errorf("after an update the host claim has the volume %q", again.Spec.VolumeName)
+	}
+}
+
+// The API lets the name of a volume be set once, later.
+func TestAttackClaimTakesAVolumeOfTheHostByAnUpdate(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "data"}}
+	h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.PersistentVolumeClaim)
+	seen := toVirtual(t, tr, h).(*corev1.PersistentVolumeClaim)
+	seen.Spec.VolumeName = "pv-of-another-tenant"
+	again := toHost(t, tr, seen, rewrite.Inputs{Host: h}).(*corev1.PersistentVolumeClaim)
+	if again.Spec.VolumeName != tr.ClusterName("pv-of-another-tenant") {
+		t.Errorf("the host claim names the volume %s", again.Spec.VolumeName)
+	}
+	if got := toVirtual(t, tr, again).(*corev1.PersistentVolumeClaim).Spec.VolumeName; got != "pv-of-another-tenant" {
+		t.Errorf("the tenant sees %s", got)
+	}
+}
+
+func TestAttackClaimSelectsByReservedLabels(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	spec := corev1.PersistentVolumeClaimSpec{Selector: &metav1.LabelSelector{
+		MatchLabels:      map[string]string{rewrite.LabelCluster: "other"},
+		MatchExpressions: []metav1.LabelSelectorRequirement{{Key: rewrite.LabelCluster, Operator: metav1.LabelSelectorOpExists}},
+	}}
+	_, err := tr.PersistentVolumeClaimToHost(&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "data"}, Spec: spec}, rewrite.Inputs{})
+	refused(t, err, "spec.selector.matchLabels[portico.dev/cluster]", "spec.selector.matchExpressions[0].key")
+	_, err = tr.PodToHost(podWith(corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{
+		VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{Spec: spec},
+	}}), rewrite.Inputs{})
+	path := "spec.volumes[0].ephemeral.volumeClaimTemplate.spec.selector."
+	refused(t, err, path+"matchLabels[portico.dev/cluster]", path+"matchExpressions[0].key")
+}
+
+func TestAttackPodChoosesASchedulerOfTheHost(t *testing.T) {
+	tr := allowingOnly(t, func(c *rewrite.Cluster) { c.Schedulers = []string{"batch"} })
+	for name, want := range map[string]string{
+		"": "", "default-scheduler": "default-scheduler", "batch": "batch",
+		"operators-own": rewrite.NoScheduler, "*": rewrite.NoScheduler, "Batch": rewrite.NoScheduler, rewrite.NoScheduler: rewrite.NoScheduler,
+	} {
+		v := pod("demo", "p", nil)
+		v.Spec.SchedulerName = name
+		h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod)
+		if h.Spec.SchedulerName != want {
+			t.Errorf("the scheduler %q is %q on the host, want %q", name, h.Spec.SchedulerName, want)
+		}
+		if got := toVirtual(t, tr, h).(*corev1.Pod).Spec.SchedulerName; got != name {
+			t.Errorf("the scheduler %q is shown as %q", name, got)
+		}
+	}
+}
+
+func TestAttackPodToleratesTaintsOfTheOperator(t *testing.T) {
+	const controlPlane, notReady, gpu = "node-role.kubernetes.io/control-plane", "node.kubernetes.io/not-ready", "example.com/gpu"
+	exists := func(key string) corev1.Toleration {
+		return corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists}
+	}
+	tr := allowingOnly(t, func(c *rewrite.Cluster) { c.AllowedTolerations = []string{gpu} })
+	keys := func(list []corev1.Toleration) (out []string) {
+		for _, t := range list {
+			out = append(out, t.Key)
+		}
+		return out
+	}
+	system := slices.Sorted(slices.Values(rules.SystemTaints))
+	for name, c := range map[string]struct{ virtual, host []string }{
+		"by key":                {[]string{controlPlane, notReady, "dedicated", gpu}, []string{notReady, gpu, "tenants"}},
+		"everything":            {[]string{""}, append(append([]string{"tenants"}, system...), gpu)},
+		"everything and one":    {[]string{"x", gpu, ""}, append([]string{gpu, "tenants"}, system...)},
+		"nothing but the other": {[]string{controlPlane}, []string{"tenants"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := pod("demo", "p", nil)
+			for _, key := range c.virtual {
+				v.Spec.Tolerations = append(v.Spec.Tolerations, exists(key))
+			}
+			h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod)
+			if got := keys(h.Spec.Tolerations); !slices.Equal(got, c.host) {
+				t.Errorf("the host pod tolerates %v, want %v", got, c.host)
+			}
+			h.Spec.Tolerations = append(h.Spec.Tolerations, exists("by-the-host"))
+			v.Spec.Tolerations = append(v.Spec.Tolerations, exists("by-the-host"))
+			seen := toVirtual(t, tr, h).(*corev1.Pod)
+			if d := diff(v.Spec, seen.Spec); d != "" {
+				t.Errorf("turned back (-want +got):\n%s", d)
+			}
+
+			// The API lets tolerations be added.
+			seen.Spec.Tolerations = append(seen.Spec.Tolerations, exists("dedicated-too"), exists(""))
+			again := toHost(t, tr, seen, rewrite.Inputs{Host: h}).(*corev1.Pod)
+			for _, toleration := range again.Spec.Tolerations {
+				if toleration.Key == "" || toleration.Key == controlPlane || toleration.Key == "dedicated-too" {
+					t.Errorf("after an update the host pod tolerates %q", toleration.Key)
+				}
+			}
+			for i := range h.Spec.Tolerations { // the host refuses a pod that lost one
+				if !slices.Contains(keys(again.Spec.Tolerations), h.Spec.Tolerations[i].Key) {
+					t.Errorf("after an update the host pod no longer tolerates %q", h.Spec.Tolerations[i].Key)
+				}
+			}
+			if d := diff(seen.Spec, toVirtual(t, tr, again).(*corev1.Pod).Spec); d != "" {
+				t.Errorf("after an update, turned back (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// The host's admission may add what the tenant's has added, and the translation
+// has kept off: the tolerations of a runtime class. They are shown once.
+func TestTolerationThatTheHostAddsIsShownOnce(t *testing.T) {
+	tr := allowingOnly(t, func(*rewrite.Cluster) {})
+	v := pod("demo", "p", nil)
+	v.Spec.Tolerations = []corev1.Toleration{{Key: "sandbox", Operator: corev1.TolerationOpExists}}
+	h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod)
+	h.Spec.Tolerations = append(h.Spec.Tolerations, v.Spec.Tolerations...)
+	if d := diff(v.Spec, toVirtual(t, tr, h).(*corev1.Pod).Spec); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+// What the host says about a toleration is about the tenant's, in whose list
+// there are others before it.
+func TestPathOfATolerationAmongDroppedOnes(t *testing.T) {
+	tr := allowingOnly(t, func(c *rewrite.Cluster) { c.AllowedTolerations = []string{"a", "b"} })
+	v := pod("demo", "p", nil)
+	v.Spec.Tolerations = []corev1.Toleration{{Key: "x"}, {Key: "a"}, {Key: "y"}, {Key: "tenants", Operator: corev1.TolerationOpExists}, {Key: "b"}}
+	h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod)
+	for host, want := range map[string]string{"spec.tolerations[0].key": "spec.tolerations[1].key", "spec.tolerations[1].key": "spec.tolerations[4].key", "spec.tolerations[2].key": "spec"} {
+		if got, _ := about(tr, h, host); got != want {
+			t.Errorf("%s is %s, want %s", host, got, want)
+		}
+	}
+}
+
+func TestAttackServiceWithExternalIPs(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	v := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "s"}, Spec: corev1.ServiceSpec{ExternalIPs: []string{"192.0.2.53", "192.0.2.54"}}}
+	_, err := tr.ServiceToHost(v, rewrite.Inputs{})
+	refused(t, err, "spec.externalIPs[0]", "spec.externalIPs[1]")
+
+	v.Spec.ExternalIPs = nil
+	h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Service)
+	h.Spec.ExternalIPs = []string{"192.0.2.1"} // the operator's
+	seen := toVirtual(t, tr, h).(*corev1.Service)
+	if _, err := tr.ServiceToHost(seen, rewrite.Inputs{Host: h}); err != nil {
+		t.Errorf("an update beside the operator's external IP: %v", err)
+	}
+	seen.Spec.ExternalIPs = append(seen.Spec.ExternalIPs, "192.0.2.53")
+	_, err = tr.ServiceToHost(seen, rewrite.Inputs{Host: h})
+	refused(t, err, "spec.externalIPs[1]")
+}
+
+func TestAttackEndpointsOfTheClustersDNS(t *testing.T) {
+	c := testCluster()
+	c.DNS = &rewrite.DNS{TargetPort: 1053}
+	tr := mustNew(t, c)
+	slice := func(namespace string) *discoveryv1.EndpointSlice {
+		return &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: "mine", Labels: map[string]string{discoveryv1.LabelServiceName: rewrite.DNSName},
+		}}
+	}
+	if _, err := tr.EndpointSliceToHost(slice(rewrite.DNSNamespace)); !errors.Is(err, rewrite.ErrOwnEndpoints) {
+		t.Errorf("got %v, want %v", err, rewrite.ErrOwnEndpoints)
+	}
+	if _, err := tr.EndpointSliceToHost(slice("demo")); err != nil {
+		t.Errorf("a Service of the same name elsewhere: %v", err)
+	}
+}
+
+func TestAttackEphemeralContainerReachesForWhatTheHostAdded(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	v := podWith(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})
+	v.Spec.Containers = []corev1.Container{{Name: "app", Image: "i"}}
+	h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod)
+	for _, change := range []string{"an injected sidecar", "an init container before all others"} {
+		hostChanges[change](h)
+	}
+	debug := corev1.EphemeralContainer{TargetContainerName: "app", EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+		Name: "debug", Image: "i", VolumeMounts: []corev1.VolumeMount{{Name: "a", MountPath: "/a"}},
+	}}
+	attach := func(h *corev1.Pod, change func(*corev1.EphemeralContainer)) (*corev1.Pod, error) {
+		seen := toVirtual(t, tr, h).(*corev1.Pod)
+		e := *debug.DeepCopy()
+		change(&e)
+		seen.Spec.EphemeralContainers = append(seen.Spec.EphemeralContainers, e)
+		return tr.PodToHost(seen, rewrite.Inputs{Host: h})
+	}
+	for field, change := range map[string]func(*corev1.EphemeralContainer){
+		"volumeMounts[0].name":                   func(e *corev1.EphemeralContainer) { e.VolumeMounts[0].Name = "host-volume" },
+		"volumeDevices[0].name":                  func(e *corev1.EphemeralContainer) { e.VolumeDevices = []corev1.VolumeDevice{{Name: "host-volume"}} },
+		"env[0].valueFrom.fileKeyRef.volumeName": fromFile("host-volume"),
+		"targetContainerName":                    func(e *corev1.EphemeralContainer) { e.TargetContainerName = "host-sidecar" },
+	} {
+		_, err := attach(h, change)
+		refused(t, err, "spec.ephemeralContainers[0]."+field)
+	}
+	_, err := attach(h, func(e *corev1.EphemeralContainer) { e.TargetContainerName = "host-init" })
+	refused(t, err, "spec.ephemeralContainers[0].targetContainerName")
+
+	with, err := attach(h, func(*corev1.EphemeralContainer) {})
+	if err != nil {
+		t.Fatalf("a container with the pod's own volume: %v", err)
+	}
+	// One that is there already is looked at no more; nor does its update open a way.
+	if _, err := attach(with, func(e *corev1.EphemeralContainer) { e.Name = "second" }); err != nil {
+		t.Errorf("a second container: %v", err)
+	}
+	_, err = attach(with, func(e *corev1.EphemeralContainer) { e.Name, e.VolumeMounts[0].Name = "second", "host-volume" })
+	refused(t, err, "spec.ephemeralContainers[1].volumeMounts[0].name")
+
+	// A new image makes no container of the host's the tenant's.
+	seen := toVirtual(t, tr, h).(*corev1.Pod)
+	seen.Spec.Containers[0].Image = "i:2"
+	updated := toHost(t, tr, seen, rewrite.Inputs{Host: h}).(*corev1.Pod)
+	_, err = attach(updated, func(e *corev1.EphemeralContainer) { e.TargetContainerName = "host-sidecar" })
+	refused(t, err, "spec.ephemeralContainers[0].targetContainerName")
+
+	// Without the record of what is whose, everything may be the host's.
+	lost := h.DeepCopy()
+	delete(lost.Annotations, rewrite.AnnotationOverlay)
+	seen, err = tr.PodToVirtual(lost)
+	var corrupt *rewrite.CorruptOverlayError
+	if !errors.As(err, &corrupt) {
+		t.Fatal(err)
+	}
+	seen.Spec.EphemeralContainers = []corev1.EphemeralContainer{debug}
+	_, err = tr.PodToHost(seen, rewrite.Inputs{Host: lost})
+	refused(t, err, "spec.ephemeralContainers[0].volumeMounts[0].name", "spec.ephemeralContainers[0].targetContainerName")
+}
+
+func fromFile(volume string) func(*corev1.EphemeralContainer) {
+	return func(e *corev1.EphemeralContainer) {
+		e.Env = []corev1.EnvVar{{Name: "TOKEN", ValueFrom: &corev1.EnvVarSource{FileKeyRef: &corev1.FileKeySelector{VolumeName: volume, Path: "token", Key: "k"}}}}
+	}
+}
