@@ -78,6 +78,9 @@ func TestLaw4EveryVolumeSourceIsInATable(t *testing.T) {
 	}
 }
 
+// A pod describes a volume for a driver on the host that acts with the
+// operator's credentials: another tenant's disk, share or image. It is refused
+// unless the operator allowed the driver.
 func TestAttackInlineVolumeActsWithTheDriversCredentials(t *testing.T) {
 	tr := allowingOnly(t, func(c *rewrite.Cluster) { c.VolumeDrivers = []string{"secrets-store.csi.k8s.io", "disk.csi.azure.com"} })
 	csi := func(driver string) corev1.VolumeSource {
@@ -121,6 +124,8 @@ func TestVolumesOfAPodThatExistsStay(t *testing.T) {
 	refused(t, err, "spec.volumes[0].nfs")
 }
 
+// A claim names an available volume of the host, selects some by labels, or asks
+// for one without a class. Only volumes of the tenant's cluster are left for it.
 func TestAttackClaimTakesAVolumeOfTheHost(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	scope := tr.ClusterScope()
@@ -189,7 +194,8 @@ func TestClaimShowsTheVolumeOfTheHost(t *testing.T) {
 	}
 }
 
-// The API lets the name of a volume be set once, later.
+// A tenant sets the name of a host volume in a claim that exists, which the API
+// allows once. On the host it is the name of a volume of the tenant's cluster.
 func TestAttackClaimTakesAVolumeOfTheHostByAnUpdate(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "data"}}
@@ -205,6 +211,8 @@ func TestAttackClaimTakesAVolumeOfTheHostByAnUpdate(t *testing.T) {
 	}
 }
 
+// A claim, or an ephemeral volume, selects volumes by Portico's own labels. It is
+// refused.
 func TestAttackClaimSelectsByReservedLabels(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	spec := corev1.PersistentVolumeClaimSpec{Selector: &metav1.LabelSelector{
@@ -220,6 +228,8 @@ func TestAttackClaimSelectsByReservedLabels(t *testing.T) {
 	refused(t, err, path+"matchLabels[portico.dev/cluster]", path+"matchExpressions[0].key")
 }
 
+// A pod names a scheduler that the operator runs for others. On the host it has
+// a name that no scheduler has, and waits.
 func TestAttackPodChoosesASchedulerOfTheHost(t *testing.T) {
 	tr := allowingOnly(t, func(c *rewrite.Cluster) { c.Schedulers = []string{"batch"} })
 	for name, want := range map[string]string{
@@ -238,6 +248,9 @@ func TestAttackPodChoosesASchedulerOfTheHost(t *testing.T) {
 	}
 }
 
+// A pod tolerates the taints of control-plane nodes and of nodes for others, by
+// name or all at once, when it is made or later. On the host it tolerates what
+// the operator allowed.
 func TestAttackPodToleratesTaintsOfTheOperator(t *testing.T) {
 	const controlPlane, notReady, gpu = "node-role.kubernetes.io/control-plane", "node.kubernetes.io/not-ready", "example.com/gpu"
 	exists := func(key string) corev1.Toleration {
@@ -320,6 +333,8 @@ func TestPathOfATolerationAmongDroppedOnes(t *testing.T) {
 	}
 }
 
+// A Service takes external IPs, to which every node of the host would send its
+// traffic (CVE-2020-8554). It is refused in the translation too.
 func TestAttackServiceWithExternalIPs(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "s"}, Spec: corev1.ServiceSpec{ExternalIPs: []string{"192.0.2.53", "192.0.2.54"}}}
@@ -338,6 +353,8 @@ func TestAttackServiceWithExternalIPs(t *testing.T) {
 	refused(t, err, "spec.externalIPs[1]")
 }
 
+// A tenant writes a slice for kube-system/kube-dns, to answer the questions of
+// all pods. It has no translation.
 func TestAttackEndpointsOfTheClustersDNS(t *testing.T) {
 	c := testCluster()
 	c.DNS = &rewrite.DNS{TargetPort: 1053}
@@ -355,6 +372,8 @@ func TestAttackEndpointsOfTheClustersDNS(t *testing.T) {
 	}
 }
 
+// An ephemeral container mounts a volume that a webhook of the host added, reads
+// a file of it, or shares the processes of an added sidecar. It is refused.
 func TestAttackEphemeralContainerReachesForWhatTheHostAdded(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := podWith(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})

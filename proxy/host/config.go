@@ -63,6 +63,18 @@ type Config struct {
 	// under any name. Nil means that none is shown.
 	NodeShown func(name string) bool
 
+	// NodeTakesPods says whether a tenant may put pods on the host node of that
+	// name, by spec.nodeName or a binding. It is true of nodes that the virtual
+	// cluster shows only, and no virtual Node is evidence here either. Nil means
+	// on none.
+	NodeTakesPods func(name string) bool
+
+	// ReadNodes says that Client may get the nodes of the host. Then such a pod
+	// is held to the node's taints and to the labels that are enforced. Without
+	// that right, a pod of this cluster on the node, which got there by the
+	// host's scheduler, has to be evidence enough.
+	ReadNodes bool
+
 	// NodeProxy serves a part of nodes/proxy for the nodes that are shown. It
 	// needs the right to get nodes/proxy on the host.
 	NodeProxy bool
@@ -78,7 +90,8 @@ type Config struct {
 	// proves nothing here either. Nil means none.
 	DeviceClasses func(ctx context.Context, names []string) ([]string, error)
 
-	// AllowBinding lets the tenant's scheduler assign pods to nodes.
+	// AllowBinding lets the tenant's scheduler assign pods to nodes on which
+	// NodeTakesPods.
 	AllowBinding bool
 
 	// Strict asks the host for every read that wants the latest state, for

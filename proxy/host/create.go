@@ -58,6 +58,11 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 	if err != nil {
 		return s.refusal(ctx, err, k)
 	}
+	if pod, ok := h.(*corev1.Pod); ok && pod.Spec.NodeName != "" {
+		if err := s.mayRunOn(ctx, k, pod.Spec.NodeName, pod); err != nil {
+			return err
+		}
+	}
 	m, err := meta.Accessor(h)
 	if err != nil {
 		return err

@@ -35,6 +35,8 @@
 //   - One host object that cannot be shown never ends a list or a watch.
 //   - No host name, and nothing that is between the door and its host, is in an
 //     answer to a tenant; nothing that identifies a tenant reaches the host.
+//   - A tenant puts no pod on a node that is not shown, or whose taints it would
+//     not have passed at the host's scheduler.
 //   - The Service default/kubernetes cannot be written, and nobody can lead
 //     kube-system/kube-dns elsewhere.
 //
@@ -55,6 +57,7 @@
 //	kind.go         what differs between kinds; conversion
 //	state.go        reading one object
 //	create.go update.go delete.go   writing
+//	placement.go    pods that a tenant puts on a node
 //	diff.go route.go   what changed, and which host calls make it so
 //	resourceclaim.go   what only the host knows of a claim
 //	list.go watch.go   the cache's food

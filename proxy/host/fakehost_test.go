@@ -216,6 +216,7 @@ func (h *fakeHost) bookmark() uint64 {
 func kindOf(resource string) string {
 	return map[string]string{
 		"pods": "Pod", "services": "Service", "persistentvolumeclaims": "PersistentVolumeClaim", "resourceclaims": "ResourceClaim",
+		"nodes": "Node",
 	}[resource]
 }
 
@@ -376,7 +377,10 @@ func (h *fakeHost) serve(rw http.ResponseWriter, req *http.Request) {
 		}
 		return
 	}
-	_, path, _ := strings.Cut(req.URL.Path, "/namespaces/"+hostNamespace+"/")
+	_, path, namespaced := strings.Cut(req.URL.Path, "/namespaces/"+hostNamespace+"/")
+	if !namespaced {
+		path = strings.TrimPrefix(req.URL.Path, "/api/v1/")
+	}
 	parts := strings.Split(path, "/")
 	c := call{verb: req.Method, resource: parts[0], body: body}
 	if len(parts) > 1 {

@@ -79,7 +79,9 @@ func TestUpdatesGoToTheSubresourceTheyAreAbout(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, "pods", func(c *host.Config) { c.AllowBinding = true })
+			f := newFixture(t, "pods", func(c *host.Config) {
+				c.AllowBinding, c.NodeTakesPods = true, func(string) bool { return true }
+			})
 			pod := f.create(newPod("demo", "web"))
 			f.host.writes()
 			out := f.mustUpdate(tc.ctx(t.Context()), pod, tc.change)

@@ -511,7 +511,7 @@ func TestHostsInternalErrorNamesNoAddress(t *testing.T) {
 // An update's errors are about what it would have made of the host object.
 func TestFieldsInErrorsAndWarningsAreTheTenants(t *testing.T) {
 	cluster := newTranslator(t).Cluster()
-	cluster.Tolerations = []corev1.Toleration{{Key: "tenants"}}
+	cluster.Tolerations, cluster.AllowedTolerations = []corev1.Toleration{{Key: "tenants"}}, []string{"x"}
 	tr, err := rewrite.New(cluster)
 	if err != nil {
 		t.Fatal(err)

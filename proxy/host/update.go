@@ -135,7 +135,7 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	}
 	p := s.route(ctx, d, orig.host, after)
 	p.grace, p.after = grace, after
-	if err := s.allowed(p, k); err != nil {
+	if err := s.allowed(ctx, p, k); err != nil {
 		return plan{}, err
 	}
 	// New references come with ephemeral containers only, the rest of a pod's
@@ -149,11 +149,18 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 }
 
 // allowed refuses what this cluster's tenant may not do through an update.
-func (s *Storage) allowed(p plan, k key) error {
+func (s *Storage) allowed(ctx context.Context, p plan, k key) error {
 	for _, st := range p.steps {
-		if st.subresource == subBinding && !s.cfg.AllowBinding {
+		pod, ok := p.after.(*corev1.Pod)
+		switch {
+		case st.subresource != subBinding || !ok:
+			continue
+		case !s.cfg.AllowBinding:
 			return apierrors.NewForbidden(s.resource, k.name,
 				fmt.Errorf("pods of this cluster are assigned to nodes by its host's scheduler"))
+		}
+		if err := s.mayRunOn(ctx, k, st.bind, pod); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -33,7 +33,7 @@ type harness struct {
 
 func newHarness(t *testing.T, host ...runtime.Object) *harness {
 	t.Helper()
-	translator, err := rewrite.New(rewrite.Cluster{Name: "vc", HostNamespace: hostNamespace})
+	translator, err := rewrite.New(rewrite.Cluster{Name: "vc", HostNamespace: hostNamespace, DNS: &rewrite.DNS{TargetPort: 1053}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,6 +188,19 @@ func TestAttackSliceForTheClustersOwnService(t *testing.T) {
 	h.create(slice("default", "db", "db", "192.0.2.1"))
 	h.wait("default", "db", "192.0.2.1")
 	h.wait("default", "mine", "")
+}
+
+// A tenant writes endpoints for kube-system/kube-dns, to answer the questions of
+// all pods. None reaches the host, even if the Service looks as if it had no
+// selector.
+func TestAttackSliceForTheClustersDNS(t *testing.T) {
+	h := newHarness(t)
+	h.service("kube-system", "kube-dns", withAddress)
+	h.create(slice("kube-system", "mine", "kube-dns", "192.0.2.66"))
+	h.service("kube-system", "db", withAddress)
+	h.create(slice("kube-system", "db", "db", "192.0.2.1"))
+	h.wait("kube-system", "db", "192.0.2.1")
+	h.wait("kube-system", "mine", "")
 }
 
 // A tenant knows how host names are made. A slice that names another

@@ -94,6 +94,13 @@ func (c *Controller) Run(ctx context.Context) error {
 	return nil
 }
 
+// Shown says whether a made-up Node stands for a host node of that name, because a pod of the virtual cluster is on it. A
+// virtual Node proves nothing: a tenant can make one under any name.
+func (c *Controller) Shown(name string) bool {
+	pods, err := c.usage.podsOn(name)
+	return err == nil && len(pods) > 0
+}
+
 func enqueue(q *queue.Queue[string], obj any) {
 	if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj); err == nil {
 		q.Add(key)

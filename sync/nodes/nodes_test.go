@@ -26,6 +26,7 @@ type harness struct {
 	t      *testing.T
 	client *fake.Clientset
 	clock  *testingclock.FakeClock
+	nodes  *nodes.Controller
 }
 
 func start(t *testing.T, objects ...runtime.Object) *harness {
@@ -39,6 +40,7 @@ func start(t *testing.T, objects ...runtime.Object) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.nodes = c
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -139,6 +141,19 @@ func TestUnscheduledPodMakesNoNode(t *testing.T) {
 	list, err := h.client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 1 {
 		t.Errorf("got %d nodes, want 1 (%v)", len(list.Items), err)
+	}
+}
+
+// A tenant makes a Node under the name of a host node, to put a pod there. It
+// says nothing about the host's.
+func TestAttackNodeOfTheTenantIsVouchedFor(t *testing.T) {
+	h := start(t, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "forged", Labels: map[string]string{nodes.LabelFake: "true"}}})
+	h.createPod(pod("a", "worker-1"))
+	h.node("worker-1", "the node in use", exists)
+	for name, want := range map[string]bool{"worker-1": true, "worker-2": false, "forged": false} {
+		if got := h.nodes.Shown(name); got != want {
+			t.Errorf("Shown(%q) is %v", name, got)
+		}
 	}
 }
 

@@ -189,6 +189,7 @@ func (c *composition) nodesPart() (part, error) {
 		if err != nil {
 			return part{}, err
 		}
+		c.storage.NodeTakesPods = made.Shown
 		return part{leading: made.Run}, nil
 	}
 	wanted, err := n.Labels()
@@ -205,7 +206,7 @@ func (c *composition) nodesPart() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	c.storage.NodeShown = mirror.Shown
+	c.storage.NodeShown, c.storage.NodeTakesPods, c.storage.ReadNodes = mirror.Shown, mirror.Shown, true
 	return part{always: mirror.Observe, leading: mirror.Run}, nil
 }
 

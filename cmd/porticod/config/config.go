@@ -194,6 +194,16 @@ type Pods struct {
 	// NodeSelector and Tolerations are enforced on every pod.
 	NodeSelector map[string]string   `json:"nodeSelector,omitempty"`
 	Tolerations  []corev1.Toleration `json:"tolerations,omitempty"`
+	// AllowedTolerations are the keys of host taints that tenants' pods may
+	// tolerate, beside those that Kubernetes itself sets (node.kubernetes.io/).
+	// The entry "*" allows all.
+	AllowedTolerations []string `json:"allowedTolerations,omitempty"`
+	// Schedulers are those of the host that pods may name, beside the default
+	// one.
+	Schedulers []string `json:"schedulers,omitempty"`
+	// VolumeDrivers are those of which pods may have volumes without a claim.
+	// The entry "*" allows all.
+	VolumeDrivers []string `json:"volumeDrivers,omitempty"`
 	// HostsImage is porticod's own image. It writes the full name of a pod with
 	// a subdomain into its /etc/hosts. Empty: such a pod has a short name.
 	HostsImage string `json:"hostsImage,omitempty"`

@@ -15,6 +15,8 @@ import (
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"portico.dev/portico/rewrite"
 )
 
 // maxName leaves room for the rest of a host name in 63 characters.
@@ -159,6 +161,7 @@ func (p *Pods) validate(path *field.Path) field.ErrorList {
 	if strings.TrimSpace(p.HostsImage) != p.HostsImage { // what else is valid is the runtime's to say
 		errs = append(errs, field.Invalid(path.Child("hostsImage"), p.HostsImage, "must not begin or end with a space"))
 	}
+	errs = append(errs, p.validateAllowed(path)...)
 	for i, t := range p.Tolerations {
 		at := path.Child("tolerations").Index(i)
 		if t.Key != "" {
@@ -181,6 +184,29 @@ func (p *Pods) validate(path *field.Path) field.ErrorList {
 		default:
 			errs = append(errs, field.NotSupported(at.Child("effect"), t.Effect,
 				[]corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute}))
+		}
+	}
+	return errs
+}
+
+// validateAllowed refuses entries that would allow nothing.
+func (p *Pods) validateAllowed(path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, key := range p.AllowedTolerations {
+		if key != rewrite.Everything {
+			errs = append(errs, metav1validation.ValidateLabelName(key, path.Child("allowedTolerations").Index(i))...)
+		}
+	}
+	for i, name := range p.Schedulers {
+		for _, msg := range validation.IsDNS1123Subdomain(name) {
+			errs = append(errs, field.Invalid(path.Child("schedulers").Index(i), name, msg))
+		}
+	}
+	for i, name := range p.VolumeDrivers {
+		if at := path.Child("volumeDrivers").Index(i); name == "" {
+			errs = append(errs, field.Required(at, "a driver has a name"))
+		} else if name != rewrite.Everything && strings.ContainsAny(name, "* ") {
+			errs = append(errs, field.Invalid(at, name, "must be the whole name of a driver, or * alone"))
 		}
 	}
 	return errs

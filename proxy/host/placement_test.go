@@ -1,0 +1,221 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/storage"
+
+	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/rewrite"
+)
+
+// nodesFixture has four nodes on the host, of which "hidden" is not shown. The
+// operator's node selector is pool=tenants, and the tenant's pods may tolerate
+// the taint "gpu".
+func nodesFixture(t *testing.T, change ...func(*host.Config)) *fixture {
+	t.Helper()
+	cluster := newTranslator(t).Cluster()
+	cluster.NodeSelector = map[string]string{"pool": "tenants"}
+	cluster.Tolerations = []corev1.Toleration{{Key: "tenants", Operator: corev1.TolerationOpExists}}
+	cluster.AllowedTolerations = []string{"gpu"}
+	tr, err := rewrite.New(cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{"plain": true, "tainted": true, "cordoned": true, "elsewhere": true, "gone": true}
+	f := newFixture(t, "pods", append([]func(*host.Config){func(c *host.Config) {
+		c.Translator, c.AllowBinding, c.ReadNodes = tr, true, true
+		c.NodeTakesPods = func(name string) bool { return shown[name] }
+	}}, change...)...)
+	f.tr = tr
+	node := func(name, pool string, unschedulable bool, taints ...corev1.Taint) {
+		f.host.put("nodes", &corev1.Node{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"pool": pool}},
+			Spec:       corev1.NodeSpec{Taints: taints, Unschedulable: unschedulable},
+		})
+	}
+	node("plain", "tenants", false,
+		corev1.Taint{Key: "tenants", Value: "only", Effect: corev1.TaintEffectNoSchedule}, corev1.Taint{Key: "busy", Effect: corev1.TaintEffectPreferNoSchedule})
+	node("tainted", "tenants", false, corev1.Taint{Key: "gpu", Value: "a100", Effect: corev1.TaintEffectNoSchedule})
+	node("cordoned", "tenants", true)
+	node("elsewhere", "operators", false)
+	node("hidden", "tenants", false)
+	return f
+}
+
+// A tenant names a pod's node, or binds the pod to it, and so passes by the
+// host's scheduler and all that keeps tenants off the operator's nodes. The node
+// has to be one that is shown, and its labels and taints hold all the same.
+func TestAttackPodNamesItsNode(t *testing.T) {
+	tolerates := func(key string) corev1.Toleration {
+		return corev1.Toleration{Key: key, Operator: corev1.TolerationOpExists}
+	}
+	const unknown = "is not a node of this cluster that takes pods"
+	for name, c := range map[string]struct {
+		node       string
+		toleration corev1.Toleration
+		refusal    string
+	}{
+		"a node that is shown":                 {node: "plain"},
+		"a node that does not exist":           {node: "missing", refusal: unknown},
+		"a node that is not shown":             {node: "hidden", refusal: unknown},
+		"a node that has just gone":            {node: "gone", refusal: unknown},
+		"a node without the enforced label":    {node: "elsewhere", refusal: unknown},
+		"a taint":                              {node: "tainted", refusal: "has the taint gpu=a100:NoSchedule, and"},
+		"a taint, tolerated":                   {node: "tainted", toleration: tolerates("gpu")},
+		"a cordon":                             {node: "cordoned", refusal: "has the taint node.kubernetes.io/unschedulable:NoSchedule, and"},
+		"a cordon, tolerated as by DaemonSets": {node: "cordoned", toleration: tolerates("node.kubernetes.io/unschedulable")},
+		"a taint, with what does not count":    {node: "tainted", toleration: tolerates("other"), refusal: "has the taint gpu=a100:NoSchedule, and"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			check := func(way string, f *fixture, err error) {
+				t.Helper()
+				if c.refusal == "" {
+					if err != nil {
+						t.Errorf("%s: %v", way, err)
+					} else if got := f.host.get("pods", hostWeb)["spec"].(tree)["nodeName"]; got != c.node {
+						t.Errorf("%s: the host pod is on %v, want %s", way, got, c.node)
+					}
+					return
+				}
+				if st := statusOf(t, err); st.Code != http.StatusForbidden ||
+					!strings.HasPrefix(st.Message, `pods "web" is forbidden: node "`+c.node+`" `+c.refusal) {
+					t.Errorf("%s: %d %s", way, st.Code, st.Message)
+				}
+				if w := f.host.writes(); len(w) > 0 {
+					t.Errorf("%s: host calls %v", way, w)
+				}
+			}
+			pod := newPod("demo", "web")
+			if c.toleration.Key != "" {
+				pod.Spec.Tolerations = []corev1.Toleration{c.toleration}
+			}
+			bound := nodesFixture(t)
+			waiting := bound.create(pod)
+			bound.host.writes()
+			_, err := bound.update(as(t.Context(), "binding"), waiting, func(p *corev1.Pod) { p.Spec.NodeName = c.node })
+			check("binding", bound, err)
+
+			born := nodesFixture(t)
+			pod.Spec.NodeName = c.node
+			check("spec.nodeName", born, born.Create(t.Context(), podKey(pod), pod, &corev1.Pod{}, 0))
+		})
+	}
+}
+
+// A tenant finds out names of host nodes by naming them in pods. The answers
+// about a node that is not shown and about one that does not exist differ in the
+// name only, and the host is asked about neither.
+func TestAttackNodeNameIsAnOracle(t *testing.T) {
+	f := nodesFixture(t)
+	answer := func(node string) string {
+		pod := newPod("demo", "web")
+		pod.Spec.NodeName = node
+		st := statusOf(t, f.Create(t.Context(), podKey(pod), pod, &corev1.Pod{}, 0))
+		st.Message = strings.ReplaceAll(st.Message, node, "NODE")
+		return st.String()
+	}
+	reads := f.host.reads()
+	if hidden, missing := answer("hidden"), answer("missing"); hidden != missing {
+		t.Errorf("not shown: %s\nmissing: %s", hidden, missing)
+	}
+	if n := f.host.reads() - reads; n != 0 {
+		t.Errorf("%d questions to the host, want none", n)
+	}
+}
+
+// Without a right to read nodes, a pod of the cluster on the node is needed.
+func TestPodNamesItsNodeWithoutRightsOnNodes(t *testing.T) {
+	f := nodesFixture(t, func(c *host.Config) { c.ReadNodes = false })
+	pod := newPod("demo", "web")
+	pod.Spec.NodeName = "tainted"
+	f.create(pod)
+	if n := f.host.reads(); n != 0 {
+		t.Errorf("%d questions to the host, want none", n)
+	}
+	pod = newPod("demo", "other")
+	pod.Spec.NodeName = "hidden"
+	if err := f.Create(t.Context(), podKey(pod), pod, &corev1.Pod{}, 0); !apierrors.IsForbidden(err) {
+		t.Errorf("a node that is not shown: %v, want 403", err)
+	}
+	f = newFixture(t, "pods")
+	if err := f.Create(t.Context(), podKey(pod), pod, &corev1.Pod{}, 0); !apierrors.IsForbidden(err) {
+		t.Errorf("nothing is known of nodes: %v, want 403", err)
+	}
+}
+
+// A host that does not say what a node is like is no reason to let a pod on it.
+func TestPodNamesItsNodeWhileTheHostDoesNotAnswer(t *testing.T) {
+	f := nodesFixture(t)
+	f.host.mu.Lock()
+	f.host.answer = func(c call) *metav1.Status {
+		if c.resource != "nodes" {
+			return nil
+		}
+		return &metav1.Status{Status: "Failure", Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: `nodes "plain" is forbidden: User "door" cannot get`}
+	}
+	f.host.mu.Unlock()
+	pod := newPod("demo", "web")
+	pod.Spec.NodeName = "plain"
+	err := f.Create(t.Context(), podKey(pod), pod, &corev1.Pod{}, 0)
+	if !apierrors.IsServiceUnavailable(err) || strings.Contains(err.Error(), "door") {
+		t.Errorf("got %v, want 503 that does not tell why", err)
+	}
+	if w := f.host.writes(); len(w) > 0 {
+		t.Errorf("host calls %v", w)
+	}
+}
+
+// A tenant adds an ephemeral container that mounts a Secret which a webhook of
+// the host put into the pod. It is refused (422).
+func TestAttackEphemeralContainerMountsWhatTheHostAdded(t *testing.T) {
+	f := newFixture(t, "pods")
+	pod := f.create(newPod("demo", "web"))
+	f.host.edit("pods", hostWeb, func(h tree) {
+		h["spec"].(tree)["volumes"] = []any{tree{"name": "sidecar-token", "secret": tree{"secretName": "operators"}}}
+	})
+	_, err := f.update(as(t.Context(), "ephemeralcontainers"), pod, func(p *corev1.Pod) {
+		p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+			Name: "debug", Image: "busybox", VolumeMounts: []corev1.VolumeMount{{Name: "sidecar-token", MountPath: "/x"}},
+		}}}
+	})
+	st := statusOf(t, err)
+	if st.Code != http.StatusUnprocessableEntity || len(st.Details.Causes) != 1 || st.Details.Causes[0].Field != "spec.ephemeralContainers[0].volumeMounts[0].name" {
+		t.Errorf("got %d %s", st.Code, st.Message)
+	}
+	// The storage did not know of the volume at its first try, which the host
+	// refused: it was about another revision of the pod.
+	if got := f.host.get("pods", hostWeb)["spec"].(tree)["ephemeralContainers"]; got != nil {
+		t.Errorf("the host pod has %v", got)
+	}
+}
+
+// A tenant adds an external IP to a Service by a way that no admission watches.
+// The storage refuses it too.
+func TestAttackServiceGetsExternalIPsByAnUpdate(t *testing.T) {
+	f := newFixture(t, "services")
+	svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "s"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}}}
+	if err := f.Create(t.Context(), "/services/demo/s", svc, &corev1.Service{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.host.writes()
+	err := f.GuaranteedUpdate(t.Context(), "/services/demo/s", &corev1.Service{}, false, nil, storage.SimpleUpdate(func(in runtime.Object) (runtime.Object, error) {
+		in.(*corev1.Service).Spec.ExternalIPs = []string{"192.0.2.53"}
+		return in, nil
+	}), nil)
+	if !apierrors.IsInvalid(err) {
+		t.Errorf("got %v, want 422", err)
+	}
+	if w := f.host.writes(); len(w) > 0 {
+		t.Errorf("host calls %v", w)
+	}
+}
