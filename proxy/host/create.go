@@ -123,6 +123,24 @@ func (s *Storage) ownServiceForbidden(k key) error {
 	return apierrors.NewForbidden(s.resource, k.name, rewrite.ErrOwnService)
 }
 
+// errDNSService is what the deletion of the DNS's Service ends with.
+var errDNSService = errors.New("the Service of the cluster's DNS cannot be deleted: pods have its address")
+
+// keepsDNS refuses to begin the deletion of kube-system/kube-dns. While it is
+// gone its address is free for a Service of any host namespace, and whoever has
+// that address answers the questions of all pods. At another address it is of no
+// use to anybody and may go, and so may one that the host deletes already.
+func (s *Storage) keepsDNS(k key, h runtime.Object) error {
+	svc, ok := h.(*corev1.Service)
+	if !ok || !s.cfg.Translator.OwnsDNS(k.namespace, k.name) || svc.DeletionTimestamp != nil {
+		return nil
+	}
+	if ip := s.cfg.Translator.Cluster().DNSIP; ip != "" && ip != svc.Spec.ClusterIP {
+		return nil
+	}
+	return apierrors.NewForbidden(s.resource, k.name, errDNSService)
+}
+
 // refusal is what a tenant gets for an object that has no translation.
 func (s *Storage) refusal(ctx context.Context, err error, k key) error {
 	var status *apierrors.StatusError

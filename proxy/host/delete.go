@@ -63,6 +63,9 @@ func (s *Storage) deleteOnce(ctx context.Context, k key, orig *state, out runtim
 	if err := validateDeletion(ctx, orig.virtual); err != nil {
 		return failed, err
 	}
+	if err := s.keepsDNS(k, orig.host); err != nil {
+		return failed, err
+	}
 	reply, err := s.hostRemove(ctx, k, orig)
 	if err != nil {
 		return s.failure(ctx, err, k.about(orig.host))

@@ -6,6 +6,7 @@ package host_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apiserver/pkg/storage"
 
 	"portico.dev/portico/proxy/door"
+	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
 )
 
@@ -219,5 +221,70 @@ func TestOwnServiceCannotBeWritten(t *testing.T) {
 	}
 	if w := f.host.writes(); len(w) != 0 {
 		t.Errorf("host calls: %v", w)
+	}
+}
+
+// A tenant deletes the Service of the cluster's DNS, at once or with a cascade,
+// so that its address is free for another tenant of the host. Both are refused
+// (403) and the host is not asked. A Service that is not where pods ask, or that
+// the host deletes already, goes.
+func TestAttackTenantDeletesTheDNSService(t *testing.T) {
+	const ip, key = "10.96.0.10", "/services/kube-system/kube-dns"
+	for name, c := range map[string]struct {
+		configured bool // the DNS is the cluster's
+		at         string
+		deleting   bool
+		refused    bool
+	}{
+		"the DNS":                    {configured: true, at: ip, refused: true},
+		"at another address":         {configured: true, at: "10.96.0.66"},
+		"that the host deletes":      {configured: true, at: ip, deleting: true},
+		"a Service of just the name": {at: ip},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := newTranslator(t).Cluster()
+			cluster.DNS, cluster.DNSIP = &rewrite.DNS{TargetPort: 1053}, ip
+			withDNS, err := rewrite.New(cluster)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := newFixture(t, "services", func(o *host.Config) {
+				if c.configured {
+					o.Translator = withDNS
+				}
+			})
+			h, err := withDNS.ServiceToHost(withDNS.DNSService(), rewrite.Inputs{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Spec.ClusterIP = c.at
+			if c.deleting {
+				now := metav1.Now()
+				h.DeletionTimestamp, h.Finalizers = &now, []string{"host.example/wait"}
+			}
+			f.host.put("services", h)
+			f.host.writes()
+			want := func(what string, err error) {
+				t.Helper()
+				switch {
+				case c.refused && (!apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "DNS")):
+					t.Errorf("%s: %v, want 403 that names the DNS", what, err)
+				case !c.refused && err != nil:
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			want("begin a deletion", f.GuaranteedUpdate(t.Context(), key, &corev1.Service{}, false, nil, storage.SimpleUpdate(func(in runtime.Object) (runtime.Object, error) {
+				s, now, zero := in.(*corev1.Service), metav1.Now(), int64(0)
+				if s.DeletionTimestamp == nil {
+					s.DeletionTimestamp, s.DeletionGracePeriodSeconds = &now, &zero
+					s.Finalizers = []string{metav1.FinalizerDeleteDependents}
+				}
+				return s, nil
+			}), nil))
+			want("delete", f.Delete(t.Context(), key, &corev1.Service{}, nil, storage.ValidateAllObjectFunc, nil, storage.DeleteOptions{}))
+			if w := f.host.writes(); c.refused != (len(w) == 0) {
+				t.Errorf("host calls: %v", w)
+			}
+		})
 	}
 }

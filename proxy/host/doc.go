@@ -38,7 +38,7 @@
 //   - A tenant puts no pod on a node that is not shown, or whose taints it would
 //     not have passed at the host's scheduler.
 //   - The Service default/kubernetes cannot be written, and nobody can lead
-//     kube-system/kube-dns elsewhere.
+//     kube-system/kube-dns elsewhere or give its address away.
 //
 // # Deletion
 //

@@ -119,6 +119,11 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	if err != nil {
 		return plan{}, err
 	}
+	if grace != nil {
+		if err := s.keepsDNS(k, orig.host); err != nil {
+			return plan{}, err
+		}
+	}
 	versioned, err := s.toVersioned(updated)
 	if err != nil {
 		return plan{}, err

@@ -100,7 +100,8 @@ func TestDNSComesBackForRunningPods(t *testing.T) {
 	system := kubectl{t: t, kubeconfig: k.kubeconfig, namespace: "kube-system"}
 	address := system.field("service/kube-dns", "{.spec.clusterIP}")
 
-	system.run("delete", "service", "kube-dns")
+	system.refused("delete", "service", "kube-dns")
+	admin(t, c.namespace).run("delete", "service", "kube-dns-x-kube-system-x-"+c.name)
 	k.findNames()
 	if now := system.field("service/kube-dns", "{.spec.clusterIP}"); now != address {
 		t.Errorf("the address was %s and is %s", address, now)

@@ -213,14 +213,21 @@ func TestTenantCannotRedirectTheDNS(t *testing.T) {
 			}
 		}
 	})
-	t.Run("deleted", func(t *testing.T) {
-		if err := services.Delete(t.Context(), "kube-dns", metav1.DeleteOptions{}); err != nil {
+	t.Run("deleted by the tenant", func(t *testing.T) {
+		if err := services.Delete(t.Context(), "kube-dns", metav1.DeleteOptions{}); !apierrors.IsForbidden(err) {
+			t.Errorf("delete: %v, want 403", err)
+		}
+	})
+	hosts := c.Host.CoreV1().Services(c.Namespace)
+	t.Run("deleted by the host", func(t *testing.T) {
+		if err := hosts.Delete(t.Context(), before.Name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		c.backAtItsAddress(before)
 	})
 	t.Run("made at another address", func(t *testing.T) {
-		if err := services.Delete(t.Context(), "kube-dns", metav1.DeleteOptions{}); err != nil {
+		before := c.dnsService()
+		if err := hosts.Delete(t.Context(), before.Name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		// Whoever is first, the outcome is one.
