@@ -90,7 +90,9 @@ type Cluster struct {
 
 // Inputs are the facts outside an object that its translation depends on.
 type Inputs struct {
-	// NamespaceLabels are the labels of the object's virtual namespace.
+	// NamespaceLabels are the labels of the object's virtual namespace. Nil
+	// means that they are not known, and leaves those of Host; a namespace
+	// without labels has an empty map.
 	NamespaceLabels map[string]string
 	// Services are the Services of that namespace, with virtual names, for the
 	// service environment variables of a pod.

@@ -20,10 +20,11 @@ import (
 )
 
 // inputs is what a translation needs to know of the virtual cluster besides
-// the object itself, read from the server's own informers. The lag of an
-// informer is harmless here: a namespace's labels are refreshed on its pods
-// when they change, and the kubelet of an ordinary cluster also gives a new
-// container the Services it happened to know of.
+// the object itself, read from the server's own informers. An informer that is
+// behind is harmless here: sync/nslabels refreshes a namespace's labels on its
+// pods when they change, and the kubelet of an ordinary cluster also gives a new
+// container the Services it happened to know of. If an informer lacks an object
+// that the translation names, the API is asked.
 type inputs struct {
 	client     kubernetes.Interface
 	namespaces corelisters.NamespaceLister
@@ -46,12 +47,7 @@ func (i *inputs) of(ctx context.Context, v runtime.Object) rewrite.Inputs {
 	if !ok {
 		return in
 	}
-	if list, err := i.namespaces.List(labels.Everything()); err == nil {
-		in.Namespaces = make(map[string]map[string]string, len(list))
-		for _, ns := range list {
-			in.Namespaces[ns.Name] = ns.Labels
-		}
-	}
+	in.Namespaces = i.namespaceLabels(ctx, m.GetNamespace())
 	in.NamespaceLabels = in.Namespaces[m.GetNamespace()]
 	pod, ok := v.(*corev1.Pod)
 	if !ok {
@@ -62,6 +58,33 @@ func (i *inputs) of(ctx context.Context, v runtime.Object) rewrite.Inputs {
 	}
 	in.EnvKeys = i.envKeys(ctx, pod)
 	return in
+}
+
+// namespaceLabels returns the labels of all namespaces that the informer has,
+// and of own, which may have been made a moment ago. Own is left out if it
+// cannot be read: no labels would be wrong, and so would be a pod that a
+// namespace selector misses. sync/nslabels gives the pod its labels as soon as
+// the namespace is seen.
+func (i *inputs) namespaceLabels(ctx context.Context, own string) map[string]map[string]string {
+	list, err := i.namespaces.List(labels.Everything())
+	if err != nil {
+		list = nil // a lister over a cache cannot fail; the API is asked for own
+	}
+	out := make(map[string]map[string]string, len(list)+1)
+	add := func(ns *corev1.Namespace) {
+		if out[ns.Name] = ns.Labels; ns.Labels == nil {
+			out[ns.Name] = map[string]string{}
+		}
+	}
+	for _, ns := range list {
+		add(ns)
+	}
+	if _, ok := out[own]; !ok && own != "" {
+		if ns, err := i.client.CoreV1().Namespaces().Get(ctx, own, metav1.GetOptions{}); err == nil {
+			add(ns)
+		}
+	}
+	return out
 }
 
 // envKeys reads the keys of what the containers of a pod take their

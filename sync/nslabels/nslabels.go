@@ -69,19 +69,23 @@ func New(cfg Config) (*Controller, error) {
 		rate: flowcontrol.NewTokenBucketRateLimiter(perSecond, perSecond),
 	}
 	c.queue = queue.New("nslabels", cfg.Clock, c.reconcile)
-	registration, err := namespaces.Informer().AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
-		// At the start of the process a change may have been missed. A namespace that is made later has no pods.
-		AddFunc: func(obj any, initial bool) {
-			if ns, ok := obj.(*corev1.Namespace); ok && initial {
-				c.queue.Add(ns.Name)
+	look := func(ns *corev1.Namespace) {
+		c.queue.Add(ns.Name)
+		c.queue.AddAfter(ns.Name, settle)
+	}
+	registration, err := namespaces.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		// A namespace can have pods before it is seen here: at the start of the process, when the watch was broken, and
+		// when another replica is ahead. A change may have been missed then.
+		AddFunc: func(obj any) {
+			if ns, ok := obj.(*corev1.Namespace); ok {
+				look(ns)
 			}
 		},
 		UpdateFunc: func(old, obj any) {
 			was, ok := old.(*corev1.Namespace)
 			is, ok2 := obj.(*corev1.Namespace)
 			if ok && ok2 && !maps.Equal(was.Labels, is.Labels) {
-				c.queue.Add(is.Name)
-				c.queue.AddAfter(is.Name, settle)
+				look(is)
 			}
 		},
 	})

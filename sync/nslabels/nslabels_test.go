@@ -163,3 +163,31 @@ func TestEveryPodIsReached(t *testing.T) {
 		h.wait(p.Name, p)
 	}
 }
+
+// The informer of this process can be behind: pods of a namespace are on the host before the namespace is seen here, and
+// without labels, because whoever made them did not know these.
+func TestNamespaceThatAppearsAfterTheStart(t *testing.T) {
+	h := newHarness(t, map[string]string{"tier": "dev"}, pod(t, "shop", "web", nil))
+	shop := pod(t, "shop", "web", map[string]string{"tier": "dev"})
+	h.wait(shop.Name, shop) // the controller has started
+
+	pods := corev1.SchemeGroupVersion.WithResource("pods")
+	now := map[string]string{"tier": "live"}
+	early := pod(t, "bank", "early", nil)
+	if err := h.host.Tracker().Create(pods, early, hostNamespace); err != nil {
+		t.Fatal(err)
+	}
+	bank := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "bank", Labels: now}}
+	if _, err := h.virtual.CoreV1().Namespaces().Create(t.Context(), bank, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.wait(early.Name, pod(t, "bank", "early", now))
+
+	// This one was on its way when the namespace was seen.
+	late := pod(t, "bank", "late", nil)
+	if err := h.host.Tracker().Create(pods, late, hostNamespace); err != nil {
+		t.Fatal(err)
+	}
+	h.clock.Step(2 * time.Minute)
+	h.wait(late.Name, pod(t, "bank", "late", now))
+}
