@@ -31,6 +31,7 @@ var forbidden = []struct{ of, imported, because string }{
 	{"sync", module + "proxy", "proxy and sync meet only in cmd"},
 	{"sync", module + "store", "sync speaks to the API"},
 	{"sync", module + "cmd", "nothing imports cmd"},
+	{"", module + "sync/internal/harness", "only tests use fixtures of tests"},
 	{"", "k8s.io/kubernetes", "upstream's internals are relied on in two packages only"},
 }
 

@@ -4,11 +4,13 @@
 package hostview
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -61,6 +63,21 @@ func NewFactory(client kubernetes.Interface, namespace string, selector labels.S
 		informers.WithNamespace(namespace),
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = selector.String() }),
 		informers.WithTransform(reduce))
+}
+
+// Observe runs informers until ctx ends. Informers of which a reconcile loop and
+// requests both read run like this, in every replica; nil ones are left out. The
+// error is always nil.
+func Observe(ctx context.Context, factories ...informers.SharedInformerFactory) error {
+	factories = slices.DeleteFunc(slices.Clone(factories), func(f informers.SharedInformerFactory) bool { return f == nil })
+	for _, f := range factories {
+		f.Start(ctx.Done())
+	}
+	<-ctx.Done()
+	for _, f := range factories {
+		f.Shutdown()
+	}
+	return nil
 }
 
 // reduce replaces the content of a Secret or ConfigMap by its digest. It runs before anything is stored, and leaves its

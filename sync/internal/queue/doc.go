@@ -1,12 +1,22 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package queue runs a reconcile function over a rate-limited work queue: the loop that every package under sync/ has.
+// Package queue is the loop that every package under sync/ has: informers put
+// keys into a rate-limited work queue, and a reconcile function handles them.
 //
-// It is not a controller framework: no informers, no caches, no leader election. A key is handled by one worker at a
-// time, an error puts it back with growing delay, and a handler may ask to see its key again at a later time.
+// It is not a controller framework: no caches, no leader election, and no
+// opinion on which events concern which key.
 //
-// Files:
+// # Invariants
 //
-//	queue.go   Queue, Handler
+//   - A key is handled by one worker at a time. An error puts it back with
+//     growing delay, and a handler may ask to see its key again later.
+//   - No key is handled before the caches of all informers that the loop listens
+//     to are filled.
+//   - A listener gets objects only, also for a deletion that was missed.
+//
+// # Map
+//
+//	queue.go  Queue, Handler
+//	loop.go   Loop, Listen, On: a queue that informers fill
 package queue
