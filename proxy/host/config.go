@@ -113,8 +113,12 @@ type InputsFunc func(ctx context.Context, v runtime.Object) rewrite.Inputs
 // Referents makes sure that the Secrets and ConfigMaps which an object of a
 // virtual namespace names are on the host. A reference to something that does
 // not exist is no error: a pod may wait for its Secret.
+//
+// If there is no error, the object is sent to the host next, and settle called
+// with whether the host refused it. Whatever is on the host for refused objects
+// only must go again.
 type Referents interface {
-	Ensure(ctx context.Context, namespace string, refs []rewrite.Reference) error
+	Ensure(ctx context.Context, namespace string, refs []rewrite.Reference) (settle func(refused bool), err error)
 }
 
 // EventSink records a Kubernetes Event about a virtual object. An

@@ -70,10 +70,12 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 	m.SetUID("")
 	m.SetResourceVersion("")
 	k = k.about(h)
-	if err := s.ensureReferents(ctx, k, versioned); err != nil {
+	settle, err := s.ensureReferents(ctx, k, versioned)
+	if err != nil {
 		return err
 	}
 	reply, err := s.hostCreate(s.withWarnings(ctx, k), h)
+	settle(isRefusal(err))
 	if err != nil {
 		return s.interpret(ctx, err, k)
 	}

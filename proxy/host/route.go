@@ -67,6 +67,9 @@ type plan struct {
 	// grace is set when the update starts a deletion or shortens its grace
 	// period.
 	grace *int64
+	// settle is told how the steps ended, if something was brought onto the host
+	// for them.
+	settle func(refused bool)
 }
 
 // route decides which host calls make d happen.

@@ -217,18 +217,62 @@ func TestCreateEnsuresReferentsFirst(t *testing.T) {
 	}
 }
 
+// The host's refusal is what makes copies for the pod go again. An answer that
+// leaves open what happened is none.
+func TestCreateSettlesReferents(t *testing.T) {
+	failure := func(code int32) *metav1.Status {
+		return &metav1.Status{Status: metav1.StatusFailure, Code: code, Reason: metav1.StatusReasonForbidden, Message: "no"}
+	}
+	for name, test := range map[string]struct {
+		answer *metav1.Status
+		down   bool
+		want   bool
+	}{
+		"taken":             {nil, false, false},
+		"forbidden":         {failure(http.StatusForbidden), false, true},
+		"invalid":           {failure(http.StatusUnprocessableEntity), false, true},
+		"timeout":           {failure(http.StatusRequestTimeout), false, false},
+		"failed":            {failure(http.StatusInternalServerError), false, false},
+		"no answer at all":  {nil, true, false},
+		"too many requests": {failure(http.StatusTooManyRequests), false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &referents{}
+			f := newFixture(t, "pods", func(c *host.Config) { c.Referents = r })
+			r.host = f.host
+			f.host.answer = func(c call) *metav1.Status {
+				if c.verb == http.MethodPost {
+					return test.answer
+				}
+				return nil
+			}
+			f.host.setDown(test.down)
+			pod := newPod("demo", "web")
+			pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "creds"}}}}
+			err := f.Create(t.Context(), podKey(pod), pod, &corev1.Pod{}, 0)
+			if taken := test.answer == nil && !test.down; taken != (err == nil) {
+				t.Fatalf("create: %v", err)
+			}
+			if diff := cmp.Diff([]bool{test.want}, r.refused); diff != "" {
+				t.Errorf("refused (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 type referents struct {
 	host    *fakeHost
 	ensured []string
+	refused []bool // one for each settled call
 	late    bool
 }
 
-func (r *referents) Ensure(_ context.Context, namespace string, refs []rewrite.Reference) error {
+func (r *referents) Ensure(_ context.Context, namespace string, refs []rewrite.Reference) (func(bool), error) {
 	for _, ref := range refs {
 		r.ensured = append(r.ensured, namespace+"/"+ref.Kind+"/"+ref.Name)
 	}
 	r.late = r.late || r.host.get("pods", hostWeb) != nil
-	return nil
+	return func(refused bool) { r.refused = append(r.refused, refused) }, nil
 }
 
 func TestUpdateIsOnePatchWithoutRead(t *testing.T) {

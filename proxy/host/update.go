@@ -5,7 +5,9 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -91,6 +93,7 @@ func (s *Storage) tryOnce(ctx context.Context, k key, orig *state, destination r
 		return failed, err
 	}
 	reply, err := s.execute(ctx, k, orig, p)
+	p.settle(isRefusal(err))
 	if err != nil {
 		return s.failure(ctx, err, k.about(p.after))
 	}
@@ -147,9 +150,11 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	// spec that can refer to anything does not change.
 	for _, st := range p.steps {
 		if st.subresource == subEphemeral {
-			return p, s.ensureReferents(ctx, k.about(after), versioned)
+			p.settle, err = s.ensureReferents(ctx, k.about(after), versioned)
+			return p, err
 		}
 	}
+	p.settle = settled
 	return p, nil
 }
 
@@ -241,18 +246,33 @@ func sameVirtual(before, after runtime.Object) bool {
 	return apiequality.Semantic.DeepEqual(before, after)
 }
 
-// ensureReferents brings what a pod refers to onto the host.
-func (s *Storage) ensureReferents(ctx context.Context, k key, versioned runtime.Object) error {
+// ensureReferents brings what a pod refers to onto the host. Without an error,
+// settle must be called when it is known whether the host refused the pod.
+func (s *Storage) ensureReferents(ctx context.Context, k key, versioned runtime.Object) (settle func(refused bool), err error) {
 	pod, ok := versioned.(*corev1.Pod)
 	if !ok || s.cfg.Referents == nil {
-		return nil
+		return settled, nil
 	}
 	refs := s.cfg.Translator.PodReferences(pod)
 	if len(refs) == 0 {
-		return nil
+		return settled, nil
 	}
-	if err := s.cfg.Referents.Ensure(ctx, k.namespace, refs); err != nil {
-		return s.interpret(ctx, err, k)
+	if settle, err = s.cfg.Referents.Ensure(ctx, k.namespace, refs); err != nil {
+		return nil, s.interpret(ctx, err, k)
 	}
-	return nil
+	return settle, nil
+}
+
+// settled is for objects for which nothing was brought onto the host.
+func settled(bool) {}
+
+// isRefusal reports whether an error of a host call says that the host has not
+// done what it was asked for, and will not. Any other error leaves that open.
+func isRefusal(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && code != http.StatusRequestTimeout
 }

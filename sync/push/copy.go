@@ -23,10 +23,13 @@ import (
 // copies are the host copies of one kind. The caller holds the lock of the reference.
 type copies interface {
 	// push brings the copy in step with the virtual object, which is read from the API server if live is set and from
-	// the informer otherwise. Without a virtual object there is no copy; that is never believed of the informer.
-	push(ctx context.Context, r reference, live bool) error
-	// remove deletes the copy if there is one.
+	// the informer otherwise. Without a virtual object there is no copy; that is never believed of the informer. It
+	// reports whether it made a copy where there was none.
+	push(ctx context.Context, r reference, live bool) (made bool, err error)
+	// remove deletes the copy if the view has one.
 	remove(ctx context.Context, r reference) error
+	// drop deletes the copy, also one that the view does not have yet.
+	drop(ctx context.Context, r reference) error
 	// known reports whether the view has a copy.
 	known(r reference) bool
 }
@@ -98,31 +101,31 @@ func (p *Pusher) configMapCopies(host kubernetes.Interface) copies {
 	}
 }
 
-func (k *kindCopies[T]) push(ctx context.Context, r reference, live bool) error {
+func (k *kindCopies[T]) push(ctx context.Context, r reference, live bool) (made bool, err error) {
 	virtual, err := k.read(ctx, r, live)
 	if apierrors.IsNotFound(err) {
-		return k.remove(ctx, r)
+		return false, k.remove(ctx, r)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	want, err := k.toHost(virtual)
 	if err != nil {
-		return fmt.Errorf("translate %s: %w", r.key(), err)
+		return false, fmt.Errorf("translate %s: %w", r.key(), err)
 	}
 
 	if seen, err := k.seen(want.GetName()); err == nil && inStep(want, seen, seen.GetAnnotations()[hostview.AnnotationDigest]) {
-		return nil
+		return false, nil
 	}
 	_, err = k.host.Create(ctx, want, metav1.CreateOptions{})
 	if err == nil {
 		klog.FromContext(ctx).V(4).Info("Pushed object", "kind", k.kind, "virtualObject", klog.KObj(virtual), "hostObject", klog.KObj(want))
-		return nil
+		return true, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
-		return err
+		return false, err
 	}
-	return k.correct(ctx, r, want)
+	return false, k.correct(ctx, r, want)
 }
 
 func (k *kindCopies[T]) read(ctx context.Context, r reference, live bool) (T, error) {
@@ -173,6 +176,10 @@ func (k *kindCopies[T]) remove(ctx context.Context, r reference) error {
 	if !k.known(r) {
 		return nil
 	}
+	return k.drop(ctx, r)
+}
+
+func (k *kindCopies[T]) drop(ctx context.Context, r reference) error {
 	// The view may be behind; the decision is made on what is there, and holds for that object only.
 	old, err := k.host.Get(ctx, k.translator.Name(r.namespace, r.name), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {

@@ -21,14 +21,17 @@
 // Ensure runs in every replica, Run in the one that leads. What two of them write at the same time is created by one and
 // found by the other, or patched with the resourceVersion it was read at.
 //
-// A pod that is on its way is not in any informer yet. Ensure therefore pins what it wrote for PinTime, and removal and
-// Ensure of one object exclude each other. Several replicas do not see each other's pins; there, Linger is what keeps a copy
-// until the pod is seen.
+// A pod that is on its way is not in any informer yet. Ensure therefore pins what it wrote until the host has answered,
+// and for PinTime if the host takes the pod; removal and Ensure of one object exclude each other. A copy that was made for
+// pods that the host refused goes with the last refusal. Several replicas do not see each other's pins; there, Linger is
+// what keeps a copy until the pod is seen, and a copy that went with the refusal of one replica's pod while another replica's
+// was on its way is made again when the leader sees that pod.
 //
 // Files:
 //
 //	push.go    Pusher, Ensure
 //	events.go  which events concern which object
+//	pins.go    what is on the host for pods on their way, and goes if they are refused
 //	copy.go    one kind's copies: write, correct, remove
 //	locks.go   one lock per object
 package push

@@ -117,9 +117,9 @@ func (p *Pusher) hostHandler(kind string) cache.ResourceEventHandler {
 // used reports whether a pod names the reference or is about to.
 func (p *Pusher) used(r reference) bool {
 	p.mu.Lock()
-	until := p.pinned[r]
+	pinned := p.pinnedFor(r, p.cfg.Clock.Now())
 	p.mu.Unlock()
-	if p.cfg.Clock.Now().Before(until) {
+	if pinned > 0 {
 		return true
 	}
 	users, err := p.pods.IndexKeys(byReference, r.key())

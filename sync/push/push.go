@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -62,9 +63,10 @@ type Pusher struct {
 	locks     locks[reference]
 
 	mu sync.Mutex
-	// pinned holds until when a reference counts as used; idle since when none uses it. Both are in memory only:
-	// after a restart every wait begins anew.
-	pinned, idle map[reference]time.Time
+	// pinned has the references that count as used without a pod; idle since when none uses one. Both are in memory
+	// only: after a restart every wait begins anew.
+	pinned map[reference]*pin
+	idle   map[reference]time.Time
 }
 
 // New returns a pusher. It registers with the informers, so it must be called before they are relied on.
@@ -90,7 +92,7 @@ func New(cfg Config) (*Pusher, error) {
 		cfg: cfg, namespace: namespace,
 		view:   hostview.NewFactory(cfg.Host, namespace, selector),
 		pods:   cfg.Informers.Core().V1().Pods().Informer().GetIndexer(),
-		pinned: map[reference]time.Time{}, idle: map[reference]time.Time{},
+		pinned: map[reference]*pin{}, idle: map[reference]time.Time{},
 	}
 	p.kinds = map[string]copies{kindSecret: p.secretCopies(cfg.Host), kindConfigMap: p.configMapCopies(cfg.Host)}
 	p.kept = map[string]copies{kindSecret: p.secretCopies(cfg.Leader), kindConfigMap: p.configMapCopies(cfg.Leader)}
@@ -119,29 +121,39 @@ func (p *Pusher) Run(ctx context.Context) error {
 
 // Ensure brings what a pod of the virtual namespace names onto the host, ahead of the pod. References of kinds that are
 // not pushed are ignored. Errors of the host come back as a Status with virtual names.
-func (p *Pusher) Ensure(ctx context.Context, namespace string, refs []rewrite.Reference) error {
-	errs := make([]error, len(refs))
-	var running sync.WaitGroup
-	for i, ref := range refs {
-		if p.kinds[ref.Kind] == nil {
-			continue
-		}
-		running.Go(func() {
-			errs[i] = p.ensure(ctx, reference{kind: ref.Kind, namespace: namespace, name: ref.Name})
-		})
-	}
-	running.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err // one Status: several cannot be joined into one answer
+//
+// Without an error, settle must be called once, with whether the host refused the pod. What was brought for refused pods
+// only is then removed before settle returns: who posts pods that the host does not take fills the host with nothing.
+func (p *Pusher) Ensure(ctx context.Context, namespace string, refs []rewrite.Reference) (settle func(refused bool), err error) {
+	pushed := make([]reference, 0, len(refs))
+	for _, ref := range refs {
+		if p.kinds[ref.Kind] != nil {
+			pushed = append(pushed, reference{kind: ref.Kind, namespace: namespace, name: ref.Name})
 		}
 	}
-	return nil
+	for _, r := range pushed {
+		p.hold(r)
+	}
+	settle = func(refused bool) { p.release(ctx, pushed, refused) }
+	// One Status: several cannot be joined into one answer.
+	if err := each(pushed, func(r reference) error { return p.ensure(ctx, r) }); err != nil {
+		settle(true) // there will be no pod
+		return nil, err
+	}
+	return settle, nil
+}
+
+// each calls f for every reference, a few at a time: a pod can name thousands. It returns one of the errors.
+func each(refs []reference, f func(reference) error) error {
+	var running errgroup.Group
+	running.SetLimit(workers)
+	for _, r := range refs {
+		running.Go(func() error { return f(r) })
+	}
+	return running.Wait()
 }
 
 func (p *Pusher) ensure(ctx context.Context, r reference) error {
-	// Pinned before the lock is asked for: a removal that goes first is then repaired here, one that comes later sees it.
-	p.pin(r)
 	unlock, err := p.locks.lock(ctx, r)
 	if err != nil {
 		return err
@@ -150,7 +162,11 @@ func (p *Pusher) ensure(ctx context.Context, r reference) error {
 	// What the tenant wrote a moment ago must be what the pod gets, and the informer may not have it yet. The CA bundle
 	// is in every pod and as good as constant: there the informer will do.
 	live := r.name != rootCA
-	return p.forTenant(r, p.kinds[r.kind].push(ctx, r, live))
+	made, err := p.kinds[r.kind].push(ctx, r, live)
+	if made {
+		p.noteMade(r)
+	}
+	return p.forTenant(r, err)
 }
 
 // rootCA is the ConfigMap with the virtual cluster's CA, which every namespace has and every pod mounts.
@@ -180,7 +196,8 @@ func (p *Pusher) reconcile(ctx context.Context, r reference) (time.Duration, err
 	kind := p.kept[r.kind]
 	again, keep := p.wanted(r, len(users) > 0, kind.known(r))
 	if keep {
-		return again, kind.push(ctx, r, false)
+		_, err := kind.push(ctx, r, false)
+		return again, err
 	}
 	return 0, kind.remove(ctx, r)
 }
@@ -191,17 +208,13 @@ func (p *Pusher) wanted(r reference, used, exists bool) (again time.Duration, ke
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.cfg.Clock.Now()
-	until, pinned := p.pinned[r]
-	if pinned && !now.Before(until) {
-		delete(p.pinned, r)
-		pinned = false
-	}
+	pinned := p.pinnedFor(r, now)
 	switch {
 	case used:
 		delete(p.idle, r)
 		return 0, true
-	case pinned:
-		return until.Sub(now), true
+	case pinned > 0:
+		return pinned, true
 	case !exists:
 		delete(p.idle, r)
 		return 0, false
@@ -215,15 +228,6 @@ func (p *Pusher) wanted(r reference, used, exists bool) (again time.Duration, ke
 	}
 	delete(p.idle, r)
 	return 0, false
-}
-
-// pin makes the reference count as used while its pod is on its way.
-func (p *Pusher) pin(r reference) {
-	p.mu.Lock()
-	p.pinned[r] = p.cfg.Clock.Now().Add(p.cfg.PinTime)
-	p.mu.Unlock()
-	// If the pod never comes, nothing else brings the reference back.
-	p.queue.AddAfter(r, p.cfg.PinTime)
 }
 
 // key identifies the reference in an index.

@@ -152,9 +152,11 @@ func (h *harness) eventually(kind, namespace, name, want string, step time.Durat
 
 func (h *harness) ensure(namespace string) {
 	h.t.Helper()
-	if err := h.pusher.Ensure(h.t.Context(), namespace, refs()); err != nil {
+	settle, err := h.pusher.Ensure(h.t.Context(), namespace, refs())
+	if err != nil {
 		h.t.Fatal(err)
 	}
+	settle(false)
 }
 
 func (h *harness) createPod(p *corev1.Pod) {
@@ -253,7 +255,7 @@ func TestUnusedCopyLingersThenGoes(t *testing.T) {
 	}
 }
 
-// The host may refuse the pod that Ensure was called for.
+// The host has taken the pod, and somebody else removes it before any informer has it.
 func TestCopyOfAPodThatNeverCame(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1")}, nil)
 	h.ensure("default")
@@ -368,7 +370,7 @@ func TestEnsureDoesNotBelieveAnEmptyInformer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := pusher.Ensure(t.Context(), "default", []rewrite.Reference{{Kind: "ConfigMap", Name: "kube-root-ca.crt"}}); err != nil {
+	if _, err := pusher.Ensure(t.Context(), "default", []rewrite.Reference{{Kind: "ConfigMap", Name: "kube-root-ca.crt"}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := host.CoreV1().ConfigMaps(hostNamespace).Get(t.Context(), tr.Name("default", "kube-root-ca.crt"), metav1.GetOptions{}); err != nil {
@@ -381,7 +383,7 @@ func TestEnsureDoesNotBelieveAnEmptyInformer(t *testing.T) {
 func TestPodCannotPullAnotherNamespacesSecret(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("victim", "creds", "stolen"), secret("victim", "x-x-victim", "stolen")}, nil)
 	h.ensure("attacker")
-	if err := h.pusher.Ensure(t.Context(), "attacker", []rewrite.Reference{
+	if _, err := h.pusher.Ensure(t.Context(), "attacker", []rewrite.Reference{
 		{Kind: "Secret", Name: "creds-x-victim"}, {Kind: "Secret", Name: "creds-x-victim-x-vc"}, {Kind: "Secret", Name: "../victim/creds"},
 	}); err != nil {
 		t.Errorf("references to nothing are no error: %v", err)
@@ -395,7 +397,7 @@ func TestPodCannotPullAnotherNamespacesSecret(t *testing.T) {
 func TestForeignHostObjectIsNeitherReadNorOverwritten(t *testing.T) {
 	foreign := secret(hostNamespace, "creds-x-default-x-vc", "the host's")
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1")}, []runtime.Object{foreign})
-	err := h.pusher.Ensure(t.Context(), "default", refs())
+	_, err := h.pusher.Ensure(t.Context(), "default", refs())
 	if !apierrors.IsConflict(err) {
 		t.Errorf("got %v, want a conflict", err)
 	}
@@ -416,7 +418,7 @@ func TestMislabelledHostObjectIsForeign(t *testing.T) {
 	}
 	host.Name = tr.Name("default", "creds")
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1")}, []runtime.Object{host})
-	if err := h.pusher.Ensure(t.Context(), "default", refs()); !apierrors.IsConflict(err) {
+	if _, err := h.pusher.Ensure(t.Context(), "default", refs()); !apierrors.IsConflict(err) {
 		t.Errorf("got %v, want a conflict", err)
 	}
 	if got := h.value("Secret", "default", "creds"); got != "x" {
@@ -431,7 +433,7 @@ func TestHostRefusalHasVirtualNames(t *testing.T) {
 			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, name, quotaError(name))
 		})
 	})
-	err := h.pusher.Ensure(t.Context(), "default", refs())
+	_, err := h.pusher.Ensure(t.Context(), "default", refs())
 	if !apierrors.IsForbidden(err) {
 		t.Fatalf("got %v, want the host's refusal", err)
 	}

@@ -1,0 +1,140 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package push
+
+import (
+	"context"
+	"time"
+
+	"k8s.io/klog/v2"
+)
+
+// pin makes a reference count as used while no informer has the pod that names it.
+type pin struct {
+	holders int       // calls of Ensure that are not settled
+	until   time.Time // after the last pod that the host took
+	made    bool      // the copy was made by Ensure, and the host has taken no pod with it since
+}
+
+// dropTimeout bounds the removal of what was brought for a refused pod, while the tenant waits for the refusal.
+const dropTimeout = 10 * time.Second
+
+// hold pins a reference until release. That comes before the lock of the reference is asked for: a removal that goes
+// first is then repaired, one that comes later sees the pin.
+func (p *Pusher) hold(r reference) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.pinned[r] == nil {
+		p.pinned[r] = &pin{}
+	}
+	p.pinned[r].holders++
+}
+
+// noteMade notes that a copy is there for pods that are on their way only.
+// REQUIRES: r is held.
+func (p *Pusher) noteMade(r reference) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pinned[r].made = true
+}
+
+// release ends a hold. After a pod that was taken the pin stays for PinTime, until an informer has the pod. After one
+// that was refused, the last holder removes a copy that was made for refused pods.
+func (p *Pusher) release(ctx context.Context, refs []reference, refused bool) {
+	if !refused {
+		for _, r := range refs {
+			p.accepted(r)
+		}
+		return
+	}
+	// The refusal holds also when the tenant has gone meanwhile.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
+	defer cancel()
+	// What cannot be removed now is queued.
+	_ = each(refs, func(r reference) error {
+		if p.refused(r) {
+			p.dropRefused(ctx, r)
+		}
+		return nil
+	})
+}
+
+func (p *Pusher) accepted(r reference) {
+	p.mu.Lock()
+	held := p.pinned[r]
+	held.holders--
+	held.made, held.until = false, p.cfg.Clock.Now().Add(p.cfg.PinTime)
+	p.mu.Unlock()
+	// If the pod never comes, nothing else brings the reference back.
+	p.queue.AddAfter(r, p.cfg.PinTime)
+}
+
+// refused reports whether the copy has lost its last holder, and was made for nobody else.
+func (p *Pusher) refused(r reference) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held := p.pinned[r]
+	if held.holders--; held.holders > 0 {
+		return false
+	}
+	if !held.made {
+		p.pinnedFor(r, p.cfg.Clock.Now()) // forgets it
+	}
+	return held.made
+}
+
+// dropRefused removes a copy that refused reported, unless it has come into use meanwhile.
+func (p *Pusher) dropRefused(ctx context.Context, r reference) {
+	unlock, err := p.locks.lock(ctx, r)
+	if err == nil {
+		defer unlock()
+	}
+	if !p.abandoned(r) {
+		return
+	}
+	if err != nil {
+		p.queue.Add(r)
+		return
+	}
+	users, err := p.pods.IndexKeys(byReference, r.key())
+	if err == nil && len(users) > 0 {
+		return // made for a pod that had been without it
+	}
+	if err == nil {
+		err = p.kinds[r.kind].drop(ctx, r)
+	}
+	if err != nil {
+		klog.FromContext(ctx).Info("Copy for a refused pod was not removed at once", "kind", r.kind, "namespace", r.namespace, "name", r.name, "err", err)
+		p.queue.Add(r)
+	}
+}
+
+// abandoned forgets the pin of a reference that still nobody holds, and reports whether that was so.
+func (p *Pusher) abandoned(r reference) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held := p.pinned[r]
+	if held == nil || held.holders > 0 || !held.made {
+		return false // another call has it, or has removed it
+	}
+	delete(p.pinned, r)
+	return true
+}
+
+// pinnedFor returns for how long a reference is still pinned, or when to look again, and forgets a pin that is over.
+// REQUIRES: mu held.
+func (p *Pusher) pinnedFor(r reference, now time.Time) time.Duration {
+	held := p.pinned[r]
+	switch {
+	case held == nil:
+		return 0
+	case held.holders > 0:
+		return p.cfg.PinTime
+	case now.Before(held.until):
+		return held.until.Sub(now)
+	case !held.made: // else dropRefused does
+		delete(p.pinned, r)
+	}
+	return 0
+}
