@@ -11,8 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/utils/clock"
 
+	"portico.dev/portico/proxy/fairshare"
 	"portico.dev/portico/rewrite"
 )
 
@@ -28,13 +30,17 @@ const (
 
 // Config is what the storages and streams of one virtual cluster share.
 type Config struct {
-	// Client talks to the host cluster. It must not be limited in its rate:
-	// one door serves all clients of the virtual cluster. See ClientConfig.
+	// Client talks to the host cluster. A limit on its rate must be one that
+	// shares the rate among the clients of the virtual cluster (package
+	// fairshare): one door serves all of them. See ClientConfig.
 	Client kubernetes.Interface
 
 	// REST is the same host as Client, for the streams, which need the
 	// credentials and the TLS settings rather than a client.
 	REST *rest.Config
+
+	// Streams bounds the streams that are open at a time. Nil means no bound.
+	Streams *fairshare.Streams
 
 	// Translator belongs to the virtual cluster.
 	Translator *rewrite.Translator
@@ -145,15 +151,15 @@ func (c Config) complete() Config {
 }
 
 // ClientConfig returns c as the door uses it for its host: protobuf, which is
-// several times cheaper than JSON for pods, and no limit on the rate, which
-// would be shared by every client of the virtual cluster. What the host cannot
-// take it refuses by priority and fairness. Its warnings go to the tenant.
-func ClientConfig(c *rest.Config) *rest.Config {
+// several times cheaper than JSON for pods, and limiter for the rate; nil means
+// no limit but that of the host, which refuses by priority and fairness what it
+// cannot take. Its warnings go to the tenant.
+func ClientConfig(c *rest.Config, limiter flowcontrol.RateLimiter) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.ContentType = runtime.ContentTypeProtobuf
 	c.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	c.QPS, c.Burst = -1, -1
-	c.RateLimiter = nil
+	c.RateLimiter = limiter
 	c.WarningHandler, c.WarningHandlerWithContext = nil, warnings{}
 	return c
 }

@@ -60,7 +60,7 @@ func newTranslator(t *testing.T) *rewrite.Translator {
 func newFixture(t *testing.T, resource string, change ...func(*host.Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t, host: newFakeHost(t), tr: newTranslator(t), events: &eventLog{}}
-	rc := host.ClientConfig(f.host.config())
+	rc := host.ClientConfig(f.host.config(), nil)
 	rc.ContentType, rc.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON // all that the fake speaks
 	client, err := kubernetes.NewForConfig(rc)
 	if err != nil {

@@ -61,6 +61,9 @@ func NewStreams(cfg Config, pods, services rest.Getter, a authorizer.Uncondition
 	if err != nil {
 		return nil, fmt.Errorf("make the host transports: %w", err)
 	}
+	if cfg.Streams != nil {
+		plain, upgrade = cfg.Streams.Bound(plain), cfg.Streams.Bound(upgrade)
+	}
 	return &Streams{
 		cfg: cfg, namespace: cfg.Translator.Cluster().HostNamespace,
 		pods: pods, services: services, authorizer: a,

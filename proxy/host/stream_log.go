@@ -51,7 +51,11 @@ func (s *Streams) newLog(t target, opts *corev1.PodLogOptions) (*logStream, erro
 func (l *logStream) InputStream(ctx context.Context, apiVersion, accept string) (io.ReadCloser, bool, string, error) {
 	stream, flush, contentType, err := l.LocationStreamer.InputStream(ctx, apiVersion, accept)
 	var status *apierrors.StatusError
-	if err != nil && !errors.As(err, &status) {
+	switch {
+	case err == nil:
+	case errors.As(err, &status):
+		err = status // without what wraps it, which upstream does not look into
+	default:
 		klog.FromContext(ctx).Info("Host log stream failed", "virtualObject", klog.KRef(l.target.namespace, l.target.name), "err", err)
 		err = unavailable("the host of this cluster cannot be reached for pods/log")
 	}

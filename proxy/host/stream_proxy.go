@@ -6,6 +6,7 @@ package host
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"log"
 	"mime"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/registry/rest"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -54,6 +56,11 @@ func (s *Streams) proxy(t target, location *url.URL, responder rest.Responder) h
 		},
 		ModifyResponse: func(resp *http.Response) error { return s.toVirtual(t, resp) },
 		ErrorHandler: func(_ http.ResponseWriter, req *http.Request, err error) {
+			var status *apierrors.StatusError
+			if errors.As(err, &status) { // of ours: there is too much
+				responder.Error(status)
+				return
+			}
 			klog.FromContext(req.Context()).Info("Host stream failed", "resource", t.resource, "subresource", t.subresource,
 				"virtualObject", klog.KRef(t.namespace, t.name), "err", err)
 			responder.Error(unavailable("the host of this cluster cannot be reached for %s/%s", t.resource, t.subresource))

@@ -18,6 +18,7 @@ import (
 
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/proxy/dns"
+	"portico.dev/portico/proxy/fairshare"
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/certificates"
@@ -88,6 +89,7 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 	c.storage = host.Config{
 		Client:     vc.hostClient,
 		REST:       vc.hostConfig,
+		Streams:    fairshare.NewStreams(vc.config.Host.MaxStreams, vc.hostConfig.RateLimiter),
 		Translator: vc.translator,
 		Events:     c.report,
 		Strict:     vc.config.Reads == config.ReadsStrict,

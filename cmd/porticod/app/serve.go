@@ -25,6 +25,7 @@ import (
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/proxy/dns"
 	"portico.dev/portico/proxy/door"
+	"portico.dev/portico/proxy/fairshare"
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/store"
@@ -225,7 +226,8 @@ func (vc *virtualCluster) serviceRange(ctx context.Context, doorIP string) strin
 }
 
 // hostClientConfig reaches the host API: through a kubeconfig when we run
-// outside of the host cluster, as a pod's ServiceAccount inside it.
+// outside of the host cluster, as a pod's ServiceAccount inside it. All clients
+// that are made from it share one limit.
 func hostClientConfig(cfg *config.Config) (*rest.Config, error) {
 	var c *rest.Config
 	var err error
@@ -238,9 +240,8 @@ func hostClientConfig(cfg *config.Config) (*rest.Config, error) {
 		return nil, withHint(fmt.Errorf("configure the host client: %w", err),
 			"run porticod as a pod of the host cluster, or set host.kubeconfig")
 	}
-	// Fairness is the door's own (API priority and fairness); a second limit
-	// behind it would only make tenants wait for one another.
-	return host.ClientConfig(rest.AddUserAgent(c, "porticod/"+cfg.Name)), nil
+	limiter := fairshare.NewLimiter(fairshare.Options{QPS: cfg.Host.QPS, Burst: cfg.Host.Burst})
+	return host.ClientConfig(rest.AddUserAgent(c, "porticod/"+cfg.Name), limiter), nil
 }
 
 // doorOptions say how the host reaches the door. A loopback address is of no

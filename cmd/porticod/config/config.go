@@ -91,6 +91,14 @@ type Host struct {
 	// WorkloadServiceAccount is the host ServiceAccount of the pods. It must
 	// have no rights. Default: Name-workload.
 	WorkloadServiceAccount string `json:"workloadServiceAccount,omitempty"`
+	// QPS is how many requests a second this process sends to the host in the
+	// long run for tenants, and as many again for itself. Burst is how many it
+	// sends at once. Default: twice QPS.
+	QPS   int `json:"qps"`
+	Burst int `json:"burst"`
+	// MaxStreams is how many logs, exec sessions, port forwards and proxied
+	// requests this process has open to the host at a time.
+	MaxStreams int `json:"maxStreams"`
 }
 
 // Store is where everything is kept that is not the host's.
@@ -220,6 +228,7 @@ const (
 // Default returns the configuration that holds where nothing else is said.
 func Default() *Config {
 	return &Config{
+		Host:          Host{QPS: 500, MaxStreams: 1000},
 		DataDir:       "/var/lib/portico",
 		Listen:        "0.0.0.0:8443",
 		ClusterDomain: "cluster.local",
@@ -246,6 +255,9 @@ func (c *Config) complete() {
 	}
 	if c.Host.ServiceName == "" {
 		c.Host.ServiceName = c.Name
+	}
+	if c.Host.Burst == 0 {
+		c.Host.Burst = 2 * c.Host.QPS
 	}
 	if c.Host.WorkloadServiceAccount == "" {
 		c.Host.WorkloadServiceAccount = c.Name + "-workload"

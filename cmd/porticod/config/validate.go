@@ -105,6 +105,23 @@ func (h *Host) validate(path *field.Path) field.ErrorList {
 	if h.AdvertiseAddress != "" {
 		errs = append(errs, address(path.Child("advertiseAddress"), h.AdvertiseAddress, false)...)
 	}
+	return append(errs, h.validateBounds(path)...)
+}
+
+// mostOfHost is more than any API server takes.
+const mostOfHost = 100_000
+
+// validateBounds refuses what would keep everybody out.
+func (h *Host) validateBounds(path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for _, bound := range []struct {
+		name  string
+		value int
+	}{{"qps", h.QPS}, {"burst", h.Burst}, {"maxStreams", h.MaxStreams}} {
+		if bound.value < 1 || bound.value > mostOfHost {
+			errs = append(errs, field.Invalid(path.Child(bound.name), bound.value, "must be 1 to 100000"))
+		}
+	}
 	return errs
 }
 
