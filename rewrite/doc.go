@@ -66,7 +66,7 @@
 //	overlay.go      the annotation; record.go  entries of passes in it
 //	text.go status.go   host text to virtual text; places.go  the fields it names
 //	composed.go     what a kubelet says of composed objects
-//	validate.go     what a tenant may not write; admit.go  what no more than is there
+//	validate.go     what a tenant may not write; admit.go  what a tenant may not add, by configuration
 //	errors.go       ErrForeign, CorruptOverlayError
 //	classes.go  names of priority, runtime and device classes
 //	projections.go  token, certificate and trust projections
