@@ -126,7 +126,7 @@ func words(name string) string {
 			all, start = append(all, w), i
 		}
 	}
-	return strings.Join(all, " ")
+	return strings.ReplaceAll(strings.Join(all, " "), "i ps", "IPs")
 }
 
 func render(all []attack) []byte {
