@@ -58,6 +58,10 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	var webhooks callers
+	if cfg.virtual() {
+		webhooks.note(options.Admission.GenericAdmission)
+	}
 	kube, err := kubeapiserver.NewConfig(options)
 	if err != nil {
 		return nil, fmt.Errorf("configure API server: %w", err)
@@ -65,6 +69,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	shared := kube.KubeAPIs.ControlPlane.VersionedInformers
 	st := &storages{backend: cfg.Backend}
 	if cfg.virtual() {
+		if err := confine(kube, webhooks, cfg.Egress); err != nil {
+			return nil, fmt.Errorf("confine what the API server dials: %w", err)
+		}
 		client, err := kubernetes.NewForConfig(kube.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig)
 		if err != nil {
 			return nil, err

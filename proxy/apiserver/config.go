@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	kubeoptions "k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 
+	"portico.dev/portico/proxy/egress"
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/store"
 )
@@ -66,6 +67,10 @@ type Config struct {
 
 	// Issuer is the OIDC issuer of service account tokens, an https URL.
 	Issuer string
+
+	// Egress says what a virtual cluster's API server may dial where the
+	// tenant's objects name it.
+	Egress egress.Config
 }
 
 // unusedServiceCIDR satisfies upstream's validation where no range is known.

@@ -22,6 +22,7 @@ import (
 
 	"portico.dev/portico/certs"
 	"portico.dev/portico/proxy/apiserver"
+	"portico.dev/portico/proxy/egress"
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/store"
 	"portico.dev/portico/sync/controllers"
@@ -48,6 +49,9 @@ type controlPlaneOptions struct {
 
 	// host describes the host cluster of a virtual cluster.
 	host func(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error)
+
+	// egress is what a virtual cluster's API server dials for its tenant.
+	egress egress.Config
 
 	// shareRoots, if set, returns the keys that all replicas have in common,
 	// which may be those that offer returns.
@@ -114,6 +118,7 @@ func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error
 		ServiceCIDR:      o.serviceCIDR,
 		Issuer:           "https://kubernetes.default.svc." + o.clusterDomain,
 		Files:            files(c.bundle),
+		Egress:           o.egress,
 	})
 	return err
 }

@@ -178,6 +178,10 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	}
 	inHost := cfg.Host.ServiceName + "." + cfg.Host.Namespace
 	ip := net.IP(at.Addr().AsSlice())
+	dials, err := vc.egress(listener)
+	if err != nil {
+		return nil, err
+	}
 	vc.controlPlane, err = newControlPlane(ctx, controlPlaneOptions{
 		name:           cfg.Name,
 		dataDir:        cfg.DataDir,
@@ -191,6 +195,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		doors:          vc.doors.Ready,
 		shutdownDelay:  vc.shutdownDelay(),
 		host:           vc.describeHost,
+		egress:         dials,
 		shareRoots:     vc.shareRoots(),
 		kubeconfigPath: cfg.KubeconfigPath,
 		controllers:    controllers.Config{Mode: controllers.Virtual, ResourceClaims: cfg.Sync.ToHost.ResourceClaims.Enabled},

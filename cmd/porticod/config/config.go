@@ -57,6 +57,8 @@ type Config struct {
 
 	Metadata Metadata `json:"metadata"`
 
+	Egress Egress `json:"egress"`
+
 	// Images maps an image as a tenant writes it to the one that is run.
 	Images map[string]string `json:"images,omitempty"`
 
