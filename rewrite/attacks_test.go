@@ -504,7 +504,7 @@ func TestAttackHostToolAdoptsTenantObject(t *testing.T) {
 // do not reach the host where the operator hides them.
 func TestAttackAnnotationsForTheNode(t *testing.T) {
 	c := testCluster()
-	c.HideNodeAnnotations, c.HiddenAnnotations, c.MovedLabels = true, []string{"corp.example/"}, []string{"corp.example/team"}
+	c.HiddenAnnotations, c.MovedLabels = []string{"corp.example/"}, []string{"corp.example/team"}
 	tr := mustNew(t, c)
 	v := pod("demo", "p", map[string]string{"corp.example/team": "billing"})
 	v.Annotations = map[string]string{

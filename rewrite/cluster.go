@@ -79,13 +79,16 @@ type Cluster struct {
 	// translated. Otherwise no pod has one on the host.
 	ResourceClaims bool
 
-	// MovedLabels and HiddenAnnotations are added to the built-in lists of keys
-	// that host tooling acts on (rules.MovedLabels, rules.HiddenAnnotations).
-	// An entry is a key, or a prefix that ends in "/" or "*".
+	// MovedLabels and HiddenAnnotations are labels and annotations that reach the
+	// host for no kind. Entries are as in rules.KeyGroup.
 	MovedLabels       []string
 	HiddenAnnotations []string
-	// HideNodeAnnotations hides rules.NodeAnnotations as well.
-	HideNodeAnnotations bool
+	// AllowedKeys are, by kind, keys that reach the host beside those that
+	// rules.PassingKeys lets through, or although rules.PodKeys holds them. The
+	// two lists above come first.
+	AllowedKeys map[string]Keys
+	// PassNodeKeys lets rules.NodeKeys of pods through.
+	PassNodeKeys bool
 }
 
 // Inputs are the facts outside an object that its translation depends on.
@@ -138,9 +141,7 @@ type EnvSource struct{ Kind, Name string }
 type Translator struct {
 	cluster Cluster
 
-	movedLabels       []string
-	hiddenAnnotations map[string][]string // by kind; "" holds for every kind
-	hostAnnotations   map[string][]string
+	keys map[string]*kindKeys
 
 	walkers map[reflect.Type]*walker
 	codec   overlayCodec
@@ -158,11 +159,9 @@ func New(c Cluster) (*Translator, error) {
 		return nil, err
 	}
 	t := &Translator{
-		cluster:           c.clone(),
-		movedLabels:       slices.Concat(rules.MovedLabels, c.MovedLabels),
-		hiddenAnnotations: map[string][]string{"": c.hiddenAnnotations()},
-		hostAnnotations:   rules.HostAnnotations,
-		walkers:           map[reflect.Type]*walker{},
+		cluster: c.clone(),
+		keys:    c.kindsOfKeys(),
+		walkers: map[reflect.Type]*walker{},
 	}
 	for typ, table := range tables() {
 		w, err := compile(typ, table)
@@ -172,14 +171,6 @@ func New(c Cluster) (*Translator, error) {
 		t.walkers[typ] = w
 	}
 	return t, nil
-}
-
-func (c *Cluster) hiddenAnnotations() []string {
-	hidden := slices.Concat(rules.HiddenAnnotations, c.HiddenAnnotations)
-	if c.HideNodeAnnotations {
-		hidden = append(hidden, rules.NodeAnnotations...)
-	}
-	return hidden
 }
 
 // tables pairs the rule tables with the Go types that they describe.

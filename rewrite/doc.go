@@ -60,6 +60,7 @@
 //	dns.go          the one Service whose spec is not the tenant's
 //	names.go        host names; keys.go  reserved and moved keys
 //	metadata.go     labels, annotations, owners, finalizers
+//	passing.go      which labels and annotations reach the host; ownkeys.go  whose those on the host are
 //	walk.go         the walker; references.go fieldpath.go  what it does
 //	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go podclaims.go tolerations.go volumes.go   passes
 //	keep.go         what did not change stays

@@ -67,7 +67,7 @@ func (c *toHost) fieldPath(path string) string {
 	switch {
 	case ok && field == "metadata.labels":
 		return subscript(field, c.labelKey(key))
-	case ok && field == "metadata.annotations" && c.t.hidesAnnotation(c.kind, key):
+	case ok && field == "metadata.annotations" && !c.t.keys[c.kind].annotations.passes(key):
 		c.keys.add(key)
 		return subscript(field, movedAnnotationKey(key))
 	}

@@ -19,12 +19,15 @@ type hostMeta struct {
 	host, seen *metav1.ObjectMeta
 }
 
+// newMeta is the metadata of an object that is about to be created.
+func newMeta() *hostMeta { return &hostMeta{host: &metav1.ObjectMeta{}, seen: &metav1.ObjectMeta{}} }
+
 // metadata gives m its host form. host is nil on create. The uid, the
 // resourceVersion, the generation and the timestamps are the host's already,
 // or the random ones of a new object that the host does not read.
 func (c *toHost) metadata(m *metav1.ObjectMeta, host *hostMeta) {
 	if host == nil {
-		host = &hostMeta{host: &metav1.ObjectMeta{}, seen: &metav1.ObjectMeta{}}
+		host = newMeta()
 	}
 	m.Name, m.Namespace = c.t.Name(c.namespace, c.name), c.t.cluster.HostNamespace
 	// The door has generated the name; asked to, the host would explain a
@@ -43,33 +46,35 @@ func (c *toHost) metadata(m *metav1.ObjectMeta, host *hostMeta) {
 	c.finalizers(m, host.host)
 }
 
+// hostLabels are the labels of the host object. A label of a pod that does not
+// pass has another key there, for selectors to find; other labels are selected
+// by nobody on the host.
 func (c *toHost) hostLabels(virtual map[string]string, host *hostMeta) map[string]string {
-	out := make(map[string]string, len(virtual)+len(c.in.NamespaceLabels)+2)
-	for k, v := range host.host.Labels {
-		switch {
-		case foreign(k):
-			out[k] = v
-		case strings.HasPrefix(k, namespaceLabelPrefix):
-			if c.in.NamespaceLabels == nil { // not known, rather than none
+	r := c.labelsOf(host)
+	out := r.ofHost()
+	if c.in.NamespaceLabels == nil { // not known, rather than none
+		for k, v := range host.host.Labels {
+			if strings.HasPrefix(k, namespaceLabelPrefix) {
 				out[k] = v
 			}
-		case !Reserved(k) && c.t.movesLabel(k):
-			out[k] = v // set by a tool of the host, and its own
 		}
 	}
-	for k, v := range virtual {
-		if seen, ok := host.seen.Labels[k]; ok && seen == v && out[k] == v {
-			continue
+	p := r.split(virtual)
+	maps.Copy(out, p.pass)
+	for k, v := range p.aside {
+		if c.kind == "Pod" && c.t.movesLabel(k) {
+			out[c.labelKey(k)] = v
+			delete(p.aside, k)
 		}
-		out[c.labelKey(k)] = v
 	}
+	c.overlay.OwnLabels, c.passed().Labels = orNilMap(p.aside), orNilMap(p.digests)
 	maps.Copy(out, c.t.NamespaceLabels(c.in.NamespaceLabels))
 	maps.Copy(out, c.t.NamespaceSelector(c.namespace))
 	return out
 }
 
-// labelKey returns the key under which a label stands on the host, wherever
-// the object mentions it.
+// labelKey returns the key under which a pod's label stands on the host,
+// wherever the object mentions it.
 func (c *toHost) labelKey(key string) string {
 	if !c.t.movesLabel(key) {
 		return key
@@ -79,32 +84,11 @@ func (c *toHost) labelKey(key string) string {
 }
 
 func (c *toHost) hostAnnotations(virtual map[string]string, host *hostMeta) map[string]string {
-	out := make(map[string]string, len(virtual)+4)
-	for k, v := range host.host.Annotations {
-		if foreign(k) || !Reserved(k) && c.t.hidesAnnotation(c.kind, k) {
-			out[k] = v // never ours, so neither to change nor to remove
-		}
-	}
-	hidden := map[string]string{}
-	for k, v := range virtual {
-		seen, known := host.seen.Annotations[k]
-		_, onHost := out[k]
-		before, wasHidden := c.prior.Annotations[k]
-		switch {
-		case !c.t.hidesAnnotation(c.kind, k):
-			if was, ok := host.host.Annotations[k]; ok && known && seen == v {
-				v = was // which the tenant may see in other words
-			}
-			out[k] = v
-		case !known || seen != v:
-			hidden[k] = v
-		case wasHidden:
-			hidden[k] = before
-		case !onHost:
-			hidden[k] = v
-		}
-	}
-	c.overlay.Annotations = orNilMap(hidden)
+	r := c.annotationsOf(host)
+	out := r.ofHost()
+	p := r.split(virtual)
+	maps.Copy(out, p.pass)
+	c.overlay.Annotations, c.passed().Annotations = orNilMap(p.aside), orNilMap(p.digests)
 	out[AnnotationName] = c.name
 	out[AnnotationNamespace] = c.namespace
 	out[AnnotationKind] = c.kind
@@ -182,6 +166,7 @@ func (c *toVirtual) virtualLabels(host map[string]string) map[string]string {
 			out[k] = v
 		}
 	}
+	maps.Copy(out, c.overlay.OwnLabels)
 	return orNilMap(out)
 }
 
@@ -202,10 +187,9 @@ func (c *toVirtual) virtualAnnotations(host map[string]string) map[string]string
 		}
 	}
 	for k, v := range c.overlay.Annotations {
-		if _, onHost := out[k]; onHost && c.t.hostsAnnotation(c.kind, k) {
-			continue
+		if _, onHost := out[k]; !onHost || !c.t.keys[c.kind].annotations.host.has(k) {
+			out[k] = v
 		}
-		out[k] = v
 	}
 	return orNilMap(out)
 }

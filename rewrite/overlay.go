@@ -36,6 +36,7 @@ type overlay struct {
 	OwnerReferences []metav1.OwnerReference     `json:"ownerReferences,omitempty"`
 	Finalizers      []string                    `json:"finalizers,omitempty"`
 	Annotations     map[string]string           `json:"annotations,omitempty"`
+	OwnLabels       map[string]string           `json:"ownLabels,omitempty"`
 	ManagedFields   []metav1.ManagedFieldsEntry `json:"managedFields,omitempty"`
 
 	// Names are the virtual names that the object refers to. The host name of
@@ -48,11 +49,22 @@ type overlay struct {
 	// the host.
 	Keys []string `json:"keys,omitempty"`
 
+	// Passed tells which labels and annotations of the host object are the
+	// tenant's. Overlays of old do not tell.
+	Passed *passed `json:"passed,omitempty"`
+
 	// Records are what the passes remember, by the field that they changed.
 	Records map[string]json.RawMessage `json:"records,omitempty"`
 
 	// err is the first record that could not be written or read.
 	err error
+}
+
+// passed are digests, by key, of the tenant's labels and annotations that were
+// given to the host under their own keys.
+type passed struct {
+	Labels      map[string]string `json:"labels,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // overlayCodec packs overlays. The pool saves the compressor's 800 KB of

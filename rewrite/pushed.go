@@ -4,8 +4,6 @@
 package rewrite
 
 import (
-	"maps"
-
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -76,29 +74,63 @@ func (t *Translator) targetRef(namespace string, ref *corev1.ObjectReference) *c
 	}
 }
 
-// pushed gives a copy its host metadata.
+// pushed gives a copy its host metadata. The overlay says no more than which
+// keys are the tenant's.
 func (t *Translator) pushed(kind, hostName string, m *metav1.ObjectMeta) error {
 	if err := invalid(schema.GroupKind{Kind: kind}, m.Name, ValidateVirtual(m)); err != nil {
 		return err
 	}
 	c := t.toHost(kind, m, Inputs{})
-	labels, annotations := map[string]string{}, map[string]string{}
-	for k, v := range m.Labels {
-		labels[c.labelKey(k)] = v
-	}
-	for k, v := range m.Annotations {
-		if !t.hidesAnnotation(kind, k) {
-			annotations[k] = v
-		}
-	}
-	maps.Copy(labels, t.NamespaceSelector(m.Namespace))
-	annotations[AnnotationName] = m.Name
-	annotations[AnnotationNamespace] = m.Namespace
-	annotations[AnnotationKind] = kind
-	*m = metav1.ObjectMeta{
+	h := &metav1.ObjectMeta{
 		Namespace: t.cluster.HostNamespace, Name: hostName,
-		Labels: labels, Annotations: annotations,
+		Labels: c.hostLabels(m.Labels, newMeta()), Annotations: c.hostAnnotations(m.Annotations, newMeta()),
 		OwnerReferences: t.owners(nil),
 	}
+	c.overlay = &overlay{Passed: c.overlay.Passed}
+	if err := c.seal(h); err != nil {
+		return err
+	}
+	*m = *h
 	return nil
+}
+
+// CopyChanges returns the merge patches that bring the labels and annotations of
+// a host copy in step with want, its translation of now: nil stands for a key
+// to remove. Both are empty when there is nothing to do. As everywhere, a key to
+// which somebody on the host gave a value is the host's.
+func CopyChanges(want, host metav1.Object) (labels, annotations map[string]any) {
+	was, recorded := passedOf(host)
+	now, _ := passedOf(want)
+	of := func(want, host, passed, mine map[string]string) map[string]any {
+		r := &ring{rules: &passing{host: newKeyset()}, host: host, passed: passed, recorded: recorded}
+		return r.copyChanges(want, mine)
+	}
+	return of(want.GetLabels(), host.GetLabels(), was.Labels, now.Labels),
+		of(want.GetAnnotations(), host.GetAnnotations(), was.Annotations, now.Annotations)
+}
+
+func passedOf(m metav1.Object) (p passed, recorded bool) {
+	o, err := decodeOverlay(m.GetAnnotations())
+	if err != nil || o.Passed == nil {
+		return passed{}, false
+	}
+	return *o.Passed, true
+}
+
+// copyChanges is CopyChanges for one of the maps. Of what is wanted, the keys in
+// tenants are the tenant's, and the others ours.
+func (r *ring) copyChanges(want, tenants map[string]string) map[string]any {
+	patch := map[string]any{}
+	for k, v := range want {
+		_, tenant := tenants[k]
+		if got, ok := r.host[k]; (!ok || got != v) && !(tenant && (r.hosts(k) || r.removed(k))) {
+			patch[k] = v
+		}
+	}
+	for k := range r.host {
+		if _, ok := want[k]; !ok && !foreign(k) && !r.hosts(k) {
+			patch[k] = nil
+		}
+	}
+	return patch
 }

@@ -12,7 +12,8 @@
 // # Map
 //
 //	rule.go     Rule, Table, and the syntax of paths
-//	keys.go     labels and annotations that host tooling acts on
+//	keys.go     KeyGroup, and the labels and annotations that never pass
+//	passing.go  those that pass, for most kinds; podkeys.go  those of pods that don't
 //	pod.go service.go claim.go resourceclaim.go   what is rewritten
 //	kept.go     what is not, and why
 package rules

@@ -3,62 +3,41 @@
 
 package rules
 
-// MovedLabels are label keys that host tooling acts on: with them, an Argo CD
-// or a Flux of the host would adopt, and prune, a tenant's object. They stand
-// on the host under a hashed key. An entry is a key, or a prefix that ends in
-// "/" or "*".
-var MovedLabels = []string{
-	"argocd.argoproj.io/",
-	"kustomize.toolkit.fluxcd.io/",
-	"helm.toolkit.fluxcd.io/",
+// KeyGroup is a group of label and annotation keys that are treated alike for
+// one reason. An entry is one of
+//
+//	example.com/key    this key
+//	example.com/       every key with this prefix
+//	*.example.com/     the same for the domain and everything below it
+//	*.example.com      this key and every one that ends in it
+//	example*           every key that begins so
+type KeyGroup struct {
+	// Name says what the keys are, Reason why they are treated so.
+	Name, Reason string
+	// Keys are labels and annotations alike, Labels and Annotations one of them.
+	Keys, Labels, Annotations []string
 }
 
-// HiddenAnnotations are annotations that tooling on the host acts on, or that
-// describe the tenant's object and not the host's. They are kept in the
-// overlay.
-var HiddenAnnotations = []string{
-	// kubectl on the host would compute a three-way diff from it.
-	"kubectl.kubernetes.io/last-applied-configuration",
-	"argocd.argoproj.io/",
-	"kustomize.toolkit.fluxcd.io/",
-	"helm.toolkit.fluxcd.io/",
-	"meta.helm.sh/",
-	// A kubelet takes a pod with these for a static pod or its mirror.
-	"kubernetes.io/config.hash",
-	"kubernetes.io/config.mirror",
-	"kubernetes.io/config.source",
-	// They describe a token Secret, which is Opaque on the host.
-	"kubernetes.io/service-account.name",
-	"kubernetes.io/service-account.uid",
-}
-
-// NodeAnnotations change the network, the runtime or the cloud identity of a pod
-// on its node, behind the back of the host's policies. They are hidden as well
-// if the cluster is set up so.
-var NodeAnnotations = []string{
-	"k8s.v1.cni.cncf.io/",
-	"v1.multus-cni.io/",
-	"cni.projectcalico.org/",
-	"ipam.cilium.io/",
-	"ipam.antrea.io/",
-	"k8s.ovn.org/",
-	"ovn.kubernetes.io/",
-	"kubernetes.io/ingress-bandwidth",
-	"kubernetes.io/egress-bandwidth",
-	"io.kubernetes.cri-o.*",
-	"io.kubernetes.cri.*",
-	"io.containerd.*",
-	"io.katacontainers.*",
-	"dev.gvisor.*",
-	"org.systemd.property.*",
-	"run.oci.*",
-	"cdi.k8s.io/",
-	// An agent on the node hands out the role that is named here.
-	"iam.amazonaws.com/",
+// NeverKeys describe the tenant's object and not the host's. They reach the
+// host for no kind and by no configuration.
+var NeverKeys = []KeyGroup{
+	{
+		Name: "kubectl", Reason: "kubectl on the host would compute a three-way diff from it",
+		Annotations: []string{"kubectl.kubernetes.io/last-applied-configuration"},
+	},
+	{
+		Name: "static pods", Reason: "a kubelet takes a pod with these for a static pod or its mirror",
+		Annotations: []string{"kubernetes.io/config.hash", "kubernetes.io/config.mirror", "kubernetes.io/config.source", "kubernetes.io/config.seen"},
+	},
+	{
+		Name: "token Secrets", Reason: "they describe a token Secret, which is Opaque on the host",
+		Annotations: []string{"kubernetes.io/service-account.name", "kubernetes.io/service-account.uid"},
+	},
 }
 
 // HostAnnotations are, by kind, the annotations that controllers of the host
-// write to find their own work again. What a tenant writes there stays virtual.
+// write to find their own work again. What a tenant writes there stays virtual,
+// and where the host has a value, it is the one that is shown.
 var HostAnnotations = map[string][]string{
 	"PersistentVolumeClaim": {
 		"pv.kubernetes.io/",

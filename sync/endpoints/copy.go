@@ -14,7 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"portico.dev/portico/sync/internal/hostview"
+	"portico.dev/portico/rewrite"
 )
 
 // write brings one slice to the host.
@@ -42,11 +42,12 @@ func (c *Controller) write(ctx context.Context, key types.NamespacedName, want *
 		_, err := slices.Create(ctx, want, metav1.CreateOptions{})
 		return describe("replace", key, err)
 	}
+	labels, annotations := rewrite.CopyChanges(want, old)
 	// Lists of a merge patch replace those that are there.
 	body, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{
 			"uid": old.UID, "resourceVersion": old.ResourceVersion,
-			"labels": want.Labels, "annotations": want.Annotations, "ownerReferences": want.OwnerReferences,
+			"labels": labels, "annotations": annotations, "ownerReferences": want.OwnerReferences,
 		},
 		"endpoints": nonNil(want.Endpoints), "ports": nonNil(want.Ports),
 	})
@@ -85,10 +86,11 @@ func (c *Controller) ours(key types.NamespacedName, host *discoveryv1.EndpointSl
 	return err == nil && namespace == key.Namespace && name == key.Name
 }
 
-// inStep reports whether host says everything that want says.
+// inStep reports whether host says everything that want says, and has no key of the tenant's beside.
 func inStep(want, host *discoveryv1.EndpointSlice) bool {
+	labels, annotations := rewrite.CopyChanges(want, host)
 	return host.DeletionTimestamp == nil && want.AddressType == host.AddressType &&
-		hostview.Contains(host.Labels, want.Labels) && hostview.Contains(host.Annotations, want.Annotations) &&
+		len(labels) == 0 && len(annotations) == 0 &&
 		apiequality.Semantic.DeepEqual(want.Endpoints, host.Endpoints) && apiequality.Semantic.DeepEqual(want.Ports, host.Ports)
 }
 

@@ -160,9 +160,10 @@ func (k *kindCopies[T]) correct(ctx context.Context, r reference, want T) error 
 
 	// A merge patch leaves alone what the host added. The resourceVersion keeps two writers from mixing contents.
 	patch := k.data(want, old)
+	labels, annotations := rewrite.CopyChanges(want, old)
 	patch["metadata"] = map[string]any{
 		"uid": old.GetUID(), "resourceVersion": old.GetResourceVersion(),
-		"labels": want.GetLabels(), "annotations": want.GetAnnotations(), "ownerReferences": want.GetOwnerReferences(),
+		"labels": labels, "annotations": annotations, "ownerReferences": want.GetOwnerReferences(),
 	}
 	body, err := json.Marshal(patch)
 	if err != nil {
@@ -220,12 +221,13 @@ func (k *kindCopies[T]) taken(r reference) error {
 		fmt.Errorf("the name that it would have on the host is in use there"))
 }
 
-// inStep reports whether host has the content of digest that want has, and everything that want says about itself.
+// inStep reports whether host has the content of digest that want has, and the labels and annotations that it is to have.
 func inStep(want, host metav1.Object, digest string) bool {
 	if digest != hostview.Digest(want) || host.GetDeletionTimestamp() != nil {
 		return false
 	}
-	return hostview.Contains(host.GetLabels(), want.GetLabels()) && hostview.Contains(host.GetAnnotations(), want.GetAnnotations())
+	labels, annotations := rewrite.CopyChanges(want, host)
+	return len(labels) == 0 && len(annotations) == 0
 }
 
 func secretType(s *corev1.Secret) corev1.SecretType {

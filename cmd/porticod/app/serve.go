@@ -165,7 +165,8 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		HostsImage:             cfg.Pods.HostsImage,
 		MovedLabels:            cfg.Metadata.MovedLabels,
 		HiddenAnnotations:      cfg.Metadata.HiddenAnnotations,
-		HideNodeAnnotations:    cfg.Metadata.HideNodeAnnotations,
+		AllowedKeys:            allowedKeys(&cfg.Metadata.Allowed),
+		PassNodeKeys:           !cfg.Metadata.HideNodeAnnotations,
 		ResourceClaims:         cfg.Sync.ToHost.ResourceClaims.Enabled,
 	}
 	if err := vc.prepareDNS(ctx, &cluster, entrance, at); err != nil {

@@ -66,19 +66,6 @@ type Config struct {
 	LogLevel int `json:"logLevel"`
 }
 
-// Metadata names what tooling of the host acts on, in addition to the keys that
-// are known (rewrite/rules). An entry is a key, or a prefix that ends in "/" or
-// "*".
-type Metadata struct {
-	// MovedLabels are labels that have another key on the host.
-	MovedLabels []string `json:"movedLabels,omitempty"`
-	// HiddenAnnotations are annotations that do not reach the host.
-	HiddenAnnotations []string `json:"hiddenAnnotations,omitempty"`
-	// HideNodeAnnotations hides also those that are known to change the network,
-	// the runtime or the cloud identity of a pod on its node.
-	HideNodeAnnotations bool `json:"hideNodeAnnotations"`
-}
-
 // Host says how to reach the host cluster, and where in it the cluster lives.
 type Host struct {
 	// Kubeconfig of the host cluster; empty when porticod is a pod of it.
@@ -237,6 +224,7 @@ func Default() *Config {
 		CoreDNS:       defaultCoreDNS(),
 		Store:         Store{Durability: DurabilityFull},
 		Replicas:      1,
+		Metadata:      Metadata{HideNodeAnnotations: true},
 		Sync:          Sync{ToHost: ToHost{PriorityClasses: ToHostPriorityClasses{MaxValue: highestPriority}}},
 	}
 }

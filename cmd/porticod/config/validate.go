@@ -64,28 +64,6 @@ func (c *Config) validate() field.ErrorList {
 	return errs
 }
 
-func (m *Metadata) validate(path *field.Path) field.ErrorList {
-	return append(keys(path.Child("movedLabels"), m.MovedLabels), keys(path.Child("hiddenAnnotations"), m.HiddenAnnotations)...)
-}
-
-// keys refuses entries that no key could match.
-func keys(path *field.Path, entries []string) field.ErrorList {
-	var errs field.ErrorList
-	for i, entry := range entries {
-		key := entry
-		switch {
-		case strings.HasSuffix(entry, "/"):
-			key += "x"
-		case strings.HasSuffix(entry, "*"):
-			key = strings.TrimSuffix(entry, "*") + "x"
-		}
-		for _, msg := range validation.IsQualifiedName(key) {
-			errs = append(errs, field.Invalid(path.Index(i), entry, "must be a key, or a prefix that ends in / or *: "+msg))
-		}
-	}
-	return errs
-}
-
 func (h *Host) validate(path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if h.Namespace == "" {
