@@ -35,6 +35,7 @@
 //	store/etcdclient  an engine dressed as the etcd client's Go interfaces
 //	store/etcd        an etcd that others may share
 //	store/kine        PostgreSQL, MySQL or MariaDB, dressed as an etcd by kine
+//	store/limit       how many bytes a virtual cluster keeps at most
 //	store/storetest   suites any Backend must pass; for tests only
 //
 // # Map

@@ -22,12 +22,14 @@ func (x *Index) Sweep(limit int) (garbage []int64, done bool) {
 		// A deletion was counted as garbage when it was itself looked at.
 		if p := v.prev.Load(); p != nil && !p.Deleted {
 			garbage = append(garbage, p.Seq)
+			x.sizes.forgotten(p)
 		}
 		v.prev.Store(nil)
 		if !v.Deleted {
 			continue
 		}
 		garbage = append(garbage, v.Seq)
+		x.sizes.forgotten(v)
 		key := item{key: v.key()}
 		if it, ok := x.tree.Get(key); ok && it.chain.head.Load() == v {
 			x.tree.Delete(key)

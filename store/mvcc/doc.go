@@ -43,6 +43,7 @@
 //	batch.go     evaluation of writes before they are durable
 //	watch.go     watchers: registration, wake-up, delivery
 //	prefix.go    the last revision under a prefix
+//	size.go      how many bytes are live, and how many are history
 //	lease.go     leases and their keys
 //	compact.go   giving up history
 //	loader.go    rebuilding an Index from a log, with consistency checks

@@ -24,6 +24,7 @@ type Index struct {
 	// state is what readers see. It is replaced as a whole.
 	state     atomic.Pointer[state]
 	compacted atomic.Int64
+	sizes     sizes
 
 	// mu guards everything below. It is held for short, bounded work only.
 	mu       sync.RWMutex
@@ -113,6 +114,7 @@ func (x *Index) Publish(b *Batch) {
 func (x *Index) insert(v *Version) bool {
 	key := v.key()
 	old := v.prev.Load()
+	x.sizes.written(v, old)
 	x.leases.move(key, old.live(), v)
 	if it, ok := x.tree.Get(item{key: key}); ok {
 		it.chain.head.Store(v)

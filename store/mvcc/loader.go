@@ -44,6 +44,7 @@ func (l *Loader) Add(seq int64, kv *mvccpb.KeyValue) error {
 		return fmt.Errorf("change %d (revision %d, key %q): %w", seq, kv.ModRevision, kv.Key, err)
 	}
 	x.leases.move(v.key(), old.live(), v)
+	x.sizes.written(v, old)
 	l.rev, x.lastSeq = kv.ModRevision, seq
 	if kv.ModRevision > compacted {
 		v.prev.Store(old)
@@ -52,9 +53,11 @@ func (l *Loader) Add(seq int64, kv *mvccpb.KeyValue) error {
 		// What a sweep before the restart had not come to.
 		if old != nil {
 			l.garbage = append(l.garbage, old.Seq)
+			x.sizes.forgotten(old)
 		}
 		if v.Deleted {
 			l.garbage = append(l.garbage, seq)
+			x.sizes.forgotten(v)
 			x.tree.Delete(item{key: v.key()})
 			return nil
 		}

@@ -51,17 +51,24 @@ type mark struct {
 // revision was current when, and compacts to the newest that is old enough.
 func (e *Engine) compactLoop(ctx context.Context) {
 	e.queue.pushJob(e.collect) // what was left over by the last process
-	if e.options.Retention < 0 {
-		return
+	var tick <-chan time.Time
+	if e.options.Retention > 0 {
+		ticker := time.NewTicker(max(e.options.Retention/5, time.Millisecond))
+		defer ticker.Stop()
+		tick = ticker.C
 	}
-	ticker := time.NewTicker(max(e.options.Retention/5, time.Millisecond))
-	defer ticker.Stop()
 	var marks []mark
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-ticker.C:
+		case <-e.historyKick:
+			// What is compacted already only waits for its turn to be deleted.
+			if e.index.RevisionKeeping(e.options.MaxHistory) > e.index.CompactRevision() {
+				e.compactTo(ctx, e.index.RevisionKeeping(e.options.MaxHistory/2))
+			}
+			continue
+		case now := <-tick:
 			marks = append(marks, mark{now, e.index.Revision()})
 			for len(marks) > 1 && now.Sub(marks[1].at) >= e.options.Retention {
 				marks = marks[1:]
@@ -70,10 +77,28 @@ func (e *Engine) compactLoop(ctx context.Context) {
 				continue
 			}
 		}
-		err := e.Compact(ctx, marks[0].rev)
-		if err != nil && ctx.Err() == nil && !errors.Is(err, rpctypes.ErrCompacted) {
-			klog.FromContext(ctx).Info("Compaction was not possible", "revision", marks[0].rev, "err", err)
-		}
+		e.compactTo(ctx, marks[0].rev)
+	}
+}
+
+func (e *Engine) compactTo(ctx context.Context, rev int64) {
+	if rev <= e.index.CompactRevision() {
+		return
+	}
+	err := e.Compact(ctx, rev)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, rpctypes.ErrCompacted) {
+		klog.FromContext(ctx).Info("Compaction was not possible", "revision", rev, "err", err)
+	}
+}
+
+// boundHistory asks for a compaction if there is too much history.
+func (e *Engine) boundHistory() {
+	if e.options.MaxHistory == 0 || e.index.HistoryBytes() <= e.options.MaxHistory {
+		return
+	}
+	select {
+	case e.historyKick <- struct{}{}:
+	default:
 	}
 }
 

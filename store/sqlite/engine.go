@@ -50,6 +50,7 @@ type Engine struct {
 	checkpointing sync.Mutex   // held during a checkpoint, by whoever makes it
 	walBytes      atomic.Int64 // written since the last checkpoint, estimated
 	walKick       chan struct{}
+	historyKick   chan struct{} // there is too much of it
 
 	// fault is why the last attempt to write failed, or nil.
 	fault atomic.Pointer[error]
@@ -81,11 +82,12 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{
-		options: o,
-		path:    filepath.Join(o.Dir, fileName),
-		lock:    lock,
-		queue:   newQueue(),
-		walKick: make(chan struct{}, 1),
+		options:     o,
+		path:        filepath.Join(o.Dir, fileName),
+		lock:        lock,
+		queue:       newQueue(),
+		walKick:     make(chan struct{}, 1),
+		historyKick: make(chan struct{}, 1),
 	}
 	e.close = sync.OnceValue(e.shutdown)
 	if err := e.openFile(ctx); err != nil {
@@ -140,6 +142,10 @@ func (e *Engine) CompactRevision() int64 { return e.index.CompactRevision() }
 
 // PrefixRevision implements store.Backend.
 func (e *Engine) PrefixRevision(prefix string) int64 { return e.index.PrefixRevision(prefix) }
+
+// Used returns the bytes of all keys and their present values, which are known
+// always (limit.Meter).
+func (e *Engine) Used() (bytes int64, known bool) { return e.index.LiveBytes(), true }
 
 // Index returns the in-memory state, for package etcdclient.
 func (e *Engine) Index() *mvcc.Index { return e.index }

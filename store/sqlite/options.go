@@ -34,6 +34,10 @@ type Options struct {
 	// Retention is how long history is kept for reads and watches in the
 	// past; DefaultRetention if 0. Negative turns automatic compaction off.
 	Retention time.Duration
+	// MaxHistory is how many bytes of history are kept at most, in memory and in
+	// the file: when there is more, the older half of that is given up before
+	// its time. No bound if 0.
+	MaxHistory int64
 	// ProgressInterval is the time between progress notifications on quiet
 	// watches that asked for them; DefaultProgressInterval if 0.
 	ProgressInterval time.Duration

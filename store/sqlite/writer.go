@@ -192,6 +192,7 @@ func (e *Engine) runBatch(ctx context.Context, requests []*request) {
 			return
 		}
 		e.index.Publish(b)
+		e.boundHistory()
 	}
 	answer(requests, nil)
 }

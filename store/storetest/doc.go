@@ -8,6 +8,7 @@
 // (k8s.io/apiserver/pkg/storage/testing) over upstream's etcd3 storage on a
 // Backend: everything that the API server relies on. [RunModel] plays
 // random operations against a Backend and against a trivial model of it.
+// [RunLimit] fills a Backend up to a limit that is put before it.
 //
 // # Map
 //
@@ -17,4 +18,5 @@
 //	corrupt.go  RunStorage: objects that cannot be read
 //	model.go    the model
 //	random.go   RunModel
+//	limit.go    RunLimit
 package storetest

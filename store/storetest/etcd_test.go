@@ -30,3 +30,5 @@ func openEtcd(t testing.TB, progress time.Duration) store.Backend {
 }
 
 func TestEtcdStorage(t *testing.T) { storetest.RunStorage(t, openEtcd) }
+
+func TestEtcdLimit(t *testing.T) { storetest.RunLimit(t, openEtcd, "/test") }

@@ -43,7 +43,17 @@ func TestPostgreSQLStorage(t *testing.T) {
 	storetest.RunStorage(t, openKine(kine.PostgreSQL, s, "%s/test%d"))
 }
 
+func TestPostgreSQLLimit(t *testing.T) {
+	s := servers.PostgreSQL(t, servers.SQLOptions{})
+	storetest.RunLimit(t, openKine(kine.PostgreSQL, s, "%s/test%d"), "/test")
+}
+
 func TestMariaDBStorage(t *testing.T) {
 	s := servers.MariaDB(t, servers.SQLOptions{})
 	storetest.RunStorage(t, openKine(kine.MySQL, s, "tcp(%s)/test%d"))
+}
+
+func TestMariaDBLimit(t *testing.T) {
+	s := servers.MariaDB(t, servers.SQLOptions{})
+	storetest.RunLimit(t, openKine(kine.MySQL, s, "tcp(%s)/test%d"), "/test")
 }

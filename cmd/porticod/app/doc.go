@@ -15,6 +15,7 @@
 //	parts.go         the table of a virtual cluster's parts, each with its constructor
 //	controlplane.go  an API server with its store, controllers and parts: start and end
 //	store.go         which store a configuration opens
+//	limit.go         how much it can hold, and who may write when it is full
 //	replicas.go      the leader's clients; the doors of other replicas
 //	dns.go metrics.go nodes.go classes.go tohost.go   checks at the start, one per feature
 //	host.go          porticod host, an embedded host cluster for demos and tests
@@ -23,4 +24,5 @@
 //	demo.go          porticod demo
 //	logging.go       where logs go
 //	memory.go        settings of the garbage collector
+//	memorylimit.go   the container's memory limit, told to the garbage collector
 package app

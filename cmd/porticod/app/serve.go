@@ -61,6 +61,7 @@ func runServe(ctx context.Context, cfg *config.Config) error {
 	if err := setupLogging(cfg.LogLevel); err != nil {
 		return err
 	}
+	honourMemoryLimit(ctx, os.DirFS("/"))
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return err
 	}

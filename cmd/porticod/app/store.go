@@ -23,12 +23,19 @@ import (
 // storeOpener opens the store of a control plane.
 type storeOpener func(ctx context.Context) (store.Backend, error)
 
-// openerOf is the store of a virtual cluster.
+// openerOf is the store of a virtual cluster. SQLite has its history in memory
+// and in the same file, so that it is bounded with the rest.
 func openerOf(c *config.Config) storeOpener {
-	if c.Store.Endpoint != "" {
-		return sharedStore(c.Store)
+	bytes, err := c.Store.MaxBytes()
+	if err != nil {
+		return func(context.Context) (store.Backend, error) { return nil, err }
 	}
-	return sqliteStore(c.DataDir, sqlite.Options{Dir: filepath.Join(c.DataDir, storeDir), Durability: sqlite.Durability(c.Store.Durability)})
+	if c.Store.Endpoint != "" {
+		return limited(sharedStore(c.Store), bytes, c.Store.Prefix)
+	}
+	return limited(sqliteStore(c.DataDir, sqlite.Options{
+		Dir: filepath.Join(c.DataDir, storeDir), Durability: sqlite.Durability(c.Store.Durability), MaxHistory: bytes / 2,
+	}), bytes, "")
 }
 
 // sqliteStore is the store that lives in a data directory.

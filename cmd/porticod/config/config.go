@@ -107,6 +107,9 @@ type Store struct {
 	// Durability of the SQLite store: "full" survives a power failure,
 	// "normal" survives the end of the process.
 	Durability string `json:"durability"`
+	// MaxSize is how many bytes the cluster's own objects can have, a Kubernetes
+	// quantity; "0" means any number. See [Store.MaxBytes].
+	MaxSize string `json:"maxSize"`
 }
 
 // StoreTLS is the TLS of connections to a shared store. Its certificate is
@@ -222,7 +225,7 @@ func Default() *Config {
 		Listen:        "0.0.0.0:8443",
 		ClusterDomain: "cluster.local",
 		CoreDNS:       defaultCoreDNS(),
-		Store:         Store{Durability: DurabilityFull},
+		Store:         Store{Durability: DurabilityFull, MaxSize: "512Mi"},
 		Replicas:      1,
 		Metadata:      Metadata{HideNodeAnnotations: true},
 		Sync:          Sync{ToHost: ToHost{PriorityClasses: ToHostPriorityClasses{MaxValue: highestPriority}}},

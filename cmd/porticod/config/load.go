@@ -101,6 +101,7 @@ func settings() []setting {
 		{"store.usernameFile", "file with the user of a shared store", text(func(c *Config) *string { return &c.Store.UsernameFile })},
 		{"store.passwordFile", "file with the password for a shared store", text(func(c *Config) *string { return &c.Store.PasswordFile })},
 		{"store.durability", "full or normal", text(func(c *Config) *string { return &c.Store.Durability })},
+		{"store.maxSize", "bytes that the cluster's own objects can have, such as 512Mi; 0 for any number", text(func(c *Config) *string { return &c.Store.MaxSize })},
 		{"reads", "cached or strict", text(func(c *Config) *string { return &c.Reads })},
 		{"replicas", "number of porticod processes of this cluster", number(func(c *Config) *int { return &c.Replicas })},
 		{"pods.hostsImage", "image of porticod, which writes the full names of pods into their /etc/hosts", text(func(c *Config) *string { return &c.Pods.HostsImage })},

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"portico.dev/portico/store/kine/dsn"
@@ -141,8 +142,32 @@ func hostPort(v string) bool {
 // nothing that needs quoting.
 var prefixPattern = regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$`)
 
+// leastSize is what a cluster has room to begin in.
+const leastSize = 16 << 20
+
+// MaxBytes is MaxSize as a number; 0 means no limit.
+func (s *Store) MaxBytes() (int64, error) {
+	q, err := resource.ParseQuantity(s.MaxSize)
+	if err != nil {
+		return 0, fmt.Errorf("store.maxSize: %w", err)
+	}
+	return q.Value(), nil
+}
+
+func (s *Store) validateSize(path *field.Path) field.ErrorList {
+	bytes, err := s.MaxBytes()
+	if err != nil {
+		return field.ErrorList{field.Invalid(path, s.MaxSize, "must be a quantity, such as 512Mi, or 0 for no limit")}
+	}
+	if bytes != 0 && bytes < leastSize {
+		return field.ErrorList{field.Invalid(path, s.MaxSize, "must be at least 16Mi, or 0 for no limit")}
+	}
+	return nil
+}
+
 func (s *Store) validate(path *field.Path) field.ErrorList {
 	errs := oneOf(path.Child("durability"), s.Durability, DurabilityFull, DurabilityNormal)
+	errs = append(errs, s.validateSize(path.Child("maxSize"))...)
 	endpoint, err := s.Parse()
 	if err != nil {
 		errs = append(errs, field.Invalid(path.Child("endpoint"), redacted(s.Endpoint), err.Error()))
