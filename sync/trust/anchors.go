@@ -17,8 +17,8 @@ import (
 )
 
 // answer returns the data of the ConfigMap for a question.
-func (m *Manager) answer(q rewrite.TrustBundle) (map[string]string, error) {
-	bundles, err := m.matching(q)
+func (c *Controller) answer(q rewrite.TrustBundle) (map[string]string, error) {
+	bundles, err := c.matching(q)
 	if err != nil {
 		return nil, err
 	}
@@ -29,9 +29,9 @@ func (m *Manager) answer(q rewrite.TrustBundle) (map[string]string, error) {
 	return map[string]string{rewrite.TrustAnchors: text, rewrite.OptionalTrustAnchors: text}, nil
 }
 
-func (m *Manager) matching(q rewrite.TrustBundle) ([]*certificatesv1.ClusterTrustBundle, error) {
+func (c *Controller) matching(q rewrite.TrustBundle) ([]*certificatesv1.ClusterTrustBundle, error) {
 	if q.Name != "" {
-		bundle, err := m.bundles.Get(q.Name)
+		bundle, err := c.bundles.Get(q.Name)
 		if apierrors.IsNotFound(err) {
 			return nil, nil
 		}
@@ -41,7 +41,7 @@ func (m *Manager) matching(q rewrite.TrustBundle) ([]*certificatesv1.ClusterTrus
 	if err != nil {
 		selector = labels.Nothing() // no pod can have asked so
 	}
-	all, err := m.bundles.List(selector)
+	all, err := c.bundles.List(selector)
 	return slices.DeleteFunc(all, func(b *certificatesv1.ClusterTrustBundle) bool { return b.Spec.SignerName != q.SignerName }), err
 }
 

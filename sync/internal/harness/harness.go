@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +39,8 @@ type Harness struct {
 	Informers     informers.SharedInformerFactory // of the virtual cluster
 	// Clock stands still until a test steps it.
 	Clock *testingclock.FakeClock
+
+	stop func()
 }
 
 // New returns a harness whose clusters have these objects. The cluster can be
@@ -66,32 +69,36 @@ func Translator(t *testing.T, change ...func(*rewrite.Cluster)) *rewrite.Transla
 	return translator
 }
 
-// Run runs the loops in the background until the test ends, which fails if one
-// of them returns an error. It returns a function that ends them earlier.
-func (h *Harness) Run(loops ...func(context.Context) error) (stop func()) {
-	return h.RunWith(h.T.Context(), loops...)
-}
+// Run runs the loops in the background until the test ends or Stop is called.
+// The test fails if one of them returns an error.
+func (h *Harness) Run(loops ...func(context.Context) error) { h.RunWith(h.T.Context(), loops...) }
 
 // RunWith is Run with a context that carries more, such as a logger.
-func (h *Harness) RunWith(ctx context.Context, loops ...func(context.Context) error) (stop func()) {
+func (h *Harness) RunWith(ctx context.Context, loops ...func(context.Context) error) {
 	h.T.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, len(loops))
 	for _, loop := range loops {
 		go func() { ended <- loop(ctx) }()
 	}
-	stop = func() {
+	h.stop = func() {
 		cancel()
-		for range cap(ended) {
+		for range loops {
 			if err := <-ended; err != nil {
 				h.T.Errorf("run: %v", err)
 			}
 		}
-		ended = nil
 		h.Informers.Shutdown()
 	}
-	h.T.Cleanup(stop)
-	return stop
+	h.T.Cleanup(h.Stop)
+}
+
+// Stop ends the loops of Run, and returns when none of them can write any more.
+func (h *Harness) Stop() {
+	if h.stop != nil {
+		h.stop()
+		h.stop = nil
+	}
 }
 
 // Eventually waits until holds says so. seen is what a failed test prints.
@@ -104,6 +111,33 @@ func (h *Harness) Eventually(what string, holds func(ctx context.Context) (ok bo
 	})
 	if err != nil {
 		h.T.Fatalf("%s: %v; last seen: %+v", what, err, last)
+	}
+}
+
+// LeavesAlone fails the test unless a controller, which is to write an object of
+// the host that is not its own, does nothing but try to create it. It waits for
+// the second try, when the first is over, and ends the loops, so that no write
+// comes later.
+func (h *Harness) LeavesAlone(resource, name string) {
+	h.T.Helper()
+	tries := func() (tries int, others []string) {
+		for _, w := range Writes(&h.Host.Fake, resource) {
+			switch {
+			case w == "create "+name:
+				tries++
+			case strings.HasSuffix(w, " "+name):
+				others = append(others, w)
+			}
+		}
+		return tries, others
+	}
+	h.Eventually("another try to create "+name, func(context.Context) (bool, any) {
+		n, others := tries()
+		return n > 1 || len(others) > 0, others
+	})
+	h.Stop()
+	if _, others := tries(); len(others) > 0 {
+		h.T.Errorf("an object that is not ours got %v", others)
 	}
 }
 

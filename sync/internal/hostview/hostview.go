@@ -138,6 +138,15 @@ func Digest(obj any) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// Same reports whether two objects that are not of the view have the same
+// content.
+func Same[T metav1.Object](want, have T) bool { return Digest(want) == Digest(have) }
+
+// SameSeen is Same for an object of the view.
+func SameSeen[T metav1.Object](want, seen T) bool {
+	return Digest(want) == seen.GetAnnotations()[AnnotationDigest]
+}
+
 // Contains reports whether all has everything that some has.
 func Contains(all, some map[string]string) bool {
 	for k, v := range some {
