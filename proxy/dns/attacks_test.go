@@ -12,8 +12,6 @@ import (
 	mdns "github.com/miekg/dns"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-
-	"portico.dev/portico/proxy/dns"
 )
 
 // fakeUpstream answers what it is given, and NXDOMAIN.
@@ -113,19 +111,6 @@ func TestWeirdExternalNames(t *testing.T) {
 		if name == "dot" && asked.Load() > 0 {
 			t.Fatalf("a name of the cluster's zone became a question to the host")
 		}
-	}
-}
-
-func TestStrangersAreRefused(t *testing.T) {
-	at, asked := countingUpstream(t, map[string]string{"www.example.": "www.example. 300 IN A 192.0.2.80"})
-	s := serve(t, world(), upstream(at), func(c *dns.Config) { c.Clients = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} })
-	for _, name := range []string{"www.example.", "web.shop.svc.cluster.local."} {
-		if m := s.ask(name, mdns.TypeA); m.Rcode != mdns.RcodeRefused || len(m.Answer) > 0 {
-			t.Errorf("%s: %v", name, m)
-		}
-	}
-	if n := asked.Load(); n > 0 {
-		t.Errorf("the host's resolver was asked %d times", n)
 	}
 }
 

@@ -6,6 +6,7 @@ package dns
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/coredns/caddy"
@@ -13,7 +14,6 @@ import (
 	"github.com/coredns/coredns/plugin"
 	anyplugin "github.com/coredns/coredns/plugin/any"
 	kubeplugin "github.com/coredns/coredns/plugin/kubernetes"
-	"github.com/coredns/coredns/plugin/pkg/dnsutil"
 	"github.com/coredns/coredns/plugin/pkg/fall"
 	"github.com/coredns/coredns/plugin/pkg/nonwriter"
 	"github.com/coredns/coredns/request"
@@ -28,8 +28,8 @@ const stanza = `kubernetes %s in-addr.arpa ip6.arpa {
 }`
 
 // newChain puts the plugins together: what a question passes until one answers.
-func newChain(domain string, r *records, outside plugin.Handler) (plugin.Handler, error) {
-	controller := &caddy.Controller{Dispenser: caddyfile.NewDispenser("embedded", strings.NewReader(fmt.Sprintf(stanza, domain)))}
+func newChain(cfg Config, r *records, outside plugin.Handler) (plugin.Handler, error) {
+	controller := &caddy.Controller{Dispenser: caddyfile.NewDispenser("embedded", strings.NewReader(fmt.Sprintf(stanza, cfg.Domain)))}
 	controller.Next() // the plugin's name
 	k, err := kubeplugin.ParseStanza(controller)
 	if err != nil {
@@ -40,38 +40,24 @@ func newChain(domain string, r *records, outside plugin.Handler) (plugin.Handler
 	k.Next = outside
 	sealed := *k
 	sealed.Fall = fall.Zero
-	return &anyplugin.Any{Next: &inside{open: k, sealed: &sealed}}, nil
+	return &anyplugin.Any{Next: &inside{open: k, sealed: &sealed, networks: cfg.Sealed}}, nil
 }
 
-// inside asks the kubernetes plugin. Reverse names of private addresses end
-// here: the host's resolver would answer with the names of whatever else runs
-// on the host, and no other knows them (RFC 6303).
+// inside asks the kubernetes plugin. Reverse names that may not leave end here:
+// the host's resolver would answer with the names of whatever else runs on the
+// host, and no other knows them (RFC 6303).
 type inside struct {
 	open, sealed *kubeplugin.Kubernetes
+	networks     []netip.Prefix // see Config.Sealed
 }
 
 func (i *inside) Name() string { return "inside" }
 
 func (i *inside) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	if privateReverse(r.Question[0].Name) {
+	if name := r.Question[0].Name; isReverse(name) && !mayLeave(name, i.networks) {
 		return i.sealed.ServeDNS(ctx, w, r)
 	}
 	return i.open.ServeDNS(ctx, w, r)
-}
-
-// privateReverse reports whether name is the reverse name of an address that
-// means nothing to the world, or of a network that has such addresses.
-func privateReverse(name string) bool {
-	name = strings.ToLower(name)
-	if dnsutil.IsReverse(name) == 0 {
-		return false
-	}
-	for _, zone := range privateZones {
-		if dns.IsSubDomain(zone, name) {
-			return true
-		}
-	}
-	return false
 }
 
 // lookup resolves the targets of ExternalName Services outside of the cluster.

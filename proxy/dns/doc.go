@@ -11,15 +11,16 @@
 // an answer is as new as the API. Other names go through CoreDNS' cache and
 // forward plugins to the host's resolver.
 //
-//	Server      sockets, who may ask what
+//	Server      sockets, who may ask what, and how much
 //	 any        ANY is answered with one HINFO record (RFC 8482)
 //	 kubernetes the cluster's names, and the reverse names of its addresses
-//	 outside    what may leave: private reverse names do not (RFC 6303)
+//	 outside    what may leave: names of the cluster do not, nor reverse names
+//	            of private addresses (RFC 6303)
 //	 cache      answers of the host's resolver, for 30 seconds at most
 //	 forward    the host's resolver
 //
-// It is not a resolver for anybody: who does not ask from one of Config.Clients
-// is refused. It transfers no zones, takes no updates, and has no
+// It is a resolver for the cluster's own pods, their nodes and Config.Clients;
+// all others are refused. It transfers no zones, takes no updates, and has no
 // configuration of its own beside Config: no Corefile, no reload. Nothing here
 // writes to the API; the kube-dns Service is made by proxy/host and kept by
 // sync/kubedns.
@@ -31,14 +32,21 @@
 //   - Names of the cluster are never cached: they are in memory already.
 //   - Before the informers have synced nothing is answered. Questions wait in
 //     the sockets, which are open from the start.
+//   - No answer has the name of a Service of the host or of another cluster for
+//     an address, in whatever spelling the address was asked for.
+//   - What one client does takes neither rate nor connections from another, and
+//     what is remembered of clients is bounded.
 //   - A question is answered or refused within a few seconds, whatever the
 //     host's resolver does, and at most so many wait for it at a time.
 //
 // # Map
 //
 //	server.go    Config, Server: the sockets and the way of a question
+//	clients.go   whose addresses may ask
+//	limits.go    how much one address may ask
 //	chain.go     the plugins, put together
 //	records.go   what the kubernetes plugin reads
+//	reverse.go   which reverse names may leave
 //	outside.go   names that are not the cluster's
 //	sockets.go   one port for UDP and TCP; resolv.conf
 package dns

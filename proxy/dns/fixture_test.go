@@ -82,13 +82,24 @@ func (s *server) ask(name string, qtype uint16) *mdns.Msg {
 
 func (s *server) exchange(m *mdns.Msg, network string) *mdns.Msg {
 	s.t.Helper()
-	// The first answer comes when the informers have synced.
-	c := mdns.Client{Net: network, Timeout: patience}
-	reply, _, err := c.ExchangeContext(s.t.Context(), m, s.address)
+	reply, err := s.exchangeFrom("", m, network)
 	if err != nil {
 		s.t.Fatalf("ask for %v: %v", m.Question, err)
 	}
 	return reply
+}
+
+// exchangeFrom asks from an address of this machine, or any if it is empty.
+func (s *server) exchangeFrom(ip string, m *mdns.Msg, network string) (*mdns.Msg, error) {
+	// The first answer comes when the informers have synced.
+	c := mdns.Client{Net: network, Timeout: patience, Dialer: &net.Dialer{}}
+	if from := net.ParseIP(ip); from != nil && network == "udp" {
+		c.Dialer.LocalAddr = &net.UDPAddr{IP: from}
+	} else if from != nil {
+		c.Dialer.LocalAddr = &net.TCPAddr{IP: from}
+	}
+	reply, _, err := c.ExchangeContext(s.t.Context(), m, s.address)
+	return reply, err
 }
 
 // answers are the answers of a reply in a short form, sorted.

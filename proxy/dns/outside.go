@@ -6,7 +6,6 @@ package dns
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -42,36 +41,24 @@ var (
 	errTooMany      = errors.New("too many questions wait for names outside of the cluster")
 )
 
-// privateZones are the reverse zones that stay inside: RFC 6303, RFC 7793.
-var privateZones = slices.Concat([]string{
-	"10.in-addr.arpa.", "168.192.in-addr.arpa.", "254.169.in-addr.arpa.", "127.in-addr.arpa.", "0.in-addr.arpa.",
-	"c.f.ip6.arpa.", "d.f.ip6.arpa.", "8.e.f.ip6.arpa.", "9.e.f.ip6.arpa.", "a.e.f.ip6.arpa.", "b.e.f.ip6.arpa.",
-}, octets(16, 31, "172.in-addr.arpa."), octets(64, 127, "100.in-addr.arpa."))
-
-func octets(from, to int, suffix string) []string {
-	var zones []string
-	for i := from; i <= to; i++ {
-		zones = append(zones, fmt.Sprintf("%d.%s", i, suffix))
-	}
-	return zones
-}
-
 // outside answers names that are not the cluster's: from the cache, or by the
 // host's resolver.
 type outside struct {
+	domain  string         // of the cluster, with a dot at its end
+	sealed  []netip.Prefix // whose reverse names stay inside, beside private ones
 	cache   plugin.Handler
 	forward *forward.Forward
 	waiting chan struct{}
 }
 
-func newOutside(upstreams []netip.AddrPort) *outside {
+func newOutside(cfg Config) *outside {
 	f := forward.New()
-	for _, u := range upstreams {
+	for _, u := range cfg.Upstreams {
 		p := proxy.NewProxy("forward", u.String(), transport.DNS)
 		p.SetReadTimeout(readTimeout)
 		f.SetProxy(p)
 	}
-	o := &outside{forward: f, waiting: make(chan struct{}, maxOutside)}
+	o := &outside{domain: dns.CanonicalName(cfg.Domain), sealed: cfg.Sealed, forward: f, waiting: make(chan struct{}, maxOutside)}
 	c := cacheplugin.New()
 	c.Next = plugin.HandlerFunc(o.ask)
 	o.cache = c
@@ -83,7 +70,12 @@ func (o *outside) stop() { _ = o.forward.OnShutdown() } // It has nothing to rep
 
 func (o *outside) Name() string { return "outside" }
 
+// ServeDNS is the one way out, so here ends what must not leave.
 func (o *outside) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	name := r.Question[0].Name
+	if dns.IsSubDomain(o.domain, name) || isReverse(name) && !mayLeave(name, o.sealed) {
+		return dns.RcodeNameError, w.WriteMsg(new(dns.Msg).SetRcode(r, dns.RcodeNameError))
+	}
 	return o.cache.ServeDNS(ctx, w, r)
 }
 
@@ -107,10 +99,16 @@ func (o *outside) ask(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (in
 	return o.forward.ServeDNS(ctx, &shortened{w}, r)
 }
 
-// shortened limits the time for which an answer may be kept.
+// shortened limits the time for which an answer may be kept. Of an address whose
+// name is that of a Service, nothing is said: it is the host's, or another
+// cluster's, at an address that looks like one of the world.
 type shortened struct{ dns.ResponseWriter }
 
 func (s *shortened) WriteMsg(m *dns.Msg) error {
+	if len(m.Question) == 1 && isReverse(m.Question[0].Name) && namesService(m) {
+		m = &dns.Msg{MsgHdr: m.MsgHdr, Question: m.Question}
+		m.Rcode = dns.RcodeNameError
+	}
 	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
 		for _, rr := range section {
 			if h := rr.Header(); h.Rrtype != dns.TypeOPT {

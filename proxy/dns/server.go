@@ -4,18 +4,17 @@
 package dns
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/edns"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -25,13 +24,17 @@ import (
 )
 
 const (
-	// maxConnections is how many TCP connections are open at a time, and
-	// maxPerConnection how many questions one may ask.
-	maxConnections   = 500
-	maxPerConnection = 1000
 	// udpSize is the largest question that is read. None that means anything
 	// is larger.
 	udpSize = 4096
+	// patience is how long a question of an unknown address waits for its
+	// address to become known. A kubelet tells the address of a pod some seconds
+	// after the pod's containers have begun to run. Resolvers ask again after
+	// five seconds, and wait then once more.
+	patience = 4 * time.Second
+	// DefaultQueries and DefaultConnections are for Config.
+	DefaultQueries     = 1000
+	DefaultConnections = 50
 )
 
 // Config is what a Server needs.
@@ -43,9 +46,21 @@ type Config struct {
 	// Upstreams answer for names outside of the cluster. Without any, these are
 	// answered SERVFAIL.
 	Upstreams []netip.AddrPort
-	// Clients may ask. All others are refused: a resolver that answers the
-	// world is a tool of attacks on others.
+	// Clients may ask, beside the cluster's own pods and their nodes. All others
+	// are refused: they learn what the cluster has, and a resolver that answers
+	// the world is a tool of attacks on others.
 	Clients []netip.Prefix
+	// Queries is how many questions an address may ask in a second, and
+	// Connections how many it may have open. What is more gets no answer. Zero
+	// stands for DefaultQueries and DefaultConnections.
+	Queries, Connections int
+	// Sealed are networks of the host, such as that of its ClusterIPs. Their
+	// reverse names are answered from the cluster alone, as those of private
+	// addresses always are.
+	Sealed []netip.Prefix
+	// Patience is how long a question of an unknown address waits for its
+	// address to become known. Zero stands for four seconds.
+	Patience time.Duration
 }
 
 // Server answers questions about a virtual cluster. It only reads, so that
@@ -55,19 +70,38 @@ type Server struct {
 	records *records
 	outside *outside
 	chain   plugin.Handler
-	// complaints limits what the log says of an upstream that fails.
-	complaints rate.Sometimes
+
+	clients     *clients
+	rates       *rates
+	waiting     *room // questions of unknown addresses
+	connections *room // of clients
+	strangers   *room // connections of all others
+
+	// complaints limits what the log says of an upstream that fails, refusals
+	// what it says of strangers.
+	complaints, refusals rate.Sometimes
 }
 
 // New returns a Server. It registers with the informers, so it must be called
 // before these are started.
 func New(cfg Config) (*Server, error) {
+	cfg.Queries, cfg.Connections = cmp.Or(cfg.Queries, DefaultQueries), cmp.Or(cfg.Connections, DefaultConnections)
+	cfg.Patience = cmp.Or(cfg.Patience, patience)
 	r, err := newRecords(cfg.Informers)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, records: r, outside: newOutside(cfg.Upstreams), complaints: rate.Sometimes{Interval: time.Minute}}
-	if s.chain, err = newChain(cfg.Domain, r, s.outside); err != nil {
+	c, err := newClients(cfg.Informers, cfg.Clients)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, records: r, outside: newOutside(cfg), clients: c,
+		rates: newRates(cfg.Queries), waiting: newRoom(maxWaiting, maxWaitingOf),
+		connections: newRoom(maxConnections, cfg.Connections), strangers: newRoom(maxStrangers, maxOfStranger),
+		complaints: rate.Sometimes{Interval: time.Minute}, refusals: rate.Sometimes{Interval: time.Minute},
+	}
+	if s.chain, err = newChain(cfg, r, s.outside); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -78,13 +112,13 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Run(ctx context.Context, sockets *Sockets) error {
 	defer s.outside.stop()
 	s.cfg.Informers.Start(ctx.Done())
-	if !cache.WaitForCacheSync(ctx.Done(), s.records.HasSynced) {
+	if !cache.WaitForCacheSync(ctx.Done(), append(s.clients.synced, s.records.HasSynced)...) {
 		return sockets.Close() // ctx ended first
 	}
 	handler := dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) { s.serve(ctx, w, r) })
 	servers := []*dns.Server{
 		{PacketConn: sockets.udp, Handler: handler, UDPSize: udpSize},
-		{Listener: netutil.LimitListener(sockets.tcp, maxConnections), Handler: handler, MaxTCPQueries: maxPerConnection},
+		{Listener: &limitedListener{Listener: sockets.tcp, room: s.roomOf}, Handler: handler, MaxTCPQueries: maxPerConnection},
 	}
 	serving, ctx := errgroup.WithContext(ctx)
 	for _, server := range servers {
@@ -120,7 +154,17 @@ func (s *Server) serve(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 			reply(w, r, dns.RcodeServerFailure)
 		}
 	}()
-	if rcode := s.refusal(w.RemoteAddr(), r); rcode != dns.RcodeSuccess {
+	switch s.admit(ctx, addressOfClient(w.RemoteAddr())) {
+	case admitted:
+	case refused:
+		reply(w, r, dns.RcodeRefused)
+		_ = w.Close() // A stranger's connection takes room from others.
+		return
+	case dropped:
+		_ = w.Close() // Over UDP it does nothing.
+		return
+	}
+	if rcode := refusal(r); rcode != dns.RcodeSuccess {
 		reply(w, r, rcode)
 		return
 	}
@@ -141,10 +185,8 @@ func (s *Server) serve(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 }
 
 // refusal is the code for a question that is not asked further.
-func (s *Server) refusal(from net.Addr, r *dns.Msg) int {
+func refusal(r *dns.Msg) int {
 	switch {
-	case !s.mayAsk(from):
-		return dns.RcodeRefused
 	case len(r.Question) != 1:
 		return dns.RcodeFormatError
 	case r.Opcode != dns.OpcodeQuery:
@@ -159,13 +201,70 @@ func (s *Server) refusal(from net.Addr, r *dns.Msg) int {
 	return dns.RcodeSuccess
 }
 
-func (s *Server) mayAsk(from net.Addr) bool {
+// verdict is what becomes of a question because of who asks.
+type verdict int
+
+const (
+	admitted verdict = iota
+	refused          // is told so
+	dropped          // hears nothing: an answer would cost more than silence
+)
+
+// admit decides about a question by its address. One that is not known may
+// become so in a moment.
+func (s *Server) admit(ctx context.Context, ip netip.Addr) verdict {
+	if !s.clients.known(ip) {
+		if v := s.await(ctx, ip); v != admitted {
+			return v
+		}
+	}
+	if !s.rates.allow(s.client(ip)) {
+		return dropped
+	}
+	return admitted
+}
+
+func (s *Server) await(ctx context.Context, ip netip.Addr) verdict {
+	if !s.waiting.enter(ip) {
+		return dropped
+	}
+	defer s.waiting.leave(ip)
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Patience)
+	defer cancel()
+	if s.clients.wait(ctx, ip) {
+		return admitted
+	}
+	s.refusals.Do(func() {
+		klog.FromContext(ctx).Info("A DNS question was refused: its address is no pod's of this cluster and no node's that runs one, and not in coredns.clients; there may be more of them", "from", ip)
+	})
+	return refused
+}
+
+// client is what counts as one: an address, or a site of a configured network.
+func (s *Server) client(ip netip.Addr) netip.Addr {
+	if ip.Is6() && s.clients.configured(ip) {
+		return netip.PrefixFrom(ip, siteBits).Masked().Addr()
+	}
+	return ip
+}
+
+// roomOf is where a connection is counted.
+func (s *Server) roomOf(from net.Addr) (*room, netip.Addr) {
+	ip := addressOfClient(from)
+	if s.clients.known(ip) {
+		return s.connections, s.client(ip)
+	}
+	return s.strangers, ip
+}
+
+// addressOfClient returns no address for one that cannot be read, which is then
+// nobody's.
+func addressOfClient(from net.Addr) netip.Addr {
 	at, err := netip.ParseAddrPort(from.String())
 	if err != nil {
-		return false
+		return netip.Addr{}
 	}
-	ip := at.Addr().Unmap().WithZone("")
-	return slices.ContainsFunc(s.cfg.Clients, func(p netip.Prefix) bool { return p.Contains(ip) })
+	return at.Addr().Unmap().WithZone("")
 }
 
 // reply answers with a code and nothing else.

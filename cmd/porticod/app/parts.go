@@ -283,7 +283,13 @@ func (c *composition) dnsPart() (part, error) {
 		return part{}, nil
 	}
 	cfg := c.config.CoreDNS
-	answers := dns.Config{Informers: c.shared, Domain: c.config.ClusterDomain, Upstreams: upstreams(cfg.Upstream)}
+	answers := dns.Config{
+		Informers: c.shared, Domain: c.config.ClusterDomain, Upstreams: upstreams(cfg.Upstream),
+		Queries: cfg.QueriesPerSecond, Connections: cfg.Connections,
+	}
+	if c.services.IsValid() {
+		answers.Sealed = append(answers.Sealed, c.services)
+	}
 	for _, client := range cfg.Clients {
 		p, err := netip.ParsePrefix(client)
 		if err != nil {

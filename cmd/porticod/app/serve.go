@@ -87,6 +87,7 @@ type virtualCluster struct {
 	hostClient kubernetes.Interface
 	translator *rewrite.Translator
 	at         netip.AddrPort // where others reach the door
+	services   netip.Prefix   // of the host's ClusterIPs; invalid when the host does not tell
 	doors      *door.Doors
 
 	// dnsSockets and dns are those of an embedded DNS.
@@ -178,6 +179,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	if err != nil {
 		return nil, err
 	}
+	vc.services = vc.serviceRange(ctx, entrance.ClusterIP)
 	inHost := cfg.Host.ServiceName + "." + cfg.Host.Namespace
 	ip := net.IP(at.Addr().AsSlice())
 	dials, err := vc.egress(listener)
@@ -190,7 +192,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		backend:        backend,
 		storePrefix:    cfg.Store.Prefix,
 		clusterDomain:  cfg.ClusterDomain,
-		serviceCIDR:    vc.serviceRange(ctx, entrance.ClusterIP),
+		serviceCIDR:    vc.serviceCIDR(),
 		advertiseIP:    ip,
 		advertisePort:  int(at.Port()),
 		names:          append([]string{cfg.Host.ServiceName, inHost, inHost + ".svc", entrance.ClusterIP, ip.String()}, cfg.CertSANs...),
@@ -219,17 +221,21 @@ func (vc *virtualCluster) shareRoots() func(context.Context, func() (certs.Roots
 	}
 }
 
-// serviceRange is where the host allocates the addresses of Services, or
-// nothing: it is for people to read, and no reason not to start.
-func (vc *virtualCluster) serviceRange(ctx context.Context, doorIP string) string {
+// serviceRange is where the host allocates the addresses of Services. That the
+// host does not tell is no reason not to start.
+func (vc *virtualCluster) serviceRange(ctx context.Context, doorIP string) netip.Prefix {
 	p, err := door.ServiceRange(ctx, vc.hostClient, vc.config.Host.Namespace, doorIP)
 	if err != nil {
 		klog.FromContext(ctx).Info("Host does not tell its range of ClusterIPs", "err", err)
 	}
-	if !p.IsValid() {
+	return p
+}
+
+func (vc *virtualCluster) serviceCIDR() string {
+	if !vc.services.IsValid() {
 		return ""
 	}
-	return p.String()
+	return vc.services.String()
 }
 
 // hostClientConfig reaches the host API: through a kubeconfig when we run

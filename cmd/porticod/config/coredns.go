@@ -25,8 +25,13 @@ type CoreDNS struct {
 	// Upstream are the resolvers, IP or IP:port, of names outside of the
 	// cluster. Default: those of porticod's, or its pods', /etc/resolv.conf.
 	Upstream []string `json:"upstream,omitempty"`
-	// Clients are the networks that may ask an embedded DNS.
+	// Clients are the networks that may ask an embedded DNS, beside the cluster's
+	// own pods and their nodes. Default: those of loopback.
 	Clients []string `json:"clients,omitempty"`
+	// QueriesPerSecond is how many questions one client may ask an embedded DNS
+	// in a second, and Connections how many it may have open.
+	QueriesPerSecond int `json:"queriesPerSecond"`
+	Connections      int `json:"connections"`
 	// Replicas and Image are for the mode "deployment".
 	Replicas int    `json:"replicas"`
 	Image    string `json:"image"`
@@ -45,13 +50,11 @@ func defaultCoreDNS() CoreDNS {
 	return CoreDNS{
 		Enabled: true,
 		Mode:    CoreDNSEmbedded,
-		// The networks of pods and nodes, as nearly all clusters have them, and
-		// none that a stranger can be in.
-		Clients: []string{
-			"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
-			"fc00::/7", "fe80::/10", "::1/128",
-		},
-		Replicas: 1,
+		// What has such an address comes from porticod's own machine or pod.
+		Clients:          []string{"127.0.0.0/8", "::1/128"},
+		QueriesPerSecond: 1000,
+		Connections:      50,
+		Replicas:         1,
 		// The one that kubeadm of the same Kubernetes installs.
 		Image: "registry.k8s.io/coredns/coredns:v1.14.6",
 	}
@@ -87,14 +90,18 @@ func (d *CoreDNS) validate(path *field.Path) field.ErrorList {
 			errs = append(errs, field.Invalid(path.Child("clients").Index(i), c, "must be a network in CIDR notation"))
 		}
 	}
-	if len(d.Clients) == 0 && d.Enabled && d.Mode == CoreDNSEmbedded {
-		errs = append(errs, field.Required(path.Child("clients"), "nobody could ask"))
-	}
-	if d.Replicas < 1 {
-		errs = append(errs, field.Invalid(path.Child("replicas"), d.Replicas, "must be at least 1"))
-	}
+	errs = append(errs, positive(path.Child("queriesPerSecond"), d.QueriesPerSecond)...)
+	errs = append(errs, positive(path.Child("connections"), d.Connections)...)
+	errs = append(errs, positive(path.Child("replicas"), d.Replicas)...)
 	if d.Image == "" {
 		errs = append(errs, field.Required(path.Child("image"), "the pods need an image"))
 	}
 	return errs
+}
+
+func positive(path *field.Path, n int) field.ErrorList {
+	if n > 0 {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, n, "must be at least 1")}
 }
