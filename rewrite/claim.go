@@ -8,10 +8,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"portico.dev/portico/rewrite/rules"
 )
 
 var claims = kind[*corev1.PersistentVolumeClaim]{
 	name: "PersistentVolumeClaim", validate: ValidatePersistentVolumeClaim, toHost: (*toHost).claim, toVirtual: (*toVirtual).claim,
+	status: rules.PersistentVolumeClaim.Status,
 }
 
 // PersistentVolumeClaimToHost returns the host claim of a virtual claim.

@@ -26,7 +26,8 @@
 //     tenant sees unchanged keeps the value it has on the host (keep.go). This
 //     is what makes updates small: a translation is decided once, and a later
 //     change of the configuration, of a Service or of a webhook on the host
-//     cannot make an unrelated update touch an immutable field.
+//     cannot make an unrelated update touch an immutable field. Of the status
+//     the host keeps everything but what its table names (ownstatus.go).
 //  3. Seal. Whatever cannot be computed back from the host object goes into
 //     one compressed annotation, the overlay (overlay.go).
 //
@@ -64,6 +65,7 @@
 //	walk.go         the walker; references.go fieldpath.go  what it does
 //	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go podclaims.go tolerations.go volumes.go   passes
 //	keep.go         what did not change stays
+//	ownstatus.go    a status is the host's, but for the tenant's conditions
 //	overlay.go      the annotation; record.go  entries of passes in it
 //	text.go status.go   host text to virtual text; places.go  the fields it names
 //	composed.go     what a kubelet says of composed objects

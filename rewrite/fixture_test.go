@@ -187,7 +187,7 @@ func randomPod(t testing.TB, seed uint64) *corev1.Pod {
 	v.Spec.EphemeralContainers = unique(v.Spec.EphemeralContainers, func(c corev1.EphemeralContainer) string { return c.Name })
 	v.Spec.Volumes = unique(v.Spec.Volumes, func(v corev1.Volume) string { return v.Name })
 	v.Spec.DNSPolicy = []corev1.DNSPolicy{corev1.DNSClusterFirst, corev1.DNSClusterFirstWithHostNet, corev1.DNSDefault, corev1.DNSNone}[r.IntN(4)]
-	v.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Message: "fine", ContainerStatuses: nil}
+	v.Status = corev1.PodStatus{} // no status is created
 	return wire(t, v)
 }
 
@@ -205,7 +205,7 @@ func randomClaim(t testing.TB, seed uint64) *corev1.PersistentVolumeClaim {
 	filler(seed).Fill(v)
 	v.TypeMeta = metav1.TypeMeta{}
 	tidyMeta(&v.ObjectMeta, rand.New(rand.NewPCG(seed, 3)))
-	v.Status = corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound}
+	v.Status = corev1.PersistentVolumeClaimStatus{}
 	return wire(t, v)
 }
 

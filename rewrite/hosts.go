@@ -149,11 +149,6 @@ func carryHosts(h, host *corev1.Pod) {
 	})
 	h.Spec.InitContainers = carry(h.Spec.InitContainers, host.Spec.InitContainers)
 	h.Spec.Volumes = carry(h.Spec.Volumes, host.Spec.Volumes)
-
-	mounted := map[string][]corev1.VolumeMountStatus{}
-	eachStatus(&host.Status, func(key string, s *corev1.ContainerStatus) { mounted[key] = s.VolumeMounts })
-	eachStatus(&h.Status, func(key string, s *corev1.ContainerStatus) { s.VolumeMounts = carry(s.VolumeMounts, mounted[key]) })
-	h.Status.InitContainerStatuses = carry(h.Status.InitContainerStatuses, host.Status.InitContainerStatuses)
 }
 
 func carry[T any](list, host []T) []T {

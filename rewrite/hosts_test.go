@@ -266,9 +266,10 @@ func TestHiddenPartsStayInPlace(t *testing.T) {
 		"resources": func(p *corev1.Pod, _ int) {
 			p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}
 		},
-		"status of an init container": func(p *corev1.Pod, prepare int) { p.Status.InitContainerStatuses[prepare].Ready = true },
-		"status of a container":       func(p *corev1.Pod, _ int) { p.Status.ContainerStatuses[1].Ready = true },
-		"annotation":                  func(p *corev1.Pod, _ int) { metav1.SetMetaDataAnnotation(&p.ObjectMeta, "a", "b") },
+		"readiness gate": func(p *corev1.Pod, _ int) {
+			p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: "example.com/gate", Status: corev1.ConditionTrue})
+		},
+		"annotation": func(p *corev1.Pod, _ int) { metav1.SetMetaDataAnnotation(&p.ObjectMeta, "a", "b") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := running(t, tr)

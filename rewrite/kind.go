@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"portico.dev/portico/rewrite/rules"
 )
 
 // object is a pointer to an API object.
@@ -32,9 +34,8 @@ type kind[T object] struct {
 	// toVirtual makes of v, a copy of h with virtual metadata, the virtual
 	// object.
 	toVirtual func(c *toVirtual, v, h T)
-	// decided puts back into h what the host alone decides in an object that
-	// it has, whatever the tenant wrote. It may be nil.
-	decided func(h, host T)
+	// status are the parts of the status that are the tenant's.
+	status []rules.StatusRule
 }
 
 // hostOf translates v: it translates, keeps and seals (see the package's doc).
@@ -55,6 +56,7 @@ func (k kind[T]) hostOf(t *Translator, v T, in Inputs) (T, error) {
 		}
 		c.metadata(metaOf(h), nil)
 		k.toHost(c, h, v)
+		zero(part(h, "Status")) // as the host's own registry would
 	}
 	if err := c.seal(metaOf(h)); err != nil {
 		return none, err
@@ -76,10 +78,7 @@ func (k kind[T]) over(c *toHost, h, v, host T) error {
 	c.metadata(metaOf(h), &hostMeta{host: metaOf(host), seen: metaOf(seen)})
 	k.toHost(c, h, v)
 	c.keep("", part(v, "Spec"), part(seen, "Spec"), part(host, "Spec"), part(h, "Spec"))
-	c.keep("status", part(v, "Status"), part(seen, "Status"), part(host, "Status"), part(h, "Status"))
-	if k.decided != nil {
-		k.decided(h, host)
-	}
+	c.status(k.status, statuses{after: part(v, "Status"), seen: part(seen, "Status"), host: part(host, "Status"), out: part(h, "Status")})
 	return nil
 }
 

@@ -5,10 +5,13 @@ package rewrite
 
 import (
 	corev1 "k8s.io/api/core/v1"
+
+	"portico.dev/portico/rewrite/rules"
 )
 
 var pods = kind[*corev1.Pod]{
-	name: "Pod", validate: ValidatePod, admit: (*toHost).admitPod, toHost: (*toHost).pod, toVirtual: (*toVirtual).pod, decided: podDecided,
+	name: "Pod", validate: ValidatePod, admit: (*toHost).admitPod, toHost: (*toHost).pod, toVirtual: (*toVirtual).pod,
+	status: rules.Pod.Status,
 }
 
 // PodToHost returns the host pod of a virtual pod.
@@ -31,7 +34,7 @@ func (c *toHost) pod(h, v *corev1.Pod) {
 	c.resourceClaims(&h.Spec)
 
 	c.references(h)
-	c.claimStatuses(&h.Status)
+	c.claimStatuses(h)
 
 	c.identity(&h.Spec)
 	c.projections(h.Spec.Volumes)
@@ -41,26 +44,9 @@ func (c *toHost) pod(h, v *corev1.Pod) {
 	c.placement(&h.Spec)
 	c.affinity(h, v.Labels)
 	c.hosts(h, v)
+	c.gates(h)
 
 	c.downward(h.Annotations, &v.ObjectMeta, v.Spec.ServiceAccountName)
-}
-
-// podDecided keeps what the host acts on in a status. Its API server proxies to
-// podIP, its endpoint controllers and node proxies send a Service's traffic
-// there, and its scheduler reserves the nominated node and makes claims of its
-// own: a status is written by the components of a cluster, and a tenant is none
-// of the host's. What a status says, in conditions, reason and message, is the
-// tenant's too: readiness gates live by it. So are the names of the claims made
-// for the pod, of which the host takes only those that the pod controls.
-func podDecided(h, host *corev1.Pod) {
-	to, from := &h.Status, &host.Status
-	to.PodIP, to.PodIPs, to.HostIP, to.HostIPs = from.PodIP, from.PodIPs, from.HostIP, from.HostIPs
-	to.NominatedNodeName = from.NominatedNodeName
-	to.ExtendedResourceClaimStatus = from.ExtendedResourceClaimStatus
-	to.NodeAllocatableResourceClaimStatuses = from.NodeAllocatableResourceClaimStatuses
-	if len(host.Spec.ResourceClaims) == 0 {
-		to.ResourceClaimStatuses = from.ResourceClaimStatuses
-	}
 }
 
 // pod undoes the passes of toHost.pod, last one first.

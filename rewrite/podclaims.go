@@ -49,9 +49,13 @@ func (c *toVirtual) resourceClaims(spec *corev1.PodSpec) {
 	undrop(c.overlay, droppedClaims, &spec.ResourceClaims)
 }
 
-// claimStatuses names on the host the claims that were made for a pod.
-func (c *toHost) claimStatuses(status *corev1.PodStatus) {
-	for _, s := range status.ResourceClaimStatuses {
+// claimStatuses names on the host the claims that were made for a pod, if it
+// has claims there.
+func (c *toHost) claimStatuses(h *corev1.Pod) {
+	if len(h.Spec.ResourceClaims) == 0 {
+		h.Status.ResourceClaimStatuses = nil
+	}
+	for _, s := range h.Status.ResourceClaimStatuses {
 		if s.ResourceClaimName != nil {
 			c.names.add(*s.ResourceClaimName)
 			*s.ResourceClaimName = c.t.Name(c.namespace, *s.ResourceClaimName)

@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
+
+	"portico.dev/portico/rewrite/rules"
 )
 
 // absentClass ends the host name of a device class that the host does not offer
@@ -21,7 +23,7 @@ const absentClass = ".absent.portico.dev"
 
 var resourceClaims = kind[*resourcev1.ResourceClaim]{
 	group: resourcev1.GroupName, name: "ResourceClaim", validate: ValidateResourceClaim,
-	toHost: (*toHost).resourceClaim, toVirtual: (*toVirtual).resourceClaim, decided: resourceClaimDecided,
+	toHost: (*toHost).resourceClaim, toVirtual: (*toVirtual).resourceClaim, status: rules.ResourceClaim.Status,
 }
 
 // ResourceClaimToHost returns the host claim of a virtual claim.
@@ -78,10 +80,6 @@ func (c *toVirtual) resourceClaim(v, _ *resourcev1.ResourceClaim) {
 	}
 	v.Status.ReservedFor = pods
 }
-
-// resourceClaimDecided keeps the status of a claim. It says which devices a node
-// prepares and for whom: the host's scheduler, controller and drivers write it.
-func resourceClaimDecided(h, host *resourcev1.ResourceClaim) { h.Status = host.Status }
 
 // ReservedForPod reports whether a claim is reserved for a pod, rather than for
 // something of the host's that no tenant knows.

@@ -137,10 +137,10 @@ func TestClaimsOfTheHostAreHidden(t *testing.T) {
 	if v.Status.ExtendedResourceClaimStatus != nil || v.Status.NodeAllocatableResourceClaimStatuses != nil {
 		t.Errorf("the tenant reads %+v", v.Status)
 	}
-	v.Status.Message = "written by the tenant"
+	v.Status.Conditions = []corev1.PodCondition{{Type: "example.com/gate", Status: corev1.ConditionTrue}}
 	v.Status.ExtendedResourceClaimStatus = &corev1.PodExtendedResourceClaimStatus{ResourceClaimName: "forged"}
 	again := toHost(t, tr, v, rewrite.Inputs{Host: h}).(*corev1.Pod)
-	h.Status.Message = v.Status.Message
+	h.Status.Conditions = v.Status.Conditions
 	if d := diff(h.Status, again.Status); d != "" {
 		t.Errorf("on the host after a write (-want +got):\n%s", d)
 	}

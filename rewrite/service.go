@@ -9,10 +9,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"portico.dev/portico/rewrite/rules"
 )
 
 var services = kind[*corev1.Service]{
-	name: "Service", validate: ValidateService, admit: (*toHost).admitService, toHost: (*toHost).service, toVirtual: (*toVirtual).service, decided: serviceDecided,
+	name: "Service", validate: ValidateService, admit: (*toHost).admitService, toHost: (*toHost).service, toVirtual: (*toVirtual).service,
+	status: rules.Service.Status,
 }
 
 // ServiceToHost returns the host Service of a virtual Service. The virtual
@@ -56,11 +59,6 @@ func (c *toHost) service(h, _ *corev1.Service) {
 	}
 	c.references(h)
 }
-
-// serviceDecided keeps the addresses of a load balancer. On every node of the
-// host, traffic to one of them goes to the Service, whoever it was meant for
-// (CVE-2020-8554): only the host's own controller may name them.
-func serviceDecided(h, host *corev1.Service) { h.Status.LoadBalancer = host.Status.LoadBalancer }
 
 func (c *toVirtual) service(v, _ *corev1.Service) {
 	c.references(v)

@@ -26,31 +26,34 @@ func TestUpdatesGoToTheSubresourceTheyAreAbout(t *testing.T) {
 	}
 	managed := []metav1.ManagedFieldsEntry{{Manager: "kubectl", Operation: "Update", APIVersion: "v1", FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(`{"f:x":{}}`)}}
 	debug := []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: "busybox"}}}
+	gate := func(p *corev1.Pod) {
+		p.Status.Conditions = []corev1.PodCondition{{Type: "example.com/gate", Status: corev1.ConditionTrue}}
+	}
 	cases := map[string]struct {
 		ctx    func(context.Context) context.Context
 		change func(*corev1.Pod)
 		want   []string
 	}{
 		"status, request": {
-			request("status"), func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning; p.ManagedFields = managed },
+			request("status"), func(p *corev1.Pod) { gate(p); p.ManagedFields = managed },
 			[]string{"PATCH pods/" + hostWeb + "/status"},
 		},
 		"status, caller inside": {
-			noRequest, func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning },
+			noRequest, gate,
 			[]string{"PATCH pods/" + hostWeb + "/status"},
 		},
 		"condition of an eviction": {
 			request("eviction"), func(p *corev1.Pod) {
-				p.Status.Conditions = []corev1.PodCondition{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue}}
+				p.Status.Conditions = []corev1.PodCondition{{Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, Reason: "EvictionByEvictionAPI"}}
 			},
 			[]string{"PATCH pods/" + hostWeb + "/status"},
 		},
 		"status and spec, caller inside": {
-			noRequest, func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning; p.Spec.Containers[0].Image = "nginx:2" },
+			noRequest, func(p *corev1.Pod) { gate(p); p.Spec.Containers[0].Image = "nginx:2" },
 			[]string{"PATCH pods/" + hostWeb, "PATCH pods/" + hostWeb + "/status"},
 		},
 		"main request ignores a status of the registry's own": {
-			request(""), func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning; p.Spec.Containers[0].Image = "nginx:2" },
+			request(""), func(p *corev1.Pod) { gate(p); p.Spec.Containers[0].Image = "nginx:2" },
 			[]string{"PATCH pods/" + hostWeb},
 		},
 		"ephemeral container": {

@@ -5,9 +5,24 @@ package rules
 
 // Pod is the table of pods.
 var Pod = Table{
-	Kind:  "Pod",
-	Kept:  podKept,
-	Rules: podRules,
+	Kind:   "Pod",
+	Kept:   podKept,
+	Rules:  podRules,
+	Status: podStatus,
+}
+
+var podStatus = []StatusRule{
+	// A readiness gate is a condition that somebody outside of the kubelet writes.
+	// DisruptionTarget is written by the eviction of the virtual API (the registry
+	// of pods/eviction) and by the taint eviction controller, and reset, without a
+	// reason, by the disruption controller; Jobs inside are governed by it. The
+	// host's scheduler acts on another reason, PreemptionByScheduler.
+	{Field: "conditions", Share: Conditions, Unqualified: map[string][]string{
+		"DisruptionTarget": {"", "EvictionByEvictionAPI", "DeletionByTaintManager"},
+	}},
+	// The controller that makes claims of templates runs inside. The host takes
+	// only claims that the pod controls.
+	{Field: "resourceClaimStatuses", Share: Whole},
 }
 
 var podRules = []Rule{

@@ -40,9 +40,35 @@ type Excuse struct {
 	Paths  []string
 }
 
+// Share says what of a status field is the tenant's.
+type Share string
+
+const (
+	// Whole is a field that a controller of the tenant's writes. It reaches the
+	// host as it is written.
+	Whole Share = "whole"
+	// Conditions is a list of conditions. The tenant has those of qualified types
+	// that the host did not write first, and those of StatusRule.Unqualified.
+	Conditions Share = "conditions"
+)
+
+// StatusRule is a field of a status that is the tenant's, or partly so. A status
+// says what the components of a cluster found, and other components act on it,
+// so every field without a row is the host's: a tenant's value of it has no
+// effect.
+type StatusRule struct {
+	// Field is the JSON name of the field below "status".
+	Field string
+	Share Share
+	// Unqualified are types of conditions without a domain that controllers in
+	// the virtual cluster write too, each with the reasons that may be given.
+	Unqualified map[string][]string
+}
+
 // Table is everything about the fields of one kind.
 type Table struct {
-	Kind  string
-	Rules []Rule
-	Kept  []Excuse
+	Kind   string
+	Rules  []Rule
+	Kept   []Excuse
+	Status []StatusRule
 }

@@ -89,7 +89,7 @@ func identify(m *metav1.ObjectMeta) {
 func pod(t testing.TB, seed int64) *corev1.Pod {
 	v := fill[corev1.Pod](t, seed, &core.Pod{})
 	identify(&v.ObjectMeta)
-	v.Status = corev1.PodStatus{Phase: corev1.PodPending}
+	v.Status = corev1.PodStatus{} // the host gives one
 	// Whatever has to be unique in a pod is. A fuzzer's strings nearly are.
 	n := 0
 	for _, c := range containers(v) {
