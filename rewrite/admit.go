@@ -156,7 +156,7 @@ func containerNamesOf(spec *corev1.PodSpec) []string {
 }
 
 // admitService refuses external IPs: on every node of the host, traffic to one
-// goes to the Service, whoever it was meant for (CVE-2020-8554). The door's
+// goes to the Service, also what is meant for others (CVE-2020-8554). The door's
 // admission does so before (DenyServiceExternalIPs); nothing depends on it.
 func (c *toHost) admitService(v, seen *corev1.Service) field.ErrorList {
 	var errs field.ErrorList

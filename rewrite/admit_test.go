@@ -319,8 +319,8 @@ func TestTolerationThatTheHostAddsIsShownOnce(t *testing.T) {
 	}
 }
 
-// What the host says about a toleration is about the tenant's, in whose list
-// there are others before it.
+// The host names a toleration by its place in the host's list. In the tenant's
+// list there are others before it.
 func TestPathOfATolerationAmongDroppedOnes(t *testing.T) {
 	tr := allowingOnly(t, func(c *rewrite.Cluster) { c.AllowedTolerations = []string{"a", "b"} })
 	v := pod("demo", "p", nil)
@@ -346,7 +346,7 @@ func TestAttackServiceWithExternalIPs(t *testing.T) {
 	h.Spec.ExternalIPs = []string{"192.0.2.1"} // the operator's
 	seen := toVirtual(t, tr, h).(*corev1.Service)
 	if _, err := tr.ServiceToHost(seen, rewrite.Inputs{Host: h}); err != nil {
-		t.Errorf("an update beside the operator's external IP: %v", err)
+		t.Errorf("an update next to the operator's external IP: %v", err)
 	}
 	seen.Spec.ExternalIPs = append(seen.Spec.ExternalIPs, "192.0.2.53")
 	_, err = tr.ServiceToHost(seen, rewrite.Inputs{Host: h})

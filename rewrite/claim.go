@@ -47,12 +47,12 @@ func (c *toVirtual) claim(v, _ *corev1.PersistentVolumeClaim) {
 	c.references(v)
 }
 
-// volume narrows what a claim may be bound to, apart from volumes that are made
-// for it. Host volumes belong to no namespace, and whoever names an available
-// one has it. So a name is that of a volume of this cluster's, like the name of
-// every other object without a namespace, and a selector is of such volumes
-// only. That of a claim which says that it wants none made for it, with an
-// empty class, is as well: it would get any available volume without a class.
+// volume narrows the ready-made volumes that a claim may be bound to. Host
+// volumes belong to no namespace, and any claim that names an available one gets
+// it. So the name becomes that of a volume of this cluster, like the name of
+// every other object without a namespace, and a selector selects such volumes
+// only. A claim with an empty class, for which no volume is made, gets such a
+// selector too: otherwise it would get any available volume without a class.
 //
 // The name that the host writes when it binds a claim is the host's.
 func (c *toHost) volume(h, v *corev1.PersistentVolumeClaim) {

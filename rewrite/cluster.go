@@ -58,9 +58,9 @@ type Cluster struct {
 	NodeSelector map[string]string
 	Tolerations  []corev1.Toleration
 	// AllowedTolerations are the keys of taints of the host that a tenant's pods
-	// may tolerate there, beside those of the system (rules.SystemTaints).
+	// may tolerate there, besides those of the system (rules.SystemTaints).
 	AllowedTolerations []string
-	// Schedulers are those of the host that a tenant's pods may name, beside the
+	// Schedulers are those of the host that a tenant's pods may name, besides the
 	// default one. A pod that names another waits.
 	Schedulers []string
 	// VolumeDrivers are those whose volumes a tenant's pods may describe

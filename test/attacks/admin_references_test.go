@@ -78,7 +78,7 @@ func TestAttackInlineVolumeOfADriverOnTheHost(t *testing.T) {
 }
 
 // A tenant's pod has a volume of a driver that the operator allowed by name. It
-// is made, and one of another driver beside it is still refused.
+// is made, and one of another driver next to it is still refused.
 func TestAttackInlineVolumeBesideAnAllowedDriver(t *testing.T) {
 	c := embedded.NewClusterWith(t, embedded.SharedHost(t), "pods: {volumeDrivers: [secrets-store.csi.k8s.io]}\n")
 	c.CreateNamespace("a")

@@ -110,6 +110,6 @@ func TestAttackEphemeralContainerGetsAtASidecar(t *testing.T) {
 		t.Errorf("the host pod has %+v", h.Spec.EphemeralContainers)
 	}
 	if err := attach(corev1.EphemeralContainer{TargetContainerName: "main"}); err != nil {
-		t.Errorf("a container beside the pod's own: %v", err)
+		t.Errorf("a container next to the pod's own: %v", err)
 	}
 }

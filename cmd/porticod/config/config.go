@@ -195,10 +195,10 @@ type Pods struct {
 	NodeSelector map[string]string   `json:"nodeSelector,omitempty"`
 	Tolerations  []corev1.Toleration `json:"tolerations,omitempty"`
 	// AllowedTolerations are the keys of host taints that tenants' pods may
-	// tolerate, beside those that Kubernetes itself sets (node.kubernetes.io/).
+	// tolerate, besides those that Kubernetes itself sets (node.kubernetes.io/).
 	// The entry "*" allows all.
 	AllowedTolerations []string `json:"allowedTolerations,omitempty"`
-	// Schedulers are those of the host that pods may name, beside the default
+	// Schedulers are those of the host that pods may name, besides the default
 	// one.
 	Schedulers []string `json:"schedulers,omitempty"`
 	// VolumeDrivers are those of which pods may have volumes without a claim.
