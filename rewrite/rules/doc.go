@@ -7,7 +7,9 @@
 //
 // A new reference is one row. A field that is in no table makes the engine's
 // guard test fail (rewrite/guard_test.go), so a new Kubernetes version cannot
-// bring a way out of the virtual cluster unnoticed.
+// bring a way out of the virtual cluster unnoticed. Of every field it is decided
+// also how far a tenant's value reaches; rewrite/reach_test.go fails for a field
+// without a decision, and where the engine does otherwise.
 //
 // # Map
 //
@@ -16,4 +18,5 @@
 //	passing.go  those that pass, for most kinds; podkeys.go  those of pods that don't
 //	pod.go service.go claim.go resourceclaim.go   what is rewritten
 //	kept.go     what is not, and why
+//	reach.go decided.go   which fields of a tenant's have an effect on the host
 package rules

@@ -9,6 +9,7 @@ var Pod = Table{
 	Kept:   podKept,
 	Rules:  podRules,
 	Status: podStatus,
+	Reach:  podReach,
 }
 
 var podStatus = []StatusRule{

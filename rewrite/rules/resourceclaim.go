@@ -14,6 +14,7 @@ var ResourceClaim = Table{
 		{Path: "status.devices[].conditions[].reason", Action: Text},
 		{Path: "status.devices[].conditions[].message", Action: Text},
 	},
+	Reach: resourceClaimReach,
 	Kept: []Excuse{
 		{Reason: "name of a part of the claim itself", Paths: []string{
 			requests + ".name",

@@ -71,4 +71,5 @@ type Table struct {
 	Rules  []Rule
 	Kept   []Excuse
 	Status []StatusRule
+	Reach  []Decision // beside Decided
 }

@@ -13,6 +13,7 @@ var Service = Table{
 		{Path: "status.loadBalancer.ingress[].ports[].error", Action: Text},
 	},
 	Status: []StatusRule{{Field: "conditions", Share: Conditions}},
+	Reach:  serviceReach,
 	Kept: []Excuse{
 		{Reason: "addresses, allocated or refused by the host", Paths: []string{
 			"spec.clusterIP", "spec.clusterIPs[]", "spec.externalIPs[]", "spec.loadBalancerIP", "spec.loadBalancerSourceRanges[]",
