@@ -26,14 +26,15 @@ const Everything = "*"
 // changed and deleted.
 
 // admitPod refuses volumes of drivers that the operator did not allow, and
-// ephemeral containers that reach for parts of the pod which the host added. In
-// a new pod seen is nil.
+// ephemeral containers that reach for parts of the pod which the host added, and
+// new pods that project too much. In a new pod seen is nil.
 func (c *toHost) admitPod(v, seen *corev1.Pod) field.ErrorList {
-	if seen == nil {
-		seen = &corev1.Pod{}
-	}
 	spec := field.NewPath("spec")
 	var errs field.ErrorList
+	if seen == nil {
+		seen = &corev1.Pod{}
+		errs = admitProjections(spec.Child("volumes"), v)
+	}
 	for i := range v.Spec.Volumes {
 		volume := &v.Spec.Volumes[i]
 		same := func(o corev1.Volume) bool { return apiequality.Semantic.DeepEqual(&o, volume) }
@@ -49,6 +50,21 @@ func (c *toHost) admitPod(v, seen *corev1.Pod) field.ErrorList {
 		}
 	}
 	return errs
+}
+
+// maxComposed is far more than any pod needs. Each one is a signature, a key pair
+// or a host ConfigMap, made again while the pod lives.
+const maxComposed = 100
+
+// admitProjections refuses a new pod for which too much would be composed at the
+// door: tokens, certificates and trust anchors.
+func admitProjections(path *field.Path, v *corev1.Pod) field.ErrorList {
+	composed := len(TokenProjections(v)) + len(CertificateProjections(v)) + len(TrustBundles(v))
+	if composed <= maxComposed {
+		return nil
+	}
+	return field.ErrorList{field.Invalid(path, composed, fmt.Sprintf(
+		"must not project more than %d tokens, certificates and trust bundles in all", maxComposed))}
 }
 
 // admitVolume goes by the table of sources. One that is in no table is refused.

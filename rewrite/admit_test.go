@@ -440,3 +440,32 @@ func fromFile(volume string) func(*corev1.EphemeralContainer) {
 		e.Env = []corev1.EnvVar{{Name: "TOKEN", ValueFrom: &corev1.EnvVarSource{FileKeyRef: &corev1.FileKeySelector{VolumeName: volume, Path: "token", Key: "k"}}}}
 	}
 }
+
+// A tenant makes the door sign tokens, make keys and write ConfigMaps without end,
+// all for one pod.
+func TestAttackPodProjectsThousandsOfTokens(t *testing.T) {
+	tr := allowingOnly(t, func(*rewrite.Cluster) {})
+	with := func(n int) *corev1.Pod {
+		sources := make([]corev1.VolumeProjection, n)
+		for i := range sources {
+			switch i % 3 {
+			case 0:
+				sources[i].ServiceAccountToken = &corev1.ServiceAccountTokenProjection{Path: "token"}
+			case 1:
+				sources[i].PodCertificate = &corev1.PodCertificateProjection{SignerName: "example.com/s", KeyType: "ED25519"}
+			default:
+				sources[i].ClusterTrustBundle = &corev1.ClusterTrustBundleProjection{Path: "ca"}
+			}
+		}
+		half := n / 2
+		return podWith(corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: sources[:half]}},
+			corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: sources[half:]}})
+	}
+	if _, err := tr.ToHost(with(100), rewrite.Inputs{}); err != nil {
+		t.Errorf("a hundred: %v", err)
+	}
+	_, err := tr.ToHost(with(101), rewrite.Inputs{})
+	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "must not project more than 100") {
+		t.Errorf("one more: %v, want Invalid", err)
+	}
+}

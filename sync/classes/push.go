@@ -5,6 +5,7 @@ package classes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/internal/queue"
+	"portico.dev/portico/sync/internal/room"
 )
 
 // PushConfig is what a Pusher needs.
@@ -40,7 +42,25 @@ type Pusher struct {
 	virtual, host cache.Store
 	synced        []cache.InformerSynced
 	queue         *queue.Queue[string] // names of virtual classes
+	room          *room.Room
 }
+
+const (
+	// maxClasses bounds what a cluster has outside of its host namespace, where no quota of the host does.
+	maxClasses = 100
+	// whenFull is how long a class waits for room before it is looked at again.
+	whenFull = time.Minute
+)
+
+// errFull is returned for a class that there is no room for on the host. A pod that names it is refused.
+type errFull struct{ most int }
+
+func (e errFull) Error() string {
+	return fmt.Sprintf("the host has %d priority classes of this cluster, which is the most that it can have", e.most)
+}
+
+// Is says that to a pod this is a class that does not exist.
+func (e errFull) Is(target error) bool { return target == rewrite.ErrNoClass }
 
 // NewPusher returns a Pusher. It registers with the virtual informers, so it must be called before they are relied on.
 func NewPusher(cfg PushConfig) (*Pusher, error) {
@@ -50,6 +70,7 @@ func NewPusher(cfg PushConfig) (*Pusher, error) {
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = cfg.Translator.ClusterScope().String() }))
 	virtual, host := cfg.Informers.Scheduling().V1().PriorityClasses().Informer(), p.view.Scheduling().V1().PriorityClasses().Informer()
 	p.virtual, p.host = virtual.GetStore(), host.GetStore()
+	p.room = room.New(maxClasses, p.host.ListKeys) // keys of cluster-wide objects are their names
 	for informer, nameOf := range map[cache.SharedIndexInformer]func(*schedulingv1.PriorityClass) (string, bool){
 		virtual: func(class *schedulingv1.PriorityClass) (string, bool) { return class.Name, true },
 		host:    cfg.Translator.PushedClass, // leftovers too: their virtual class may have gone while nobody watched
@@ -125,7 +146,12 @@ func (p *Pusher) reconcile(ctx context.Context, name string) (time.Duration, err
 	case rewrite.ReservedClass(name):
 		return 0, nil
 	}
-	return 0, p.push(ctx, p.cfg.Leader, class)
+	err = p.push(ctx, p.cfg.Leader, class)
+	if full := (errFull{}); errors.As(err, &full) {
+		klog.FromContext(ctx).Info("Priority class is not pushed", "virtualClass", name, "err", err)
+		return whenFull, nil
+	}
+	return 0, err
 }
 
 func (p *Pusher) push(ctx context.Context, writer kubernetes.Interface, class *schedulingv1.PriorityClass) error {
@@ -136,12 +162,16 @@ func (p *Pusher) push(ctx context.Context, writer kubernetes.Interface, class *s
 	if seen, ok := get[*schedulingv1.PriorityClass](p.host, want.Name); ok && inStep(want, seen) {
 		return nil
 	}
+	if !p.room.Take(want.Name) {
+		return fmt.Errorf("push priority class %q: %w", class.Name, errFull{p.room.Most()})
+	}
 	client := writer.SchedulingV1().PriorityClasses()
 	_, err = client.Create(ctx, want, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) {
 		err = p.correct(ctx, writer, want)
 	}
 	if err != nil {
+		p.room.Free(want.Name)
 		return fmt.Errorf("push priority class %q: %w", class.Name, err)
 	}
 	return nil
@@ -194,6 +224,7 @@ func (p *Pusher) remove(ctx context.Context, hostName string) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("delete host priority class %q: %w", hostName, err)
 	}
+	p.room.Free(hostName)
 	klog.FromContext(ctx).V(2).Info("Deleted the copy of a priority class", "hostClass", hostName)
 	return nil
 }

@@ -6,6 +6,7 @@ package classes_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -200,5 +201,34 @@ func TestAttackShowAnotherClustersClass(t *testing.T) {
 	h.eventually("hosts", "shown", value(7)) // so all of the host's have been looked at
 	if _, err := h.virtual.SchedulingV1().PriorityClasses().Get(t.Context(), theirs.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("another cluster's class: %v, want that it is not shown", err)
+	}
+}
+
+// TestAttackManyPriorityClasses: no quota of the host bounds what is outside of a namespace.
+func TestAttackManyPriorityClasses(t *testing.T) {
+	const most = 100
+	var virtual []runtime.Object
+	for i := range most + 20 {
+		virtual = append(virtual, priorityClass(fmt.Sprintf("class-%d", i), 5))
+	}
+	p := startPusher(t, virtual, nil)
+	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, patience, true, func(context.Context) (bool, error) {
+		return len(p.hostNames()) >= most, nil
+	})
+	if err != nil {
+		t.Fatalf("%d classes on the host: %v", len(p.hostNames()), err)
+	}
+	refused := 0
+	for i := range most + 20 {
+		name := fmt.Sprintf("class-%d", i)
+		switch got, err := p.pusher.Of(t.Context(), podOf(name, "")); {
+		case errors.Is(err, rewrite.ErrNoClass):
+			refused++
+		case err != nil || got != name:
+			t.Errorf("a pod with %s: %q, %v", name, got, err)
+		}
+	}
+	if n := len(p.hostNames()); n != most || refused != 20 {
+		t.Errorf("%d classes on the host and %d pods refused, want %d and 20", n, refused, most)
 	}
 }

@@ -76,6 +76,7 @@ func (c *Controller) remove(ctx context.Context, key types.NamespacedName) error
 }
 
 func (c *Controller) delete(ctx context.Context, old *discoveryv1.EndpointSlice) error {
+	defer c.room.Free(old.Name) // what is still there is seen
 	return ignoreNotFound(c.host.DiscoveryV1().EndpointSlices(c.namespace).Delete(ctx, old.Name,
 		metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(old.UID))}))
 }

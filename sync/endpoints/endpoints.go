@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
@@ -24,10 +25,18 @@ import (
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/internal/hostview"
 	"portico.dev/portico/sync/internal/queue"
+	"portico.dev/portico/sync/internal/room"
 )
 
 // workers bounds the slices that are written at the same time.
 const workers = 4
+
+const (
+	// mostSlices bounds what every node of the host is made to follow. Each slice has up to a thousand endpoints.
+	mostSlices = 1000
+	// whenFull is how long a slice waits for room before it is looked at again.
+	whenFull = time.Minute
+)
 
 // Config is what the controller needs.
 type Config struct {
@@ -36,6 +45,8 @@ type Config struct {
 	Informers informers.SharedInformerFactory
 	// Host writes the slices, in the cluster's host namespace.
 	Host kubernetes.Interface
+	// Most is how many slices the host has at most; 0 means a thousand.
+	Most int
 }
 
 // Controller keeps the host slices. It works slice by slice.
@@ -51,10 +62,14 @@ type Controller struct {
 	copies    discoverylisters.EndpointSliceNamespaceLister
 	synced    []cache.InformerSynced
 	queue     *queue.Queue[types.NamespacedName] // of virtual slices
+	room      *room.Room
 }
 
 // New returns a controller. It registers with the informers, so it must be called before they are relied on.
 func New(cfg Config) (*Controller, error) {
+	if cfg.Most == 0 {
+		cfg.Most = mostSlices
+	}
 	selector, err := hostview.Pushed(cfg.Translator)
 	if err != nil {
 		return nil, err
@@ -67,6 +82,7 @@ func New(cfg Config) (*Controller, error) {
 		translator: cfg.Translator, host: cfg.Host, namespace: namespace, informers: cfg.Informers, view: view,
 		services: services.Lister(), slices: slices.Lister(), copies: copies.Lister().EndpointSlices(namespace),
 	}
+	c.room = room.New(cfg.Most, func() []string { return names(copies.Informer().GetStore().List()) })
 	c.queue = queue.New("endpoints", nil, c.reconcile)
 	for informer, enqueue := range map[cache.SharedIndexInformer]func(any){
 		services.Informer(): c.enqueueService,
@@ -156,7 +172,26 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	case err != nil:
 		return 0, err
 	}
-	return 0, c.write(ctx, key, host)
+	if _, err := c.copies.Get(host.Name); err != nil && !c.room.Take(host.Name) {
+		klog.FromContext(ctx).Info("Endpoint slice is not brought to the host: it has as many of this cluster as it may", "virtualObject", klog.KObj(virtual), "most", c.room.Most())
+		return whenFull, nil
+	}
+	if err := c.write(ctx, key, host); err != nil {
+		c.room.Free(host.Name)
+		return 0, err
+	}
+	return 0, nil
+}
+
+// names returns the names of objects.
+func names(objects []any) []string {
+	all := make([]string, 0, len(objects))
+	for _, obj := range objects {
+		if o, ok := obj.(metav1.Object); ok {
+			all = append(all, o.GetName())
+		}
+	}
+	return all
 }
 
 // wanted returns a virtual slice if the host has to have it.

@@ -25,6 +25,9 @@ import (
 
 const hostNamespace = "team-a"
 
+// most is how many slices the host has room for.
+const most = 50
+
 type harness struct {
 	t             *testing.T
 	virtual, host *fake.Clientset
@@ -39,7 +42,7 @@ func newHarness(t *testing.T, host ...runtime.Object) *harness {
 	}
 	h := &harness{t: t, virtual: fake.NewClientset(), host: fake.NewClientset(host...), translator: translator}
 	factory := informers.NewSharedInformerFactory(h.virtual, 0)
-	c, err := endpoints.New(endpoints.Config{Translator: translator, Informers: factory, Host: h.host})
+	c, err := endpoints.New(endpoints.Config{Translator: translator, Informers: factory, Host: h.host, Most: most})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,4 +229,45 @@ func TestForeignSliceUnderTheNameIsNotTouched(t *testing.T) {
 	h.create(slice("shop", "other", "db", "192.0.2.1"))
 	h.wait("shop", "other", "192.0.2.1")
 	h.wait("shop", "db", "192.0.2.66")
+}
+
+// A tenant writes endpoint slices without end. Every node of the host follows
+// all of them, so there is a most.
+func TestAttackManySlices(t *testing.T) {
+	h := newHarness(t)
+	h.service("shop", "db", withAddress)
+	for i := range most + 20 {
+		h.create(slice("shop", fmt.Sprintf("s-%d", i), "db", "192.0.2.1"))
+	}
+	count := func() int {
+		t.Helper()
+		list, err := h.host.DiscoveryV1().EndpointSlices(hostNamespace).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list.Items)
+	}
+	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
+		return count() >= most, nil
+	})
+	if err != nil {
+		t.Fatalf("%d slices on the host: %v", count(), err)
+	}
+	// One that is there is still kept in step, after all that waits has been looked at.
+	host, err := h.host.DiscoveryV1().EndpointSlices(hostNamespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, name, err := h.translator.Identify("EndpointSlice", &host.Items[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := slice("shop", name, "db", "192.0.2.2")
+	if _, err := h.virtual.DiscoveryV1().EndpointSlices("shop").Update(t.Context(), next, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.wait("shop", name, "192.0.2.2")
+	if n := count(); n != most {
+		t.Errorf("%d slices on the host, want %d at most", n, most)
+	}
 }
