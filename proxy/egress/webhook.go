@@ -89,6 +89,9 @@ func guarded(c *rest.Config) *rest.Config {
 // them into its error messages.
 type guard struct{ next http.RoundTripper }
 
+// notShown is in the place of an error's body.
+const notShown = "its answer is not a review, and not shown"
+
 var (
 	errRedirect  = errors.New("the webhook answered with a redirect, which is not followed")
 	errNoReview  = errors.New("the webhook's answer is not a JSON object")
@@ -108,8 +111,8 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, errRedirect
 	case resp.StatusCode < 200 || resp.StatusCode >= 300:
 		_ = resp.Body.Close()
-		resp.Body, resp.ContentLength = http.NoBody, 0
-		resp.Header.Del("Content-Type")
+		resp.Body, resp.ContentLength = io.NopCloser(strings.NewReader(notShown)), int64(len(notShown))
+		resp.Header.Set("Content-Type", "text/plain")
 		resp.Header.Del("Content-Length")
 		return resp, nil
 	}
