@@ -177,6 +177,9 @@ func installNative(cfg Config, st *storages, metrics *resourceMetrics, c control
 			return nil, err
 		}
 	}
+	if err := addIdentityHook(server.GenericAPIServer, client); err != nil {
+		return nil, err
+	}
 	return server, addEndpointsHook(server.GenericAPIServer, client, cfg.Doors)
 }
 

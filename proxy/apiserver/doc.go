@@ -39,6 +39,7 @@
 //	resourcemetrics.go  metrics.k8s.io of a virtual cluster, from its host
 //	openapi.go          the published schemas, built when they are asked for
 //	kubernetes.go       the default/kubernetes endpoints
+//	identity.go         removes what old API servers said of their machines
 //	upstream.go         upstream's process-global switches
 //	inputs.go  facts about other virtual objects that a translation needs
 package apiserver

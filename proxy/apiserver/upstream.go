@@ -21,6 +21,9 @@ var featureGates = map[string]bool{
 	// Lists every resource from storage every five minutes; costs more than a
 	// small control plane does otherwise.
 	"DetectCacheInconsistency": false,
+	// Publishes the name of the machine, which is the operator's, in a Lease that
+	// the tenant can read. Only the first gate above makes anything of it.
+	"APIServerIdentity": false,
 }
 
 // setProcessGlobals applies what upstream keeps in process-global state: the

@@ -283,7 +283,7 @@ func TestAttackPodAsksForNamesOfAddresses(t *testing.T) {
 	answers["8.8.8.8.in-addr.arpa."] = "8.8.8.8.in-addr.arpa. 30 IN PTR dns.example."
 	at, asked := countingUpstream(t, answers)
 	hidden := service("shop", "hidden", corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "9.0.96.10.in-addr.arpa"})
-	s := serve(t, append([]runtime.Object{namespace("shop"), hidden}), upstream(at), func(c *dns.Config) {
+	s := serve(t, []runtime.Object{namespace("shop"), hidden}, upstream(at), func(c *dns.Config) {
 		c.Sealed = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8:77::/64")}
 	})
 	for _, name := range append(private, "hidden.shop.svc.cluster.local.") {

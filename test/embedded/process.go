@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,6 +26,10 @@ import (
 // childEnv makes the test binary behave as porticod.
 const childEnv = "PORTICO_TEST_AS_PORTICOD"
 
+// HostnameEnv in the environment of a porticod is the name that its machine
+// seems to have.
+const HostnameEnv = "PORTICO_TEST_HOSTNAME"
+
 // Patience bounds every wait. It is far above the needs of a busy two-core
 // machine; a test that gets here has failed.
 const Patience = 90 * time.Second
@@ -33,6 +38,12 @@ const Patience = 90 * time.Second
 // does not return.
 func Main(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
+		if name := os.Getenv(HostnameEnv); name != "" {
+			if err := syscall.Sethostname([]byte(name)); err != nil {
+				fmt.Fprintln(os.Stderr, "set the hostname:", err)
+				os.Exit(1)
+			}
+		}
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		code := app.Main(ctx, app.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, os.Args[1:])
 		stop()
@@ -65,6 +76,9 @@ func Start(dir, name string, environment []string, args ...string) (*Process, er
 	p.Cmd.Stdout, p.Cmd.Stderr = out, out
 	// A test binary that dies must not leave its children behind.
 	p.Cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if slices.ContainsFunc(environment, func(e string) bool { return strings.HasPrefix(e, HostnameEnv+"=") }) {
+		ownHostname(p.Cmd.SysProcAttr)
+	}
 	if err := p.Cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -73,6 +87,18 @@ func Start(dir, name string, environment []string, args ...string) (*Process, er
 		close(p.Done)
 	}()
 	return p, nil
+}
+
+// ownHostname gives a child a hostname of its own, which may be set by anybody
+// who is root in a user namespace.
+func ownHostname(attr *syscall.SysProcAttr) {
+	attr.Cloneflags = syscall.CLONE_NEWUTS
+	if os.Geteuid() == 0 {
+		return
+	}
+	attr.Cloneflags |= syscall.CLONE_NEWUSER
+	attr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
+	attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
 }
 
 // End signals the child and waits for it.

@@ -13,12 +13,12 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"os"
 	"time"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 
 	"portico.dev/portico/sync/leader"
 )
@@ -36,12 +36,10 @@ func (vc *virtualCluster) compete(loopback *rest.Config, virtual kubernetes.Inte
 	if vc.config.Replicas == 1 {
 		return newLeaderClients(loopback, vc.hostConfig)
 	}
-	name, err := os.Hostname()
-	if err != nil {
-		return lead, fmt.Errorf("name this replica: %w", err)
-	}
-	// For people, and unlike that of any process before.
-	identity := fmt.Sprintf("%s:%d_%s", name, vc.at.Port(), rand.Text())
+	// Unlike that of any process before. The tenant can read it, so it says
+	// nothing of the machine; the log has it beside the machine's name.
+	identity := rand.Text()
+	klog.Background().Info("This replica has an identity", "identity", identity, "address", vc.at.String())
 	vc.work.elector, err = leader.New(leader.Config{Virtual: virtual, Identity: identity})
 	if err != nil {
 		return lead, err
