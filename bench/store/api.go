@@ -91,7 +91,7 @@ func startCluster(ctx context.Context, binary, dir, hostKubeconfig string, host 
 	config := fmt.Sprintf("name: bench\nhost: {kubeconfig: %q, namespace: %q}\ndataDir: %q\nlisten: 127.0.0.1:0\ncoredns: {enabled: false}\n",
 		hostKubeconfig, namespace.Name, dir)
 	if store.endpoint != "" {
-		config += fmt.Sprintf("store: {endpoint: %q}\n", "etcd://"+store.endpoint)
+		config += fmt.Sprintf("store: {endpoint: %q, insecure: true}\n", "etcd://"+store.endpoint)
 	}
 	path := filepath.Join(dir, "portico.yaml")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {

@@ -72,7 +72,7 @@ func newReplicated(t *testing.T, n int) *replicated {
 	for range n {
 		rep := &replica{dir: t.TempDir(), listen: freeAddress(t)}
 		r.replicas = append(r.replicas, rep)
-		config := fmt.Sprintf("name: %s\nhost:\n  kubeconfig: %s\n  namespace: %s\ndataDir: %s\nlisten: %s\nreplicas: %d\nstore:\n  endpoint: etcd://%s\n",
+		config := fmt.Sprintf("name: %s\nhost:\n  kubeconfig: %s\n  namespace: %s\ndataDir: %s\nlisten: %s\nreplicas: %d\nstore:\n  endpoint: etcd://%s\n  insecure: true\n",
 			r.name, h.KubeconfigPath(), r.namespace, rep.dir, rep.listen, n, r.etcd.Address)
 		if err := os.WriteFile(filepath.Join(rep.dir, "portico.yaml"), []byte(config), 0o600); err != nil {
 			t.Fatal(err)

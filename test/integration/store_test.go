@@ -230,7 +230,7 @@ func TestSharedStoreMistakesAreClear(t *testing.T) {
 	for name, c := range map[string]struct{ store, want string }{
 		"wrong authority": {fmt.Sprintf("endpoint: etcd://%s\n  tls: {caFile: %s}", s.Address, other.CA), "unknown authority"},
 		"missing file":    {fmt.Sprintf("endpoint: etcd://%s\n  tls: {caFile: /nowhere}", s.Address), "store.tls: open /nowhere"},
-		"nobody there":    {"endpoint: etcd://127.0.0.1:1", "connection refused"},
+		"nobody there":    {"endpoint: etcd://127.0.0.1:1\n  insecure: true", "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

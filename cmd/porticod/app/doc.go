@@ -20,6 +20,7 @@
 //	dns.go metrics.go nodes.go classes.go tohost.go   checks at the start, one per feature
 //	host.go          porticod host, an embedded host cluster for demos and tests
 //	check.go snapshot.go   porticod check, porticod snapshot: data directories
+//	excess.go        the warning about a host credential that can do too much
 //	rights.go        porticod rights: the Role and ClusterRole of a configuration
 //	demo.go          porticod demo
 //	logging.go       where logs go

@@ -134,6 +134,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		return nil, withHint(fmt.Errorf("prepare host namespace %s: %w", cfg.Host.Namespace, err),
 			"the namespace must exist, and porticod needs the rights there that porticod rights prints")
 	}
+	vc.warnOfExcess(ctx)
 	if err := vc.checkNodes(ctx); err != nil {
 		return nil, err
 	}

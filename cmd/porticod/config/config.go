@@ -100,6 +100,9 @@ type Store struct {
 	Prefix string `json:"prefix,omitempty"`
 	// TLS says how a shared store is verified, and how it knows us.
 	TLS StoreTLS `json:"tls"`
+	// Insecure lets a shared store be spoken to without TLS. Whoever can listen
+	// on the way then has all Secrets of the cluster.
+	Insecure bool `json:"insecure,omitempty"`
 	// UsernameFile and PasswordFile hold the credentials for a shared store, so
 	// that they are in no configuration, command line or log.
 	UsernameFile string `json:"usernameFile,omitempty"`

@@ -186,3 +186,30 @@ func TestHighAvailabilityWithSQLiteIsRefused(t *testing.T) {
 		t.Errorf("got %v, want a refusal that says why", err)
 	}
 }
+
+// Somebody listens on the way to a shared store, which has all Secrets of the
+// cluster. No configuration speaks to it without TLS that does not say so.
+func TestAttackStoreIsSpokenToInTheClear(t *testing.T) {
+	const required = "store.insecure: Required value"
+	for name, c := range map[string]struct{ store, want string }{
+		"etcd":                 {`{endpoint: "etcd://a:1"}`, required},
+		"etcd with a prefix":   {`{endpoint: "etcd://a:1", prefix: /a, usernameFile: /u, passwordFile: /p}`, required},
+		"PostgreSQL":           {`{endpoint: "postgres://user@db/portico"}`, required},
+		"PostgreSQL, in words": {`{endpoint: "postgres://user@db/portico?sslmode=disable"}`, required},
+		"MySQL":                {`{endpoint: "mysql://user@tcp(db:3306)/portico"}`, required},
+		"MySQL, in words":      {`{endpoint: "mysql://user@tcp(db:3306)/portico?tls=false"}`, required},
+		"both":                 {`{endpoint: "etcds://a:1", insecure: true}`, "store.insecure: Invalid value: true"},
+		"SQLite":               {`{insecure: true}`, "store.insecure: Forbidden"},
+		"etcd, on purpose":     {`{endpoint: "etcd://a:1", insecure: true}`, ""},
+		"MySQL, on purpose":    {`{endpoint: "mysql://user@tcp(db:3306)/portico?tls=false", insecure: true}`, ""},
+		"etcd with TLS":        {`{endpoint: "etcds://a:1"}`, ""},
+		"etcd with a CA":       {`{endpoint: "etcd://a:1", tls: {caFile: /ca}}`, ""},
+		"PostgreSQL with TLS":  {`{endpoint: "postgres://user@db/portico?sslmode=verify-full"}`, ""},
+		"MySQL with TLS":       {`{endpoint: "mysql://user@tcp(db:3306)/portico?tls=true"}`, ""},
+	} {
+		_, err := load(t, "name: a\nhost: {namespace: b}\nstore: "+c.store+"\n", nil)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}

@@ -98,6 +98,7 @@ func settings() []setting {
 		{"store.tls.certFile", "client certificate for a shared store", text(func(c *Config) *string { return &c.Store.TLS.CertFile })},
 		{"store.tls.keyFile", "key of the client certificate", text(func(c *Config) *string { return &c.Store.TLS.KeyFile })},
 		{"store.tls.serverName", "name in a shared store's certificate", text(func(c *Config) *string { return &c.Store.TLS.ServerName })},
+		{"store.insecure", "true for a shared store without TLS", truth(func(c *Config) *bool { return &c.Store.Insecure })},
 		{"store.usernameFile", "file with the user of a shared store", text(func(c *Config) *string { return &c.Store.UsernameFile })},
 		{"store.passwordFile", "file with the password for a shared store", text(func(c *Config) *string { return &c.Store.PasswordFile })},
 		{"store.durability", "full or normal", text(func(c *Config) *string { return &c.Store.Durability })},

@@ -172,6 +172,7 @@ func (s *Store) validate(path *field.Path) field.ErrorList {
 	if err != nil {
 		errs = append(errs, field.Invalid(path.Child("endpoint"), redacted(s.Endpoint), err.Error()))
 	}
+	errs = append(errs, s.validateInsecure(path.Child("insecure"), endpoint, err == nil)...)
 	for _, f := range []struct {
 		name, value string
 		file        bool
@@ -204,6 +205,27 @@ func (s *Store) validate(path *field.Path) field.ErrorList {
 		errs = append(errs, together(path, "usernameFile", s.UsernameFile, "passwordFile", s.PasswordFile)...)
 	}
 	return errs
+}
+
+// validateInsecure demands that nobody speaks to a store in the clear without
+// having written so.
+func (s *Store) validateInsecure(path *field.Path, endpoint StoreEndpoint, known bool) field.ErrorList {
+	switch {
+	case !known:
+		return nil
+	case s.Insecure && endpoint.Kind == StoreSQLite:
+		return field.ErrorList{field.Forbidden(path, "only a shared store has this (store.endpoint)")}
+	case s.Insecure && endpoint.TLS:
+		return field.ErrorList{field.Invalid(path, true, "contradicts the endpoint or store.tls, which ask for TLS")}
+	case !s.Insecure && endpoint.Kind != StoreSQLite && !endpoint.TLS:
+		return field.ErrorList{field.Required(path, "the endpoint has no TLS, and the store has all Secrets of the cluster: use "+secureForm[endpoint.Kind]+", or write true here")}
+	}
+	return nil
+}
+
+// secureForm is how an endpoint asks for TLS.
+var secureForm = map[StoreKind]string{
+	StoreEtcd: "etcds:// or store.tls", StorePostgreSQL: "?sslmode=verify-full or store.tls", StoreMySQL: "?tls=true or store.tls",
 }
 
 // together demands both of two values or neither.
