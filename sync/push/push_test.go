@@ -314,6 +314,36 @@ func TestStartCorrectsTheHost(t *testing.T) {
 	}
 }
 
+// TestStartRemovesKeysThatNoLongerPass: the operator allows less than before.
+func TestStartRemovesKeysThatNoLongerPass(t *testing.T) {
+	wide, err := rewrite.New(rewrite.Cluster{Name: "vc", HostNamespace: hostNamespace, AllowedKeys: map[string]rewrite.Keys{
+		"Secret": {Labels: []string{"*"}, Annotations: []string{"*"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := secret("default", "creds", "right")
+	v.Labels, v.Annotations = map[string]string{"app": "x"}, map[string]string{"replicator.v1.mittwald.de/replicate-to": "*"}
+	old, err := wide.SecretToHost(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.Annotations["scanned"] = "yes" // by the host
+	h := newHarness(t, []runtime.Object{v, pod("default", "p")}, []runtime.Object{old})
+	err = wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
+		s, err := h.host.CoreV1().Secrets(hostNamespace).Get(ctx, old.Name, metav1.GetOptions{})
+		return err == nil && s.Labels["app"] == "" && s.Annotations["replicator.v1.mittwald.de/replicate-to"] == "", err
+	})
+	if err != nil {
+		t.Fatalf("the copy keeps the keys: %v", err)
+	}
+	h.settled()
+	s, err := h.host.CoreV1().Secrets(hostNamespace).Get(t.Context(), old.Name, metav1.GetOptions{})
+	if err != nil || s.Annotations["scanned"] != "yes" || string(s.Data["value"]) != "right" {
+		t.Errorf("the copy is %v, %v", s, err)
+	}
+}
+
 func TestDeletedCopyComesBack(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1"), pod("default", "p")}, nil)
 	h.eventually("Secret", "default", "creds", "s1", 0)

@@ -24,6 +24,7 @@
 //	rights.go        porticod rights: the Role and ClusterRole of a configuration
 //	demo.go          porticod demo
 //	logging.go       where logs go
+//	metadata.go      the labels and annotations that the operator lets through
 //	memory.go        settings of the garbage collector
 //	memorylimit.go   the container's memory limit, told to the garbage collector
 package app

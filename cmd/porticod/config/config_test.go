@@ -213,3 +213,27 @@ func TestAttackStoreIsSpokenToInTheClear(t *testing.T) {
 		}
 	}
 }
+
+// Who says nothing of metadata has the safe lists, and what is allowed is
+// allowed for its kind.
+func TestMetadata(t *testing.T) {
+	cfg, err := load(t, "name: a\nhost: {namespace: b}\n", nil)
+	if err != nil || !cfg.Metadata.HideNodeAnnotations {
+		t.Errorf("by default, keys for nodes pass: %v", err)
+	}
+	cfg, err = load(t, `name: a
+host: {namespace: b}
+metadata:
+  hideNodeAnnotations: false
+  allowed:
+    services: {annotations: [service.beta.kubernetes.io/aws-load-balancer-type]}
+    pods: {labels: ["*.istio.io/"]}
+`, nil)
+	if err != nil || cfg.Metadata.HideNodeAnnotations {
+		t.Fatalf("got %+v, %v", cfg, err)
+	}
+	kinds := cfg.Metadata.Allowed.Kinds()
+	if len(kinds) != 7 || kinds["Service"].Annotations[0] != "service.beta.kubernetes.io/aws-load-balancer-type" || kinds["Pod"].Labels[0] != "*.istio.io/" {
+		t.Errorf("allowed: %v", kinds)
+	}
+}

@@ -147,16 +147,6 @@ func SameSeen[T metav1.Object](want, seen T) bool {
 	return Digest(want) == seen.GetAnnotations()[AnnotationDigest]
 }
 
-// Contains reports whether all has everything that some has.
-func Contains(all, some map[string]string) bool {
-	for k, v := range some {
-		if got, ok := all[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
-}
-
 // Changes returns the merge patch from old to want: a key that is gone is null.
 func Changes[V any](want, old map[string]V) map[string]any {
 	patch := make(map[string]any, len(want))
