@@ -364,10 +364,10 @@ func TestAttackEndpointsOfTheClustersDNS(t *testing.T) {
 			Namespace: namespace, Name: "mine", Labels: map[string]string{discoveryv1.LabelServiceName: rewrite.DNSName},
 		}}
 	}
-	if _, err := tr.EndpointSliceToHost(slice(rewrite.DNSNamespace)); !errors.Is(err, rewrite.ErrOwnEndpoints) {
+	if _, err := tr.EndpointSliceToHost(slice(rewrite.DNSNamespace), rewrite.Inputs{}); !errors.Is(err, rewrite.ErrOwnEndpoints) {
 		t.Errorf("got %v, want %v", err, rewrite.ErrOwnEndpoints)
 	}
-	if _, err := tr.EndpointSliceToHost(slice("demo")); err != nil {
+	if _, err := tr.EndpointSliceToHost(slice("demo"), rewrite.Inputs{}); err != nil {
 		t.Errorf("a Service of the same name elsewhere: %v", err)
 	}
 }

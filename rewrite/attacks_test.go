@@ -326,7 +326,7 @@ func TestAttackOwnerReferenceMakesHostCollect(t *testing.T) {
 			m.SetFinalizers([]string{metav1.FinalizerDeleteDependents, metav1.FinalizerOrphanDependents, "tenant.example/x"})
 			h := toHost(t, tr, v, rewrite.Inputs{}).(metav1.Object)
 			owners := h.GetOwnerReferences()
-			if len(owners) != 1 || owners[0].UID != "owner-uid" || owners[0].Controller != nil || owners[0].BlockOwnerDeletion != nil {
+			if len(owners) != 1 || owners[0].UID != "owner-uid" || !*owners[0].Controller || owners[0].BlockOwnerDeletion != nil {
 				t.Errorf("%T has the owners %v on the host", v, owners)
 			}
 			if f := h.GetFinalizers(); len(f) != 1 || f[0] != rewrite.FinalizerVirtual {
@@ -608,11 +608,11 @@ func TestAttackEndpointsOfTheClustersOwnService(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "thief", Labels: map[string]string{discoveryv1.LabelServiceName: "kubernetes"}},
 		Endpoints:  []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.66"}}},
 	}
-	if h, err := tr.EndpointSliceToHost(slice); !errors.Is(err, rewrite.ErrOwnService) {
+	if h, err := tr.EndpointSliceToHost(slice, rewrite.Inputs{}); !errors.Is(err, rewrite.ErrOwnService) {
 		t.Errorf("slice: got %v, %v, want ErrOwnService", h, err)
 	}
 	slice.Labels[discoveryv1.LabelServiceName] = "my-vcluster"
-	h, err := tr.EndpointSliceToHost(slice)
+	h, err := tr.EndpointSliceToHost(slice, rewrite.Inputs{})
 	if err != nil {
 		t.Fatal(err)
 	}

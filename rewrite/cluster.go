@@ -31,9 +31,10 @@ type Cluster struct {
 	// Service is the cluster's own host Service, which leads to the door. The
 	// virtual default/kubernetes Service is a view of it. Defaults to Name.
 	Service string
-	// Owner points at that Service and stands on every host object, so that
-	// deleting the cluster cleans everything. Without a name, objects are
-	// written without an owner.
+	// Owner points at the cluster's anchor (AnchorName) and stands on every host
+	// object, as its controller if the object has no other: deleting the anchor
+	// deletes the cluster, and no controller of the host adopts a part of it.
+	// Without a name, objects are written without an owner.
 	Owner metav1.OwnerReference
 	// WorkloadServiceAccount is the host ServiceAccount that pods run as. It
 	// must have no rights. Defaults to "default".
@@ -116,6 +117,9 @@ type Inputs struct {
 	// ControllerPod is set if the pod that controls a new ResourceClaim is the
 	// one of that name and uid. On the host, its host pod controls the claim.
 	ControllerPod bool
+	// Former lists the objects of the object's namespace that are on the host
+	// under their former names (FormerName). References lead to them there.
+	Former []Named
 	// Host is the host object that is about to be changed, as it was read, or
 	// nil when the object is about to be created. Fields in which the virtual
 	// object equals ToVirtual(Host) keep the value that Host has.
@@ -132,6 +136,9 @@ type HostClasses struct {
 	// (PriorityClassToHost). The pod names the copy.
 	PushedPriority string
 }
+
+// Named is a virtual object in the namespace of another.
+type Named struct{ Kind, Name string }
 
 // EnvSource is a ConfigMap or Secret in the namespace of a pod.
 type EnvSource struct{ Kind, Name string }
@@ -253,8 +260,8 @@ func (t *Translator) ClusterScope() labels.Set {
 // under hashed keys.
 func (t *Translator) NamespaceLabels(virtual map[string]string) labels.Set {
 	out := make(labels.Set, len(virtual))
-	for k, v := range virtual {
-		out[namespaceLabelKey(k)] = v
+	for _, k := range slices.Sorted(maps.Keys(virtual)) { // two keys may have one hash
+		out[namespaceLabelKey(k)] = virtual[k]
 	}
 	return out
 }

@@ -23,15 +23,17 @@ import (
 // words that say what it is; see projections.go. The trust anchors that v
 // asks for are among them if v is not nil.
 func (t *Translator) ComposedNames(namespace, pod string, v *corev1.Pod) map[string]VirtualRef {
+	tokens, certificates := VirtualRef{Namespace: namespace, Name: pod + "-token"}, VirtualRef{Namespace: namespace, Name: pod + "-certificate"}
 	out := map[string]VirtualRef{
-		t.TokenSecretName(namespace, pod):       {Namespace: namespace, Name: pod + "-token"},
-		t.CertificateSecretName(namespace, pod): {Namespace: namespace, Name: pod + "-certificate"},
+		t.TokenSecretName(namespace, pod): tokens, t.FormerTokenSecretName(namespace, pod): tokens,
+		t.CertificateSecretName(namespace, pod): certificates, t.FormerCertificateSecretName(namespace, pod): certificates,
 	}
 	if v == nil {
 		return out
 	}
 	for _, b := range TrustBundles(v) {
-		out[t.TrustBundleName(b)] = VirtualRef{Namespace: namespace, Name: "trust bundle " + cmp.Or(b.Name, "of "+b.SignerName)}
+		ref := VirtualRef{Namespace: namespace, Name: "trust bundle " + cmp.Or(b.Name, "of "+b.SignerName)}
+		out[t.TrustBundleName(b)], out[t.FormerTrustBundleName(b)] = ref, ref
 	}
 	return out
 }
@@ -112,7 +114,9 @@ func (t *Translator) composedErrors(namespace, pod string, v *corev1.Pod, volume
 		out[fmt.Sprintf("object %q/%q not registered", t.cluster.HostNamespace, name)] = e
 	}
 	missing("secret", t.TokenSecretName(namespace, pod), composedError{noToken, true})
+	missing("secret", t.FormerTokenSecretName(namespace, pod), composedError{noToken, true})
 	missing("secret", t.CertificateSecretName(namespace, pod), composedError{noCertificate, false})
+	missing("secret", t.FormerCertificateSecretName(namespace, pod), composedError{noCertificate, false})
 	if v == nil {
 		return out
 	}
@@ -132,6 +136,7 @@ func (t *Translator) composedErrors(namespace, pod string, v *corev1.Pod, volume
 		}
 		b := trustBundle(s.ClusterTrustBundle)
 		missing("configmap", t.TrustBundleName(b), composedError{noAnchorsYet, true})
+		missing("configmap", t.FormerTrustBundleName(b), composedError{noAnchorsYet, true})
 		if ptr.Deref(s.ClusterTrustBundle.Optional, false) {
 			return
 		}

@@ -59,7 +59,7 @@
 //	pod.go          a pod, forth and back: the list of its passes
 //	service.go claim.go resourceclaim.go pushed.go   the other kinds
 //	dns.go          the one Service whose spec is not the tenant's
-//	names.go        host names; keys.go  reserved and moved keys
+//	names.go        host names; former.go  what they were; keys.go  reserved and moved keys
 //	metadata.go     labels, annotations, owners, finalizers
 //	passing.go      which labels and annotations reach the host; ownkeys.go  whose those on the host are
 //	walk.go         the walker; references.go fieldpath.go  what it does

@@ -28,7 +28,7 @@ import (
 func testCluster() rewrite.Cluster {
 	return rewrite.Cluster{
 		Name: "my-vcluster", HostNamespace: "team-a",
-		Owner:                  metav1.OwnerReference{APIVersion: "v1", Kind: "Service", Name: "my-vcluster", UID: "owner-uid"},
+		Owner:                  metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "my-vcluster.anchor", UID: "owner-uid"},
 		WorkloadServiceAccount: "portico-workload",
 		APIServerIP:            "10.96.7.7", DNSIP: "10.96.7.10",
 		NodeSelector: map[string]string{"pool": "tenants"},

@@ -49,7 +49,11 @@ const (
 	ManagedBy = "portico.dev"
 )
 
-// Hashed keys stand in for keys that must not be on the host as they are.
+// Hashed keys stand in for keys that must not be on the host as they are. Their
+// 50 bits are enough: a key names nothing, and whoever finds two keys with one
+// hash may write both on the objects of their own cluster, which are all that a
+// selector of ours can find. Selectors in pods that exist have these keys, and
+// cannot change.
 const (
 	movedLabelPrefix      = Prefix + "label-"
 	namespaceLabelPrefix  = Prefix + "ns-label-"
@@ -71,6 +75,6 @@ func foreign(key string) bool {
 		!strings.HasPrefix(key, namespaceLabelPrefix) && !strings.HasPrefix(key, movedAnnotationPrefix)
 }
 
-func movedLabelKey(key string) string      { return movedLabelPrefix + hash(key) }
-func namespaceLabelKey(key string) string  { return namespaceLabelPrefix + hash(key) }
-func movedAnnotationKey(key string) string { return movedAnnotationPrefix + hash(key) }
+func movedLabelKey(key string) string      { return movedLabelPrefix + hash(key)[:keyHash] }
+func namespaceLabelKey(key string) string  { return namespaceLabelPrefix + hash(key)[:keyHash] }
+func movedAnnotationKey(key string) string { return movedAnnotationPrefix + hash(key)[:keyHash] }

@@ -4,10 +4,12 @@
 package rewrite
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/rewrite/rules"
@@ -29,7 +31,7 @@ func (c *toHost) metadata(m *metav1.ObjectMeta, host *hostMeta) {
 	if host == nil {
 		host = newMeta()
 	}
-	m.Name, m.Namespace = c.t.Name(c.namespace, c.name), c.t.cluster.HostNamespace
+	m.Name, m.Namespace = cmp.Or(host.host.Name, c.t.Name(c.namespace, c.name)), c.t.cluster.HostNamespace
 	// The door has generated the name; asked to, the host would explain a
 	// conflict as bad luck of its own generator.
 	m.GenerateName, c.overlay.GenerateName = "", m.GenerateName
@@ -96,15 +98,42 @@ func (c *toHost) hostAnnotations(virtual map[string]string, host *hostMeta) map[
 }
 
 // owners returns the owner references of a host object: those it has, and one
-// to the cluster's own Service.
+// to the cluster's anchor. The anchor is the controller unless there is another.
 func (t *Translator) owners(host []metav1.OwnerReference) []metav1.OwnerReference {
 	own := t.cluster.Owner
 	if own.Name == "" || slices.ContainsFunc(host, func(r metav1.OwnerReference) bool { return r.UID == own.UID }) {
 		return slices.Clone(host)
 	}
-	own.Controller, own.BlockOwnerDeletion = nil, nil
-	return append(slices.Clone(host), own)
+	return append(slices.Clone(host), ownerReference(own, !slices.ContainsFunc(host, controls)))
 }
+
+// ownerReference returns a reference with nothing in it that asks for more rights than
+// those to write the object: blockOwnerDeletion needs update on the finalizers
+// of the owner.
+func ownerReference(r metav1.OwnerReference, controller bool) metav1.OwnerReference {
+	r.Controller, r.BlockOwnerDeletion = nil, nil
+	if controller {
+		r.Controller = &controller
+	}
+	return r
+}
+
+func controls(r metav1.OwnerReference) bool { return r.Controller != nil && *r.Controller }
+
+// OwnerChanges returns the owner references that an object of the cluster on the
+// host should have, and whether they are others than it has: the anchor in place
+// of the cluster's own Service, which owned everything once.
+func (t *Translator) OwnerChanges(host []metav1.OwnerReference) ([]metav1.OwnerReference, bool) {
+	out := slices.DeleteFunc(slices.Clone(host), func(r metav1.OwnerReference) bool {
+		return r.UID == t.cluster.Owner.UID || r.APIVersion == "v1" && r.Kind == "Service" && r.Name == t.cluster.Service
+	})
+	out = t.owners(out)
+	return out, !apiequality.Semantic.DeepEqual(host, out)
+}
+
+// Owners returns the owner references of an object that is composed for the
+// cluster as a whole.
+func (t *Translator) Owners() []metav1.OwnerReference { return t.owners(nil) }
 
 // finalizers leaves on the host what the host put there, and one finalizer of
 // ours in place of all the tenant's.

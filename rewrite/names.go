@@ -17,29 +17,45 @@ const (
 	// value. Pods and Secrets could be longer, but one limit for all kinds
 	// keeps a name valid wherever it is used.
 	maxName = 63
-	// keptName and hashLength make up a shortened name: 52 + "-" + 10.
-	keptName   = 52
-	hashLength = 10
+	// keptName and hashLength make up a shortened name: 36 + "-" + 26. Such a
+	// name can be mounted and referred to, and tenants choose what is hashed:
+	// 26 characters are 130 bits, so that nobody finds a virtual name whose host
+	// name is that of another object.
+	keptName   = 36
+	hashLength = 26
+	// formerKept and formerHash made up shortened names before (former.go).
+	formerKept = 52
+	formerHash = 10
+	// keyHash is how much of a hash stands in a label or annotation key.
+	keyHash = 10
+
+	hashAlphabet = "abcdefghijklmnopqrstuvwxyz234567"
 )
 
 // hashEncoding gives lowercase letters and digits only, all of them valid at
 // any place of a DNS label.
-var hashEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+var hashEncoding = base32.NewEncoding(hashAlphabet).WithPadding(base32.NoPadding)
 
 // Name returns the host name of a namespaced virtual object:
 //
 //	<name>-x-<namespace>-x-<cluster>
 //
 // When that is too long, or when it could also be read as the name of another
-// object, the first 52 characters and a hash of the three parts take its place.
+// object, its first 36 characters and a hash of the three parts take its place.
 // A host name is never split to find out what it stands for; the annotations
 // of the host object say so, and are believed only if they lead back to it.
 func (t *Translator) Name(namespace, name string) string {
-	joined := name + separator + namespace + separator + t.cluster.Name
-	if len(joined) <= maxName && joinsUniquely(joined, len(name), len(name)+len(separator)+len(namespace)) {
+	joined, plain := t.join(namespace, name)
+	if plain {
 		return joined
 	}
 	return shorten(joined, name, namespace, t.cluster.Name)
+}
+
+// join returns the three parts as one name, and whether that is the host name.
+func (t *Translator) join(namespace, name string) (joined string, plain bool) {
+	joined = name + separator + namespace + separator + t.cluster.Name
+	return joined, len(joined) <= maxName && joinsUniquely(joined, len(name), len(name)+len(separator)+len(namespace))
 }
 
 // ServiceName returns the host name of a virtual Service. It is Name but for
@@ -54,25 +70,30 @@ func (t *Translator) ServiceName(namespace, name string) string {
 // ClusterName returns the host name of a cluster-scoped virtual object.
 func (t *Translator) ClusterName(name string) string {
 	prefixed := "portico-" + name
-	joined := prefixed + separator + t.cluster.HostNamespace + separator + t.cluster.Name
-	if len(joined) <= maxName && joinsUniquely(joined, len(prefixed), len(prefixed)+len(separator)+len(t.cluster.HostNamespace)) {
+	joined, plain := t.joinCluster(prefixed)
+	if plain {
 		return joined
 	}
 	return shorten(joined, prefixed, t.cluster.HostNamespace, t.cluster.Name)
+}
+
+func (t *Translator) joinCluster(prefixed string) (joined string, plain bool) {
+	joined = prefixed + separator + t.cluster.HostNamespace + separator + t.cluster.Name
+	return joined, len(joined) <= maxName && joinsUniquely(joined, len(prefixed), len(prefixed)+len(separator)+len(t.cluster.HostNamespace))
 }
 
 // TokenSecretName returns the host name of the Secret that holds the tokens of
 // a virtual pod. It always has a hash, and over one part more than any virtual
 // object's, so that no Secret of a tenant can have the same name.
 func (t *Translator) TokenSecretName(namespace, pod string) string {
-	joined := pod + "-token" + separator + namespace + separator + t.cluster.Name
+	joined, _ := t.join(namespace, pod+"-token")
 	return shorten(joined, "serviceaccount-token", pod, namespace, t.cluster.Name)
 }
 
 // CertificateSecretName returns the host name of the Secret that holds the
 // certificates of a virtual pod, in the way of TokenSecretName.
 func (t *Translator) CertificateSecretName(namespace, pod string) string {
-	joined := pod + "-certificate" + separator + namespace + separator + t.cluster.Name
+	joined, _ := t.join(namespace, pod+"-certificate")
 	return shorten(joined, "pod-certificate", pod, namespace, t.cluster.Name)
 }
 
@@ -80,8 +101,22 @@ func (t *Translator) CertificateSecretName(namespace, pod string) string {
 // for. What is after its last hyphen has a dot, which is so in no translated
 // name: no ConfigMap of a tenant can have the same one.
 func (t *Translator) TrustBundleName(b TrustBundle) string {
-	return "trust-bundle." + hash("cluster-trust-bundle", b.Name, b.SignerName, b.Selector, t.cluster.Name)
+	return trustBundlePrefix + t.trustBundleHash(b)[:hashLength]
 }
+
+const trustBundlePrefix = "trust-bundle."
+
+func (t *Translator) trustBundleHash(b TrustBundle) string {
+	return hash("cluster-trust-bundle", b.Name, b.SignerName, b.Selector, t.cluster.Name)
+}
+
+// AnchorName returns the name of the host ConfigMap that owns every host object
+// of the cluster. As with RootsSecretName, no translated name is like it.
+func (t *Translator) AnchorName() string { return AnchorName(t.cluster.Name) }
+
+// AnchorName is Translator.AnchorName for the cluster of a name, which comes
+// before there is a Translator.
+func AnchorName(cluster string) string { return cluster + ".anchor" }
 
 // RootsSecretName returns the host name of the Secret with the keys that the
 // replicas of the cluster share. No Secret of a tenant can have this name, in
@@ -107,14 +142,17 @@ func joinsUniquely(joined string, first, second int) bool {
 
 // shorten keeps the head of joined for the eye and adds a hash of the parts.
 func shorten(joined string, parts ...string) string {
-	head := joined[:min(keptName, len(joined))]
-	// A label must not end in "-", nor must one begin with it, as it would if
-	// the cut left a dot at the end.
-	return strings.TrimRight(head, "-.") + "-" + hash(parts...)
+	return head(joined, keptName) + "-" + hash(parts...)[:hashLength]
+}
+
+// head returns up to n characters of joined, in front of a hyphen: no label
+// ends in "-", nor does one begin with it, as it would behind a dot.
+func head(joined string, n int) string {
+	return strings.TrimRight(joined[:min(n, len(joined))], "-.")
 }
 
 // hash digests parts, each led by its length, so that moving a character from
-// one part to the next gives another hash.
+// one part to the next gives another hash. A caller takes as much as it needs.
 func hash(parts ...string) string {
 	h := sha256.New()
 	var length [8]byte
@@ -123,7 +161,7 @@ func hash(parts ...string) string {
 		h.Write(length[:])
 		h.Write([]byte(p))
 	}
-	return hashEncoding.EncodeToString(h.Sum(nil))[:hashLength]
+	return hashEncoding.EncodeToString(h.Sum(nil))
 }
 
 func isKubernetesService(namespace, name string) bool {

@@ -24,7 +24,7 @@ func ExampleTranslator_Name() {
 	fmt.Println(t.ClusterName("fast"))
 	// Output:
 	// nginx-deployment-5d6f7b8c9d-x2x4z-x-demo-nginx-x-my-vcluster
-	// a-x-b-x-demo-nginx-x-my-vcluster-iozvozkmjn
+	// a-x-b-x-demo-nginx-x-my-vcluster-iozvozkmjnmaykeiinspy5vhp2
 	// my-vcluster
 	// portico-fast-x-team-a-x-my-vcluster
 }

@@ -58,7 +58,7 @@ func (c *toHost) claimStatuses(h *corev1.Pod) {
 	for _, s := range h.Status.ResourceClaimStatuses {
 		if s.ResourceClaimName != nil {
 			c.names.add(*s.ResourceClaimName)
-			*s.ResourceClaimName = c.t.Name(c.namespace, *s.ResourceClaimName)
+			*s.ResourceClaimName = c.hostName("ResourceClaim", *s.ResourceClaimName)
 		}
 	}
 }

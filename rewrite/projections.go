@@ -153,6 +153,16 @@ func projectionKey(volume string, source int) string { return fmt.Sprintf("%s.%d
 // composed returns the host form of a source that the kubelet would compose,
 // or nil for any other.
 func (t *Translator) composed(namespace, pod, key string, s *corev1.VolumeProjection) *corev1.VolumeProjection {
+	return composed(composedNames{t.TokenSecretName, t.CertificateSecretName, t.TrustBundleName}, namespace, pod, key, s)
+}
+
+// composedNames say where composed things are.
+type composedNames struct {
+	tokens, certificates func(namespace, pod string) string
+	anchors              func(TrustBundle) string
+}
+
+func composed(at composedNames, namespace, pod, key string, s *corev1.VolumeProjection) *corev1.VolumeProjection {
 	secret := func(name string, items ...corev1.KeyToPath) *corev1.VolumeProjection {
 		return &corev1.VolumeProjection{Secret: &corev1.SecretProjection{
 			LocalObjectReference: corev1.LocalObjectReference{Name: name}, Items: items,
@@ -161,7 +171,7 @@ func (t *Translator) composed(namespace, pod, key string, s *corev1.VolumeProjec
 	switch {
 	case s.ServiceAccountToken != nil:
 		token := s.ServiceAccountToken
-		return secret(t.TokenSecretName(namespace, pod), corev1.KeyToPath{Key: key, Path: token.Path, User: token.User})
+		return secret(at.tokens(namespace, pod), corev1.KeyToPath{Key: key, Path: token.Path, User: token.User})
 	case s.PodCertificate != nil:
 		p := CertificateProjection{s.PodCertificate, key}
 		var items []corev1.KeyToPath
@@ -172,7 +182,7 @@ func (t *Translator) composed(namespace, pod, key string, s *corev1.VolumeProjec
 				items = append(items, corev1.KeyToPath{Key: file.key, Path: file.path, User: p.User})
 			}
 		}
-		return secret(t.CertificateSecretName(namespace, pod), items...)
+		return secret(at.certificates(namespace, pod), items...)
 	case s.ClusterTrustBundle != nil:
 		bundle := s.ClusterTrustBundle
 		item := corev1.KeyToPath{Key: TrustAnchors, Path: bundle.Path, User: bundle.User}
@@ -180,7 +190,7 @@ func (t *Translator) composed(namespace, pod, key string, s *corev1.VolumeProjec
 			item.Key = OptionalTrustAnchors
 		}
 		return &corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{
-			LocalObjectReference: corev1.LocalObjectReference{Name: t.TrustBundleName(trustBundle(bundle))},
+			LocalObjectReference: corev1.LocalObjectReference{Name: at.anchors(trustBundle(bundle))},
 			Items:                []corev1.KeyToPath{item},
 		}}
 	}
@@ -222,7 +232,11 @@ func (c *toVirtual) projections(volumes []corev1.Volume) {
 			here := projectionKey(volume.Name, j)
 			for _, key := range append([]string{here}, slices.Sorted(maps.Keys(asked))...) {
 				virtual := asked[key]
-				if virtual != nil && apiequality.Semantic.DeepEqual(source, c.t.composed(c.namespace, c.name, key, virtual)) {
+				if virtual == nil {
+					continue
+				}
+				if apiequality.Semantic.DeepEqual(source, c.t.composed(c.namespace, c.name, key, virtual)) ||
+					apiequality.Semantic.DeepEqual(source, c.t.formerlyComposed(c.namespace, c.name, key, virtual)) {
 					*source = *virtual
 					delete(asked, key)
 					break

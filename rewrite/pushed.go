@@ -42,11 +42,12 @@ func (t *Translator) ConfigMapToHost(v *corev1.ConfigMap) (*corev1.ConfigMap, er
 // default/kubernetes is ErrOwnService, one of the cluster's DNS is
 // ErrOwnEndpoints: the traffic of every pod to them would go where the tenant
 // says.
-func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice) (*discoveryv1.EndpointSlice, error) {
+func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice, in Inputs) (*discoveryv1.EndpointSlice, error) {
 	h := v.DeepCopy()
 	if err := t.pushed("EndpointSlice", t.Name(v.Namespace, v.Name), &h.ObjectMeta); err != nil {
 		return nil, err
 	}
+	c := t.toHost("EndpointSlice", v, in)
 	if service, ok := v.Labels[discoveryv1.LabelServiceName]; ok {
 		if isKubernetesService(v.Namespace, service) {
 			return nil, ErrOwnService
@@ -54,23 +55,23 @@ func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice) (*discove
 		if t.OwnsDNS(v.Namespace, service) {
 			return nil, ErrOwnEndpoints
 		}
-		h.Labels[discoveryv1.LabelServiceName] = t.ServiceName(v.Namespace, service)
+		h.Labels[discoveryv1.LabelServiceName] = c.hostName("Service", service)
 	}
 	h.Labels[discoveryv1.LabelManagedBy] = ManagedBy
 	for i := range h.Endpoints {
-		h.Endpoints[i].TargetRef = t.targetRef(v.Namespace, h.Endpoints[i].TargetRef)
+		h.Endpoints[i].TargetRef = c.targetRef(h.Endpoints[i].TargetRef)
 	}
 	return h, nil
 }
 
 // targetRef points to the host pod of a virtual pod. Anything else that an
 // endpoint may stand for is not on the host.
-func (t *Translator) targetRef(namespace string, ref *corev1.ObjectReference) *corev1.ObjectReference {
-	if ref == nil || ref.Kind != "Pod" || (ref.Namespace != "" && ref.Namespace != namespace) {
+func (c *toHost) targetRef(ref *corev1.ObjectReference) *corev1.ObjectReference {
+	if ref == nil || ref.Kind != "Pod" || (ref.Namespace != "" && ref.Namespace != c.namespace) {
 		return nil
 	}
 	return &corev1.ObjectReference{
-		Kind: "Pod", Namespace: t.cluster.HostNamespace, Name: t.Name(namespace, ref.Name), UID: ref.UID,
+		Kind: "Pod", Namespace: c.t.cluster.HostNamespace, Name: c.hostName("Pod", ref.Name), UID: ref.UID,
 	}
 }
 

@@ -21,7 +21,7 @@ func (c *toHost) references(obj any) {
 		case rules.Reference:
 			if name := l.text(); name != "" {
 				c.names.add(name)
-				l.setText(c.t.Name(c.namespace, name))
+				l.setText(c.hostName(l.rule.Kind, name))
 			}
 		case rules.FieldPath:
 			l.setText(c.fieldPath(l.text()))

@@ -54,9 +54,10 @@ func (c *toHost) resourceClaim(h, v *resourcev1.ResourceClaim) {
 		}
 	})
 	if owner := ControllerPod(v); owner != nil && c.in.ControllerPod {
-		h.OwnerReferences = append(h.OwnerReferences, metav1.OwnerReference{
-			APIVersion: "v1", Kind: "Pod", Name: c.t.Name(c.namespace, owner.Name), UID: owner.UID, Controller: ptr.To(true),
-		})
+		pod := metav1.OwnerReference{
+			APIVersion: "v1", Kind: "Pod", Name: c.hostName("Pod", owner.Name), UID: owner.UID, Controller: ptr.To(true),
+		}
+		h.OwnerReferences = c.t.owners([]metav1.OwnerReference{pod})
 	}
 }
 

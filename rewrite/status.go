@@ -17,6 +17,9 @@ func (t *Translator) StatusToVirtual(s metav1.Status, namespace, name string) me
 		t.Name(namespace, name):        ref,
 		t.ServiceName(namespace, name): ref,
 	}
+	if former, ok := t.FormerName(namespace, name); ok {
+		known[former] = ref
+	}
 	return t.StatusWith(s, known)
 }
 
@@ -57,6 +60,9 @@ func (c *toVirtual) known() map[string]VirtualRef {
 	}
 	if hostName, err := c.t.HostName(c.kind, c.namespace, c.name); err == nil {
 		out[hostName] = VirtualRef{Namespace: c.namespace, Name: c.name}
+	}
+	if former, ok := c.t.FormerName(c.namespace, c.name); ok {
+		out[former] = VirtualRef{Namespace: c.namespace, Name: c.name}
 	}
 	var class replaced[string]
 	if c.overlay.get(pushedPriority, &class) {

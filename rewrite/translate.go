@@ -30,7 +30,7 @@ func (t *Translator) ToHost(v runtime.Object, in Inputs) (runtime.Object, error)
 	case *corev1.ConfigMap:
 		return orNil(t.ConfigMapToHost(v))
 	case *discoveryv1.EndpointSlice:
-		return orNil(t.EndpointSliceToHost(v))
+		return orNil(t.EndpointSliceToHost(v, in))
 	}
 	return nil, fmt.Errorf("%w: %T", ErrKind, v)
 }
@@ -125,6 +125,9 @@ func (t *Translator) toVirtual(kind string, m metav1.Object) (*toVirtual, error)
 	c.names = make(map[string]string, len(c.overlay.Names))
 	for _, n := range c.overlay.Names {
 		c.names[t.Name(namespace, n)] = n
+		if former, ok := t.FormerName(namespace, n); ok {
+			c.names[former] = n
+		}
 	}
 	c.labels = make(map[string]string, len(c.overlay.Labels))
 	for _, k := range c.overlay.Labels {
@@ -151,15 +154,14 @@ func (c *toVirtual) err(hostName string) error {
 
 // Identify returns the namespace and name of the virtual object that a host
 // object of the given kind is, or ErrForeign. The annotations are believed
-// only if they lead back to the host object's own name.
+// only if they lead back to the host object's own name, or to its former one.
 func (t *Translator) Identify(kind string, m metav1.Object) (namespace, name string, err error) {
 	a := m.GetAnnotations()
 	namespace, name = a[AnnotationNamespace], a[AnnotationName]
 	ours := m.GetNamespace() == t.cluster.HostNamespace &&
 		m.GetLabels()[LabelCluster] == t.cluster.Name &&
 		a[AnnotationKind] == kind &&
-		namespace != "" && name != "" &&
-		m.GetName() == t.Name(namespace, name)
+		namespace != "" && name != "" && t.isName(m.GetName(), namespace, name)
 	if !ours {
 		return "", "", fmt.Errorf("%w: %s %s/%s", ErrForeign, kind, m.GetNamespace(), m.GetName())
 	}

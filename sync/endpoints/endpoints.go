@@ -162,7 +162,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	if virtual == nil {
 		return 0, c.remove(ctx, key)
 	}
-	host, err := c.translator.EndpointSliceToHost(virtual)
+	host, err := c.translator.EndpointSliceToHost(virtual, rewrite.Inputs{})
 	var refused *apierrors.StatusError
 	switch {
 	case errors.Is(err, rewrite.ErrOwnService), errors.Is(err, rewrite.ErrOwnEndpoints), errors.As(err, &refused):

@@ -1,0 +1,110 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"portico.dev/portico/rewrite/rules"
+)
+
+// Shortened names had a hash of 50 bits once, which can be searched for. Host
+// objects that were made then keep their names: names cannot change, and neither
+// can what a pod mounts. They are recognized and never made: ToHost writes a
+// former name only into a reference to an object that has one (Inputs.Former),
+// so no tenant can choose what is hashed into one any more.
+//
+// The two forms are told apart by what follows the last hyphen: 26 characters
+// or 10, and no hash has a hyphen in it.
+
+// FormerName returns the host name that a virtual object had with a hash of 50
+// bits. ok is false if it had no hash: then Name is what it always was.
+func (t *Translator) FormerName(namespace, name string) (former string, ok bool) {
+	joined, plain := t.join(namespace, name)
+	if plain {
+		return "", false
+	}
+	return formerly(joined, name, namespace, t.cluster.Name), true
+}
+
+// FormerTokenSecretName returns what TokenSecretName was.
+func (t *Translator) FormerTokenSecretName(namespace, pod string) string {
+	joined, _ := t.join(namespace, pod+"-token")
+	return formerly(joined, "serviceaccount-token", pod, namespace, t.cluster.Name)
+}
+
+// FormerCertificateSecretName returns what CertificateSecretName was.
+func (t *Translator) FormerCertificateSecretName(namespace, pod string) string {
+	joined, _ := t.join(namespace, pod+"-certificate")
+	return formerly(joined, "pod-certificate", pod, namespace, t.cluster.Name)
+}
+
+// FormerTrustBundleName returns what TrustBundleName was.
+func (t *Translator) FormerTrustBundleName(b TrustBundle) string {
+	return trustBundlePrefix + t.trustBundleHash(b)[:formerHash]
+}
+
+// formerClusterName returns what ClusterName was.
+func (t *Translator) formerClusterName(name string) string {
+	prefixed := "portico-" + name
+	joined, plain := t.joinCluster(prefixed)
+	if plain {
+		return joined
+	}
+	return formerly(joined, prefixed, t.cluster.HostNamespace, t.cluster.Name)
+}
+
+func formerly(joined string, parts ...string) string {
+	return head(joined, formerKept) + "-" + hash(parts...)[:formerHash]
+}
+
+// isName reports whether a virtual object has, or had, a host name.
+func (t *Translator) isName(host, namespace, name string) bool {
+	if host == t.Name(namespace, name) {
+		return true
+	}
+	former, ok := t.FormerName(namespace, name)
+	return ok && host == former
+}
+
+// hostName returns the host name of an object that the object under translation
+// refers to.
+func (c *toHost) hostName(kind, name string) string {
+	if slices.Contains(c.in.Former, Named{Kind: kind, Name: name}) {
+		if former, ok := c.t.FormerName(c.namespace, name); ok {
+			return former
+		}
+	}
+	if kind == "Service" {
+		return c.t.ServiceName(c.namespace, name)
+	}
+	return c.t.Name(c.namespace, name)
+}
+
+func (t *Translator) formerlyComposed(namespace, pod, key string, s *corev1.VolumeProjection) *corev1.VolumeProjection {
+	return composed(composedNames{t.FormerTokenSecretName, t.FormerCertificateSecretName, t.FormerTrustBundleName}, namespace, pod, key, s)
+}
+
+// FormerMounts lists the names of Secrets and ConfigMaps in a host pod that have
+// the shape of a former name.
+func (t *Translator) FormerMounts(h *corev1.Pod) []string {
+	out := set{}
+	t.walkers[reflect.TypeFor[corev1.Pod]()].visit(h, func(l leaf) {
+		if l.rule.Action == rules.Reference && (l.rule.Kind == "Secret" || l.rule.Kind == "ConfigMap") && looksFormer(l.text()) {
+			out.add(l.text())
+		}
+	})
+	return out.sorted()
+}
+
+// looksFormer reports whether a hash of the former length may be at the end of
+// a name.
+func looksFormer(host string) bool {
+	i := strings.LastIndexAny(host, "-.")
+	return i > 0 && len(host)-i-1 == formerHash && strings.Trim(host[i+1:], hashAlphabet) == ""
+}
