@@ -227,6 +227,7 @@ func TestOwnerChanges(t *testing.T) {
 		"as it should be":   {host: []metav1.OwnerReference{anchor}, want: []metav1.OwnerReference{anchor}, same: true},
 		"without control":   {host: []metav1.OwnerReference{plain}, want: []metav1.OwnerReference{anchor}},
 		"of a pod":          {host: []metav1.OwnerReference{service, pod}, want: []metav1.OwnerReference{pod, plain}},
+		"of a pod alone":    {host: []metav1.OwnerReference{pod}, want: []metav1.OwnerReference{pod}, same: true},
 		"of a tool as well": {host: []metav1.OwnerReference{backup, service}, want: []metav1.OwnerReference{backup, anchor}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -124,11 +124,17 @@ func controls(r metav1.OwnerReference) bool { return r.Controller != nil && *r.C
 // host should have, and whether they are others than it has: the anchor in place
 // of the cluster's own Service, which owned everything once.
 func (t *Translator) OwnerChanges(host []metav1.OwnerReference) ([]metav1.OwnerReference, bool) {
-	out := slices.DeleteFunc(slices.Clone(host), func(r metav1.OwnerReference) bool {
-		return r.UID == t.cluster.Owner.UID || r.APIVersion == "v1" && r.Kind == "Service" && r.Name == t.cluster.Service
-	})
+	if len(host) > 0 && !slices.ContainsFunc(host, t.isCluster) {
+		return host, false // of a pod of ours, with which it goes, or of the host's
+	}
+	out := slices.DeleteFunc(slices.Clone(host), t.isCluster)
 	out = t.owners(out)
 	return out, !apiequality.Semantic.DeepEqual(host, out)
+}
+
+// isCluster reports whether an owner is the cluster as a whole, now or before.
+func (t *Translator) isCluster(r metav1.OwnerReference) bool {
+	return r.UID == t.cluster.Owner.UID || r.APIVersion == "v1" && r.Kind == "Service" && r.Name == t.cluster.Service
 }
 
 // Owners returns the owner references of an object that is composed for the

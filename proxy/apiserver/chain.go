@@ -92,6 +92,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	kube.KubeAPIs.ControlPlane.Generic.AddReadyzChecks(healthz.NamedCheck("store", func(*http.Request) error {
 		return cfg.Backend.Ready()
 	}))
+	if cfg.Entrance != nil {
+		kube.KubeAPIs.ControlPlane.Generic.AddReadyzChecks(healthz.NamedCheck("entrance", func(*http.Request) error { return cfg.Entrance() }))
+	}
 
 	// installOpenAPI does it, in less memory.
 	kube.KubeAPIs.ControlPlane.Generic.SkipOpenAPIInstallation = true

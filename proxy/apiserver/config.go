@@ -52,6 +52,10 @@ type Config struct {
 	// that nobody keeps its endpoints.
 	Doors func() []netip.AddrPort
 
+	// Entrance says what is wrong with what leads to this server, as a part of
+	// /readyz. Nil means that nothing can be.
+	Entrance func() error
+
 	// ShutdownDelay is how long the server goes on to serve after it was told
 	// to end and says that it is not ready, so that those who lead traffic to
 	// it notice.

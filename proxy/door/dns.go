@@ -15,16 +15,15 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/util/retry"
-	"k8s.io/klog/v2"
 
 	"portico.dev/portico/rewrite"
 )
 
-// AnnotationDNSIP on the cluster's own Service remembers the address of its
-// DNS, which every pod has been given, beyond the life of the DNS's Service.
+// AnnotationDNSIP on the anchor remembers the address of the cluster's DNS, which
+// every pod has been given, beyond the life of the DNS's Service. In clusters
+// from before there was an anchor it is on the cluster's own Service.
 const AnnotationDNSIP = rewrite.Prefix + "dns-ip"
 
 // DNSEndpoint is a porticod that is the DNS of its cluster.
@@ -62,8 +61,8 @@ func EnsureDNS(ctx context.Context, client kubernetes.Interface, o DNSOptions, d
 	if err != nil {
 		return "", fmt.Errorf("host Service %s/%s: %w", o.Door.Namespace, name, err)
 	}
-	if err := o.remember(ctx, client, svc.Spec.ClusterIP); err != nil {
-		return "", fmt.Errorf("host Service %s/%s: %w", o.Door.Namespace, o.Door.Service, err)
+	if err := o.Door.note(ctx, client, AnnotationDNSIP, svc.Spec.ClusterIP); err != nil {
+		return "", fmt.Errorf("host ConfigMap %s/%s: %w", o.Door.Namespace, rewrite.AnchorName(o.Door.Cluster), err)
 	}
 	if err := o.ensureEndpoints(ctx, client, svc, d); err != nil {
 		return "", fmt.Errorf("host EndpointSlice %s/%s: %w", o.Door.Namespace, name, err)
@@ -118,19 +117,27 @@ func (o DNSOptions) create(ctx context.Context, client kubernetes.Interface) (*c
 	if err != nil {
 		return nil, err
 	}
-	door, err := client.CoreV1().Services(o.Door.Namespace).Get(ctx, o.Door.Service, metav1.GetOptions{})
+	was, err := o.noted(ctx, client)
 	if err != nil {
 		return nil, err
 	}
-	was := door.Annotations[AnnotationDNSIP]
-	svc.Spec.ClusterIP = was
-	created, err := client.CoreV1().Services(o.Door.Namespace).Create(ctx, svc, metav1.CreateOptions{FieldManager: fieldManager})
-	if was != "" && apierrors.IsInvalid(err) {
-		klog.FromContext(ctx).Error(err, "The address of the cluster's DNS is not to be had again; pods that use it must be created anew", "clusterIP", was)
-		svc.Spec.ClusterIP = ""
-		created, err = client.CoreV1().Services(o.Door.Namespace).Create(ctx, svc, metav1.CreateOptions{FieldManager: fieldManager})
+	return createAt(ctx, client.CoreV1().Services(o.Door.Namespace), svc, was)
+}
+
+// noted returns the address that the DNS had, or nothing.
+func (o DNSOptions) noted(ctx context.Context, client kubernetes.Interface) (string, error) {
+	anchor, err := client.CoreV1().ConfigMaps(o.Door.Namespace).Get(ctx, rewrite.AnchorName(o.Door.Cluster), metav1.GetOptions{})
+	if err != nil {
+		return "", err
 	}
-	return created, err
+	if ip := anchor.Annotations[AnnotationDNSIP]; ip != "" {
+		return ip, nil
+	}
+	door, err := client.CoreV1().Services(o.Door.Namespace).Get(ctx, o.Door.Service, metav1.GetOptions{})
+	if err != nil {
+		return "", err
+	}
+	return door.Annotations[AnnotationDNSIP], nil
 }
 
 // corrected is a host Service that exists, led to where the DNS is now.
@@ -148,18 +155,6 @@ func (o DNSOptions) corrected(svc *corev1.Service) (*corev1.Service, error) {
 	updated := svc.DeepCopy()
 	updated.Spec = spec
 	return updated, nil
-}
-
-// remember notes the address on the cluster's own Service.
-func (o DNSOptions) remember(ctx context.Context, client kubernetes.Interface, ip string) error {
-	services := client.CoreV1().Services(o.Door.Namespace)
-	door, err := services.Get(ctx, o.Door.Service, metav1.GetOptions{})
-	if err != nil || door.Annotations[AnnotationDNSIP] == ip {
-		return err
-	}
-	body := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, AnnotationDNSIP, ip)
-	_, err = services.Patch(ctx, o.Door.Service, types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager})
-	return err
 }
 
 // ensureEndpoints leads the Service to a porticod outside of the host. In all

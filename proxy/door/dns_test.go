@@ -141,14 +141,14 @@ func TestAnAddressThatTheHostGaveAwayIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	svc.Annotations[door.AnnotationDNSIP] = "taken"
+	svc.Annotations[door.AnnotationDNSIP] = "taken" // noted there before there was an anchor
 	if _, err := client.CoreV1().Services(hostNamespace).Update(t.Context(), svc, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	ip, _ := ensureDNS(t, client, o)
-	svc, err = client.CoreV1().Services(hostNamespace).Get(t.Context(), "vc", metav1.GetOptions{})
-	if err != nil || svc.Annotations[door.AnnotationDNSIP] != ip {
-		t.Errorf("remembered %q, want %s (%v)", svc.Annotations[door.AnnotationDNSIP], ip, err)
+	anchor, err := client.CoreV1().ConfigMaps(hostNamespace).Get(t.Context(), "vc.anchor", metav1.GetOptions{})
+	if err != nil || ip == "taken" || anchor.Annotations[door.AnnotationDNSIP] != ip {
+		t.Errorf("remembered %q, want %s (%v)", anchor.Annotations[door.AnnotationDNSIP], ip, err)
 	}
 }
 

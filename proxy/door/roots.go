@@ -53,7 +53,7 @@ func rootsSecret(t *rewrite.Translator, r certs.Roots) *corev1.Secret {
 		ObjectMeta: metav1.ObjectMeta{
 			Name: t.RootsSecretName(), Namespace: cluster.HostNamespace,
 			Labels:          map[string]string{rewrite.LabelCluster: cluster.Name, rewrite.LabelComposed: composedRoots},
-			OwnerReferences: []metav1.OwnerReference{cluster.Owner},
+			OwnerReferences: t.Owners(),
 		},
 		Type:      corev1.SecretTypeOpaque,
 		Data:      r,

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -16,7 +17,9 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/util/retry"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"portico.dev/portico/rewrite"
@@ -63,26 +66,36 @@ type Options struct {
 type Door struct {
 	ClusterIP string
 	UID       types.UID
-	// Owner is for every host object of the cluster: with the Service they go.
+	// Owner is for every host object of the cluster: the anchor, with which they
+	// go.
 	Owner metav1.OwnerReference
 }
 
-// EnsureService creates or corrects the cluster's own Service, which pods find
-// as default/kubernetes and which owns every host object of the cluster, and
-// the ServiceAccount that its pods run as. It may be called again at any time.
+// EnsureService creates or corrects the anchor, which owns every host object of
+// the cluster, the cluster's own Service, which pods find as default/kubernetes,
+// and the ServiceAccount that its pods run as. It may be called again at any
+// time. The Service keeps its address, unless the host has given that away while
+// there was no Service.
 func EnsureService(ctx context.Context, client kubernetes.Interface, o Options) (Door, error) {
 	o = o.complete()
 	if o.Advertise.IsValid() && (o.Advertise.IsLoopback() || o.Advertise.IsUnspecified() || o.Advertise.IsLinkLocalUnicast() || o.Advertise.IsMulticast()) {
 		return Door{}, fmt.Errorf("advertise address %s: pods cannot reach it", o.Advertise)
 	}
-	svc, err := o.ensureService(ctx, client)
+	anchor, err := o.ensureAnchor(ctx, client)
+	if err != nil {
+		return Door{}, fmt.Errorf("host ConfigMap %s/%s: %w", o.Namespace, rewrite.AnchorName(o.Cluster), err)
+	}
+	svc, err := o.ensureService(ctx, client, anchor)
 	if err != nil {
 		return Door{}, fmt.Errorf("host Service %s/%s: %w", o.Namespace, o.Service, err)
+	}
+	if err := o.note(ctx, client, AnnotationServiceIP, svc.Spec.ClusterIP); err != nil {
+		return Door{}, fmt.Errorf("host ConfigMap %s/%s: %w", o.Namespace, anchor.Name, err)
 	}
 	d := Door{
 		ClusterIP: svc.Spec.ClusterIP,
 		UID:       svc.UID,
-		Owner:     metav1.OwnerReference{APIVersion: "v1", Kind: "Service", Name: svc.Name, UID: svc.UID},
+		Owner:     ownerOf(anchor),
 	}
 	if o.Advertise.IsValid() {
 		if err := o.announce(ctx, client, d.Owner); err != nil {
@@ -119,11 +132,11 @@ func (o Options) ours(m metav1.Object) error {
 	return fmt.Errorf("%w: it lacks the label %s=%s", ErrNotOurs, rewrite.LabelCluster, o.Cluster)
 }
 
-func (o Options) service() *corev1.Service {
+func (o Options) service(owner metav1.OwnerReference) *corev1.Service {
 	svc := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: o.Service, Namespace: o.Namespace,
-			Labels: o.labels(),
+			Labels: o.labels(), OwnerReferences: []metav1.OwnerReference{owner},
 			Annotations: map[string]string{
 				rewrite.AnnotationName:      "kubernetes",
 				rewrite.AnnotationNamespace: metav1.NamespaceDefault,
@@ -144,12 +157,12 @@ func (o Options) service() *corev1.Service {
 	return svc
 }
 
-func (o Options) ensureService(ctx context.Context, client kubernetes.Interface) (svc *corev1.Service, err error) {
-	services, want := client.CoreV1().Services(o.Namespace), o.service()
+func (o Options) ensureService(ctx context.Context, client kubernetes.Interface, anchor *corev1.ConfigMap) (svc *corev1.Service, err error) {
+	services, want := client.CoreV1().Services(o.Namespace), o.service(ownerOf(anchor))
 	err = retry.OnError(retry.DefaultBackoff, raced, func() error {
 		svc, err = services.Get(ctx, o.Service, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			svc, err = services.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+			svc, err = createAt(ctx, services, want, anchor.Annotations[AnnotationServiceIP])
 			return err
 		}
 		if err != nil {
@@ -159,6 +172,7 @@ func (o Options) ensureService(ctx context.Context, client kubernetes.Interface)
 			return err
 		}
 		updated := svc.DeepCopy()
+		updated.OwnerReferences = withOwner(svc.OwnerReferences, ownerOf(anchor))
 		// A chart may have made it, with a type and ports of its own beside 443.
 		if updated.Annotations == nil {
 			updated.Annotations = map[string]string{}
@@ -178,6 +192,37 @@ func (o Options) ensureService(ctx context.Context, client kubernetes.Interface)
 		return err
 	})
 	return svc, err
+}
+
+// createAt creates a Service with the address that it had before, if there is
+// one. If the host has given it away, a Service that only new pods can find is
+// better than none.
+func createAt(ctx context.Context, services typedcorev1.ServiceInterface, want *corev1.Service, was string) (*corev1.Service, error) {
+	want = want.DeepCopy()
+	want.Spec.ClusterIP = was
+	created, err := services.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+	if was != "" && apierrors.IsInvalid(err) {
+		klog.FromContext(ctx).Error(err, "The address of a Service is not to be had again; pods that use it must be created anew",
+			"hostObject", klog.KObj(want), "clusterIP", was)
+		want.Spec.ClusterIP = ""
+		created, err = services.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+	}
+	return created, err
+}
+
+// withOwner adds an owner that is the controller if there is no other.
+func withOwner(all []metav1.OwnerReference, owner metav1.OwnerReference) []metav1.OwnerReference {
+	controlled := false
+	for _, r := range all {
+		if r.UID == owner.UID {
+			return all
+		}
+		controlled = controlled || r.Controller != nil && *r.Controller
+	}
+	if controlled {
+		owner.Controller = nil
+	}
+	return append(slices.Clone(all), owner)
 }
 
 // setPort makes the port of the same number lead to want's target.

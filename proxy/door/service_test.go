@@ -28,7 +28,7 @@ func TestEnsureServiceOutsideTheHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d.Owner.Kind != "Service" || d.Owner.Name != "vc" {
+		if d.Owner.Kind != "ConfigMap" || d.Owner.Name != "vc.anchor" {
 			t.Errorf("owner %+v", d.Owner)
 		}
 	}

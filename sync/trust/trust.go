@@ -163,11 +163,9 @@ func (c *Controller) kind(host kubernetes.Interface) copies.Kind[*corev1.ConfigM
 func (c *Controller) configMap(name string, data map[string]string) *corev1.ConfigMap {
 	marks := maps.Clone(c.translator.ScopeLabels())
 	marks[hostview.LabelComposed] = string(hostview.TrustBundle)
-	m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name, Labels: marks}, Data: data}
-	if owner := c.translator.Cluster().Owner; owner.Name != "" {
-		m.OwnerReferences = []metav1.OwnerReference{owner}
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: c.namespace, Name: name, Labels: marks, OwnerReferences: c.translator.Owners()}, Data: data,
 	}
-	return m
 }
 
 func describe(name string, err error) error {

@@ -45,6 +45,7 @@ type controlPlaneOptions struct {
 	advertisePort int
 	names         []string // of the door, DNS names and IPs
 	doors         func() []netip.AddrPort
+	entrance      func() error // what is wrong with the way to the doors
 	shutdownDelay time.Duration
 
 	// host describes the host cluster of a virtual cluster.
@@ -114,6 +115,7 @@ func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error
 		Listener:         listener,
 		AdvertiseAddress: o.advertiseIP,
 		Doors:            o.doors,
+		Entrance:         o.entrance,
 		ShutdownDelay:    o.shutdownDelay,
 		ServiceCIDR:      o.serviceCIDR,
 		Issuer:           "https://kubernetes.default.svc." + o.clusterDomain,

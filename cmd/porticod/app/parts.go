@@ -57,6 +57,7 @@ var parts = []struct {
 	make func(*composition) (part, error)
 }{
 	{"doors", (*composition).doorsPart},
+	{"entrance", (*composition).entrancePart},
 	{"reporter", (*composition).reporterPart},
 	{"referents", (*composition).referentsPart},
 	{"tokens", (*composition).tokensPart},
@@ -113,6 +114,15 @@ func (c *composition) doorsPart() (part, error) {
 	return part{
 		always:  c.virtualCluster.doors.Observe,
 		leading: func(ctx context.Context) error { return c.checkDoors(ctx, c.lead.host) },
+	}, nil
+}
+
+// entrancePart keeps the Service that leads to the doors, and the owner of
+// everything on the host.
+func (c *composition) entrancePart() (part, error) {
+	return part{
+		always:  c.keeper.Observe,
+		leading: func(ctx context.Context) error { return c.keeper.Run(ctx, c.lead.host, c.lead.hostMetadata) },
 	}, nil
 }
 

@@ -89,6 +89,7 @@ type virtualCluster struct {
 	at         netip.AddrPort // where others reach the door
 	services   netip.Prefix   // of the host's ClusterIPs; invalid when the host does not tell
 	doors      *door.Doors
+	keeper     *door.Keeper
 
 	// dnsSockets and dns are those of an embedded DNS.
 	dnsSockets *dns.Sockets
@@ -180,6 +181,10 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	if err != nil {
 		return nil, err
 	}
+	vc.keeper, err = door.NewKeeper(hostClient, vc.doorOptions(at), entrance, vc.translator)
+	if err != nil {
+		return nil, err
+	}
 	vc.services = vc.serviceRange(ctx, entrance.ClusterIP)
 	inHost := cfg.Host.ServiceName + "." + cfg.Host.Namespace
 	ip := net.IP(at.Addr().AsSlice())
@@ -198,6 +203,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		advertisePort:  int(at.Port()),
 		names:          append([]string{cfg.Host.ServiceName, inHost, inHost + ".svc", entrance.ClusterIP, ip.String()}, cfg.CertSANs...),
 		doors:          vc.doors.Ready,
+		entrance:       vc.keeper.Ready,
 		shutdownDelay:  vc.shutdownDelay(),
 		host:           vc.describeHost,
 		egress:         dials,

@@ -1,0 +1,171 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package door_test
+
+import (
+	"context"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes/fake"
+	metadatafake "k8s.io/client-go/metadata/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"portico.dev/portico/proxy/door"
+	"portico.dev/portico/rewrite"
+)
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	if err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, 20*time.Second, true,
+		func(context.Context) (bool, error) { return holds(), nil }); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// keep runs the keeper of the cluster of outside against the two clients.
+func keep(t *testing.T, client *fake.Clientset, meta *metadatafake.FakeMetadataClient) *door.Keeper {
+	t.Helper()
+	d := ensured(t, client)
+	d.Owner.UID = "anchor" // the fake gives none
+	translator, err := rewrite.New(rewrite.Cluster{Name: "vc", HostNamespace: hostNamespace, Owner: d.Owner})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := door.NewKeeper(client, outside, d, translator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range []func(context.Context) error{k.Observe, func(ctx context.Context) error { return k.Run(ctx, client, meta) }} {
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- run(ctx) }()
+		t.Cleanup(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return k
+}
+
+func emptyMetadata(objects ...runtime.Object) *metadatafake.FakeMetadataClient {
+	scheme := metadatafake.NewTestScheme()
+	if err := metav1.AddMetaToScheme(scheme); err != nil {
+		panic(err)
+	}
+	return metadatafake.NewSimpleMetadataClient(scheme, objects...)
+}
+
+// TestKeeperPutsTheServiceBack: with its address, and says what is wrong while
+// it cannot.
+func TestKeeperPutsTheServiceBack(t *testing.T) {
+	client := fake.NewClientset(&corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: "vc", Labels: map[string]string{rewrite.LabelCluster: "vc"}},
+		Spec:       corev1.ServiceSpec{ClusterIP: "10.96.0.7"},
+	})
+	var refuse atomic.Bool
+	client.PrependReactor("create", "services", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return refuse.Load(), nil, errRefused
+	})
+	k := keep(t, client, emptyMetadata())
+	services := client.CoreV1().Services(hostNamespace)
+	refuse.Store(true)
+	if err := services.Delete(t.Context(), "vc", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what is wrong", func() bool { err := k.Ready(); return err != nil && strings.Contains(err.Error(), "is gone") })
+	if err := client.CoreV1().ServiceAccounts(hostNamespace).Delete(t.Context(), "vc-workload", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	refuse.Store(false)
+	eventually(t, "the Service", func() bool {
+		svc, err := services.Get(t.Context(), "vc", metav1.GetOptions{})
+		return err == nil && svc.Spec.ClusterIP == "10.96.0.7" && svc.OwnerReferences[0].Name == "vc.anchor"
+	})
+	eventually(t, "the account", func() bool {
+		_, err := client.CoreV1().ServiceAccounts(hostNamespace).Get(t.Context(), "vc-workload", metav1.GetOptions{})
+		return err == nil
+	})
+	eventually(t, "that all is well", func() bool { return k.Ready() == nil })
+}
+
+// TestKeeperSaysThatTheAddressIsAnother: somebody has made the Service first.
+func TestKeeperSaysThatTheAddressIsAnother(t *testing.T) {
+	client := fake.NewClientset()
+	k := keep(t, client, emptyMetadata())
+	services := client.CoreV1().Services(hostNamespace)
+	svc, err := services.Get(t.Context(), "vc", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc.Spec.ClusterIP = "10.96.0.9"
+	if _, err := services.Update(t.Context(), svc, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what is wrong", func() bool { err := k.Ready(); return err != nil && strings.Contains(err.Error(), "10.96.0.9") })
+	svc.Labels = nil
+	if _, err := services.Update(t.Context(), svc, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "whose it is", func() bool {
+		err := k.Ready()
+		return err != nil && strings.Contains(err.Error(), "something else")
+	})
+}
+
+// TestKeeperMovesOwners: what the Service owned is the anchor's, what is of
+// another cluster or of a pod stays.
+func TestKeeperMovesOwners(t *testing.T) {
+	object := func(kind, name, cluster string, owners ...metav1.OwnerReference) *metav1.PartialObjectMetadata {
+		return &metav1.PartialObjectMetadata{
+			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: kind},
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: hostNamespace, Name: name, Labels: map[string]string{rewrite.LabelCluster: cluster}, OwnerReferences: owners,
+			},
+		}
+	}
+	service := metav1.OwnerReference{APIVersion: "v1", Kind: "Service", Name: "vc", UID: "s"}
+	pod := metav1.OwnerReference{APIVersion: "v1", Kind: "Pod", Name: "p", UID: "p"}
+	meta := emptyMetadata(
+		object("Pod", "p", "vc", service), object("PersistentVolumeClaim", "c", "vc", service), object("Pod", "orphan", "vc"),
+		object("Secret", "token", "vc", pod), object("Pod", "other", "other", service),
+	)
+	meta.PrependReactor("patch", "pods", func() clienttesting.ReactionFunc {
+		var once atomic.Bool
+		return func(clienttesting.Action) (bool, runtime.Object, error) {
+			return once.CompareAndSwap(false, true), nil, apierrors.NewServiceUnavailable("later") // tried again
+		}
+	}())
+	keep(t, fake.NewClientset(), meta)
+	ownersOf := func(resource, name string) []metav1.OwnerReference {
+		got, err := meta.Resource(corev1.SchemeGroupVersion.WithResource(resource)).Namespace(hostNamespace).Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.OwnerReferences
+	}
+	for resource, names := range map[string][]string{"pods": {"p", "orphan"}, "persistentvolumeclaims": {"c"}} {
+		for _, name := range names {
+			eventually(t, "owner of "+resource+" "+name, func() bool {
+				o := ownersOf(resource, name)
+				return len(o) == 1 && o[0].Name == "vc.anchor" && o[0].Controller != nil && *o[0].Controller
+			})
+		}
+	}
+	if o := ownersOf("pods", "other"); o[0].Kind != "Service" {
+		t.Errorf("the pod of another cluster is owned by %+v", o)
+	}
+	if o := ownersOf("secrets", "token"); len(o) != 1 || o[0].Kind != "Pod" {
+		t.Errorf("the Secret of a pod is owned by %+v", o)
+	}
+}
