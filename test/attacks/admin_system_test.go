@@ -135,7 +135,7 @@ func readable(t *testing.T, c *embedded.Cluster) map[string]string {
 		}
 		all[path] = string(b)
 	}
-	for _, path := range []string{"/version", "/metrics", "/metrics/slis", "/openapi/v2", "/api", "/apis", "/openid/v1/jwks", "/.well-known/openid-configuration", "/readyz", "/"} {
+	for _, path := range []string{"/version", "/metrics", "/metrics/slis", "/api", "/apis", "/openid/v1/jwks", "/.well-known/openid-configuration", "/readyz", "/"} {
 		get(path)
 	}
 	_, lists, err := c.Virtual.Discovery().ServerGroupsAndResources()
