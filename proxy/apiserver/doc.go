@@ -40,6 +40,7 @@
 //	openapi.go          the published schemas, built when they are asked for
 //	kubernetes.go       the default/kubernetes endpoints
 //	identity.go         removes what old API servers said of their machines
+//	egress.go           the one way to what a tenant's objects name
 //	upstream.go         upstream's process-global switches
 //	inputs.go  facts about other virtual objects that a translation needs
 package apiserver

@@ -59,7 +59,7 @@ func confine(kube *kubeapiserver.Config, c callers, cfg egress.Config) error {
 	}
 	conversion := &kube.ApiExtensions.ExtraConfig
 	conversion.AuthResolverWrapper, conversion.ServiceResolver = clients, services
-	kube.Aggregator.ExtraConfig.ServiceResolver = d.Resolver()
+	kube.Aggregator.ExtraConfig.ServiceResolver = d.UnproxiedResolver()
 
 	// Both servers have the same transport, and a virtual cluster's storages of
 	// nodes and pods, which have it as well, are never asked to dial.

@@ -293,7 +293,6 @@ func TestHostAPIByNameIsRefused(t *testing.T) {
 func TestResolver(t *testing.T) {
 	w := newWorld(t, Config{}, objects()...)
 	r := w.Resolver()
-	r.proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
 	for name, want := range map[string]string{
 		"good": "10.244.0.7:8443", "outside": "hook.example.com:443",
 		"written": "error: no endpoint of Service a/written is usable: each " + refusal,
@@ -313,8 +312,27 @@ func TestResolver(t *testing.T) {
 	if _, err := r.ResolveEndpoint("a", "good", 444); err == nil {
 		t.Error("a port that the Service does not have resolves")
 	}
-	r.proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://proxy.example.com:3128") }
-	if _, err := r.ResolveEndpoint("a", "outside", 443); !errors.Is(err, errExternalNameByProxy) {
-		t.Errorf("an external name through a proxy: %v", err)
+	r = w.UnproxiedResolver()
+	for _, through := range []*url.URL{nil, {Scheme: "http", Host: "proxy.example.com:3128"}} {
+		r.proxy = func(*http.Request) (*url.URL, error) { return through, nil }
+		for _, name := range []string{"good", "outside"} {
+			if _, err := r.ResolveEndpoint("a", name, 443); errors.Is(err, errProxied) != (through != nil) {
+				t.Errorf("%s through the proxy %v: %v", name, through, err)
+			}
+		}
+	}
+}
+
+// A tenant keeps pods that have ended, whose status still shows addresses that
+// other tenants' pods have by now, and names them. Only running pods count.
+func TestAttackAddressOfAnEndedPod(t *testing.T) {
+	w := newWorld(t, Config{}, objects()...)
+	for _, address := range []string{"10.244.0.8:443", "10.244.0.9:443", "ended.a.svc:443", "10.96.0.5:443"} {
+		if got, err := w.dial(t, address); got != "" || err == nil || !strings.Contains(err.Error(), refusal) {
+			t.Errorf("%s: dialled %q, %v, want a refusal", address, got, err)
+		}
+	}
+	if got, err := w.dial(t, "10.244.0.7:443"); got == "" || err != nil {
+		t.Errorf("the running pod: %v", err)
 	}
 }

@@ -19,12 +19,18 @@ import (
 // NewClusterIPServiceResolver does.
 type Resolver struct {
 	dialer *Dialer
-	// proxy is how a request would leave this process.
+	// proxy is how a request would leave this process, nil if always directly.
 	proxy func(*http.Request) (*url.URL, error)
 }
 
 // Resolver returns the Resolver whose results d dials.
-func (d *Dialer) Resolver() *Resolver {
+func (d *Dialer) Resolver() *Resolver { return &Resolver{dialer: d} }
+
+// UnproxiedResolver returns one for the aggregator, whose transport heeds
+// HTTPS_PROXY and can't be told otherwise. It refuses what would go through a
+// proxy: a proxy resolves names by itself and is in another network, and nobody
+// would judge the address that it connects to.
+func (d *Dialer) UnproxiedResolver() *Resolver {
 	return &Resolver{dialer: d, proxy: http.ProxyFromEnvironment}
 }
 
@@ -35,20 +41,23 @@ func (r *Resolver) ResolveEndpoint(namespace, name string, port int32) (*url.URL
 	if err != nil {
 		return nil, err
 	}
-	if s.Spec.Type != corev1.ServiceTypeExternalName {
+	u := &url.URL{Scheme: "https"}
+	if s.Spec.Type == corev1.ServiceTypeExternalName {
+		u.Host = net.JoinHostPort(s.Spec.ExternalName, strconv.Itoa(int(port)))
+	} else {
 		at, err := r.dialer.endpoint(s, port)
 		if err != nil {
 			return nil, err
 		}
-		return &url.URL{Scheme: "https", Host: at.String()}, nil
+		u.Host = at.String()
 	}
-	u := &url.URL{Scheme: "https", Host: net.JoinHostPort(s.Spec.ExternalName, strconv.Itoa(int(port)))}
-	// The aggregator's transport heeds HTTPS_PROXY. A proxy resolves names by
-	// itself, and nobody would judge the address that it connects to.
+	if r.proxy == nil {
+		return u, nil
+	}
 	if through, err := r.proxy(&http.Request{URL: u, Header: http.Header{}}); err != nil || through != nil {
-		return nil, errExternalNameByProxy
+		return nil, errProxied
 	}
 	return u, nil
 }
 
-var errExternalNameByProxy = errors.New("an external name cannot be reached: porticod leaves through an HTTP proxy, which resolves names by itself")
+var errProxied = errors.New("this cluster's API server may reach the address through an HTTP proxy only, which it does not use for aggregated APIs: its operator has to add the address to NO_PROXY")

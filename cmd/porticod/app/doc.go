@@ -17,6 +17,7 @@
 //	store.go         which store a configuration opens
 //	limit.go         how much it can hold, and who may write when it is full
 //	replicas.go      the leader's clients; the doors of other replicas
+//	egress.go        what the API server may dial for its tenant
 //	dns.go metrics.go nodes.go classes.go tohost.go   checks at the start, one per feature
 //	host.go          porticod host, an embedded host cluster for demos and tests
 //	check.go snapshot.go   porticod check, porticod snapshot: data directories

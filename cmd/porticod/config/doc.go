@@ -19,5 +19,5 @@
 //	config.go    the format and its defaults
 //	load.go      where values come from
 //	validate.go  what they may be
-//	coredns.go metadata.go store.go fromhost.go tohost.go  the sections of the file that have rules of their own
+//	coredns.go metadata.go store.go fromhost.go tohost.go egress.go  the sections of the file that have rules of their own
 package config
