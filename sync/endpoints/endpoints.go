@@ -19,10 +19,10 @@ import (
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/copies"
 	"portico.dev/portico/sync/internal/hostview"
 	"portico.dev/portico/sync/internal/queue"
 	"portico.dev/portico/sync/internal/room"
@@ -32,13 +32,14 @@ import (
 const workers = 4
 
 const (
-	// mostSlices bounds what every node of the host is made to follow. Each slice has up to a thousand endpoints.
+	// mostSlices bounds the slices that every node of the host has to follow. Each
+	// has up to a thousand endpoints.
 	mostSlices = 1000
 	// whenFull is how long a slice waits for room before it is looked at again.
 	whenFull = time.Minute
 )
 
-// Config is what the controller needs.
+// Config says where Services and slices are read, and where slices are written.
 type Config struct {
 	Translator *rewrite.Translator
 	// Informers are of the virtual side.
@@ -52,20 +53,18 @@ type Config struct {
 // Controller keeps the host slices. It works slice by slice.
 type Controller struct {
 	translator *rewrite.Translator
-	host       kubernetes.Interface
-	namespace  string
 
 	informers informers.SharedInformerFactory
 	view      informers.SharedInformerFactory
 	services  corelisters.ServiceLister
 	slices    discoverylisters.EndpointSliceLister
-	copies    discoverylisters.EndpointSliceNamespaceLister
-	synced    []cache.InformerSynced
-	queue     *queue.Queue[types.NamespacedName] // of virtual slices
+	copies    copies.Kind[*discoveryv1.EndpointSlice]
+	loop      *queue.Loop[types.NamespacedName] // over virtual slices
 	room      *room.Room
 }
 
-// New returns a controller. It registers with the informers, so it must be called before they are relied on.
+// New returns a controller. It registers with the informers, so it must be
+// called before they are relied on.
 func New(cfg Config) (*Controller, error) {
 	if cfg.Most == 0 {
 		cfg.Most = mostSlices
@@ -74,57 +73,29 @@ func New(cfg Config) (*Controller, error) {
 	if err != nil {
 		return nil, err
 	}
-	namespace := cfg.Translator.Cluster().HostNamespace
-	view := hostview.NewFactory(cfg.Host, namespace, selector)
+	view := hostview.NewFactory(cfg.Host, cfg.Translator.Cluster().HostNamespace, selector)
 	services, slices := cfg.Informers.Core().V1().Services(), cfg.Informers.Discovery().V1().EndpointSlices()
-	copies := view.Discovery().V1().EndpointSlices()
 	c := &Controller{
-		translator: cfg.Translator, host: cfg.Host, namespace: namespace, informers: cfg.Informers, view: view,
-		services: services.Lister(), slices: slices.Lister(), copies: copies.Lister().EndpointSlices(namespace),
+		translator: cfg.Translator, informers: cfg.Informers, view: view,
+		services: services.Lister(), slices: slices.Lister(), copies: sliceCopies(cfg, view),
 	}
-	c.room = room.New(cfg.Most, func() []string { return names(copies.Informer().GetStore().List()) })
-	c.queue = queue.New("endpoints", nil, c.reconcile)
-	for informer, enqueue := range map[cache.SharedIndexInformer]func(any){
-		services.Informer(): c.enqueueService,
-		slices.Informer():   c.enqueueSlice,
-		copies.Informer():   c.enqueueCopy,
-	} {
-		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    enqueue,
-			UpdateFunc: func(_, obj any) { enqueue(obj) },
-			DeleteFunc: func(obj any) {
-				if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-					obj = gone.Obj
-				}
-				enqueue(obj)
-			},
-		})
-		if err != nil {
-			return nil, fmt.Errorf("listen for endpoint slices: %w", err)
-		}
-		c.synced = append(c.synced, registration.HasSynced)
-	}
-	return c, nil
+	pushed := view.Discovery().V1().EndpointSlices().Informer()
+	c.room = room.New(cfg.Most, func() []string { return names(pushed.GetStore().List()) })
+	c.loop = queue.NewLoop("endpoints", nil, c.reconcile)
+	return c, errors.Join(
+		queue.Listen(c.loop, "services", services.Informer(), queue.Each(c.enqueueService)),
+		queue.Listen(c.loop, "endpoint slices", slices.Informer(), queue.Each(c.enqueueSlice)),
+		queue.Listen(c.loop, "pushed endpoint slices", pushed, queue.Each(c.enqueueCopy)),
+	)
 }
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
-	c.informers.Start(ctx.Done())
-	c.view.Start(ctx.Done())
-	defer c.view.Shutdown()
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return nil // ctx ended first
-	}
-	c.queue.Run(ctx, workers)
-	return nil
+	return c.loop.Run(ctx, workers, c.informers, c.view)
 }
 
 // enqueueService asks for all slices of a Service: it may have lost or got a selector.
-func (c *Controller) enqueueService(obj any) {
-	service, ok := obj.(*corev1.Service)
-	if !ok {
-		return
-	}
+func (c *Controller) enqueueService(service *corev1.Service) {
 	slices, err := c.slices.EndpointSlices(service.Namespace).List(labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: service.Name}))
 	if err != nil {
 		return // a selector over labels that exist cannot fail
@@ -134,20 +105,15 @@ func (c *Controller) enqueueService(obj any) {
 	}
 }
 
-func (c *Controller) enqueueSlice(obj any) {
-	if s, ok := obj.(*discoveryv1.EndpointSlice); ok {
-		c.queue.Add(types.NamespacedName{Namespace: s.Namespace, Name: s.Name})
-	}
+func (c *Controller) enqueueSlice(s *discoveryv1.EndpointSlice) {
+	c.loop.Add(types.NamespacedName{Namespace: s.Namespace, Name: s.Name})
 }
 
-// enqueueCopy asks for the virtual slice that a host slice is of. The door's own is of none.
-func (c *Controller) enqueueCopy(obj any) {
-	s, ok := obj.(*discoveryv1.EndpointSlice)
-	if !ok {
-		return
-	}
+// enqueueCopy asks for the virtual slice of a host slice. The door's own slice
+// has none.
+func (c *Controller) enqueueCopy(s *discoveryv1.EndpointSlice) {
 	if namespace, name, err := c.translator.Identify(kind, s); err == nil {
-		c.queue.Add(types.NamespacedName{Namespace: namespace, Name: name})
+		c.loop.Add(types.NamespacedName{Namespace: namespace, Name: name})
 	}
 }
 
@@ -172,15 +138,23 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	case err != nil:
 		return 0, err
 	}
-	if _, err := c.copies.Get(host.Name); err != nil && !c.room.Take(host.Name) {
+	if !c.copies.Known(host.Name) && !c.room.Take(host.Name) {
 		klog.FromContext(ctx).Info("Endpoint slice is not brought to the host: it has as many of this cluster as it may", "virtualObject", klog.KObj(virtual), "most", c.room.Most())
 		return whenFull, nil
 	}
-	if err := c.write(ctx, key, host); err != nil {
+	if _, err = c.copies.Write(ctx, host); err != nil {
 		c.room.Free(host.Name)
-		return 0, err
 	}
-	return 0, nil
+	return 0, describe(key, err)
+}
+
+func (c *Controller) remove(ctx context.Context, key types.NamespacedName) error {
+	name := c.translator.Name(key.Namespace, key.Name)
+	removed, err := c.copies.RemoveSeen(ctx, name)
+	if removed {
+		c.room.Free(name) // if it is still there, it is seen
+	}
+	return describe(key, err)
 }
 
 // names returns the names of objects.
@@ -194,7 +168,14 @@ func names(objects []any) []string {
 	return all
 }
 
-// wanted returns a virtual slice if the host has to have it.
+func describe(key types.NamespacedName, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("endpoint slice %s on the host: %w", key, err)
+}
+
+// wanted returns a virtual slice if the host must have it, and nil otherwise.
 func (c *Controller) wanted(key types.NamespacedName) (*discoveryv1.EndpointSlice, error) {
 	slice, err := c.slices.EndpointSlices(key.Namespace).Get(key.Name)
 	if err != nil {
@@ -214,7 +195,8 @@ func (c *Controller) wanted(key types.NamespacedName) (*discoveryv1.EndpointSlic
 	return slice, nil
 }
 
-// answersAtClusterIP reports whether a Service has a ClusterIP and nobody but its slices to say what is behind.
+// answersAtClusterIP reports whether a Service has a ClusterIP whose endpoints
+// come from its slices alone.
 func answersAtClusterIP(s *corev1.Service) bool {
 	return len(s.Spec.Selector) == 0 && s.Spec.Type != corev1.ServiceTypeExternalName && s.DeletionTimestamp == nil &&
 		s.Spec.ClusterIP != "" && s.Spec.ClusterIP != corev1.ClusterIPNone

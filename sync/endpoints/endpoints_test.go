@@ -7,63 +7,44 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/utils/ptr"
 
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/endpoints"
+	"portico.dev/portico/sync/internal/harness"
 )
-
-const hostNamespace = "team-a"
 
 // most is how many slices the host has room for.
 const most = 50
 
-type harness struct {
-	t             *testing.T
-	virtual, host *fake.Clientset
-	translator    *rewrite.Translator
-}
+type fixture struct{ *harness.Harness }
 
-func newHarness(t *testing.T, host ...runtime.Object) *harness {
+func start(t *testing.T, virtual []runtime.Object, host ...runtime.Object) *fixture {
 	t.Helper()
-	translator, err := rewrite.New(rewrite.Cluster{Name: "vc", HostNamespace: hostNamespace, DNS: &rewrite.DNS{TargetPort: 1053}})
+	h := &fixture{harness.New(t, virtual, host, func(c *rewrite.Cluster) { c.DNS = &rewrite.DNS{TargetPort: 1053} })}
+	c, err := endpoints.New(endpoints.Config{Translator: h.Translator, Informers: h.Informers, Host: h.Host, Most: most})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &harness{t: t, virtual: fake.NewClientset(), host: fake.NewClientset(host...), translator: translator}
-	factory := informers.NewSharedInformerFactory(h.virtual, 0)
-	c, err := endpoints.New(endpoints.Config{Translator: translator, Informers: factory, Host: h.host, Most: most})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-		factory.Shutdown()
-	})
+	h.Run(c.Run)
 	return h
 }
 
-func (h *harness) service(namespace, name string, spec corev1.ServiceSpec) *corev1.Service {
-	h.t.Helper()
-	s, err := h.virtual.CoreV1().Services(namespace).Create(h.t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: spec}, metav1.CreateOptions{})
+func service(namespace, name string, spec corev1.ServiceSpec) *corev1.Service {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: spec}
+}
+
+func (h *fixture) service(namespace, name string, spec corev1.ServiceSpec) *corev1.Service {
+	h.T.Helper()
+	s, err := h.Virtual.CoreV1().Services(namespace).Create(h.T.Context(), service(namespace, name, spec), metav1.CreateOptions{})
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	return s
 }
@@ -80,97 +61,87 @@ func slice(namespace, name, service string, addresses ...string) *discoveryv1.En
 	}
 }
 
-func (h *harness) create(s *discoveryv1.EndpointSlice) {
-	h.t.Helper()
-	if _, err := h.virtual.DiscoveryV1().EndpointSlices(s.Namespace).Create(h.t.Context(), s, metav1.CreateOptions{}); err != nil {
-		h.t.Fatal(err)
+func (h *fixture) create(s *discoveryv1.EndpointSlice) {
+	h.T.Helper()
+	if _, err := h.Virtual.DiscoveryV1().EndpointSlices(s.Namespace).Create(h.T.Context(), s, metav1.CreateOptions{}); err != nil {
+		h.T.Fatal(err)
 	}
 }
 
 // wait waits until the host slice of a virtual slice has an address, or is not there if that is empty.
-func (h *harness) wait(namespace, name, address string) *discoveryv1.EndpointSlice {
-	h.t.Helper()
-	var last string
+func (h *fixture) wait(namespace, name, address string) *discoveryv1.EndpointSlice {
+	h.T.Helper()
 	var found *discoveryv1.EndpointSlice
-	err := wait.PollUntilContextTimeout(h.t.Context(), 5*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		s, err := h.host.DiscoveryV1().EndpointSlices(hostNamespace).Get(ctx, h.translator.Name(namespace, name), metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			last = "not there"
-			return address == "", nil
+	h.Eventually(fmt.Sprintf("host slice of %s/%s with %q", namespace, name, address), func(ctx context.Context) (bool, any) {
+		s, err := h.Host.DiscoveryV1().EndpointSlices(harness.HostNamespace).Get(ctx, h.Translator.Name(namespace, name), metav1.GetOptions{})
+		if err != nil {
+			return address == "" && apierrors.IsNotFound(err), err
 		}
-		found, last = s, fmt.Sprint(s.Endpoints)
-		return address != "" && s.Endpoints[0].Addresses[0] == address, err
+		found = s
+		return address != "" && s.Endpoints[0].Addresses[0] == address, s.Endpoints
 	})
-	if err != nil {
-		h.t.Fatalf("host slice of %s/%s: %v; want %q, it is %s", namespace, name, err, address, last)
-	}
 	return found
 }
 
 var withAddress = corev1.ServiceSpec{ClusterIP: "10.96.0.9", Type: corev1.ServiceTypeClusterIP}
 
 func TestSliceFollowsItsServiceAndItself(t *testing.T) {
-	h := newHarness(t)
+	h := start(t, nil)
 	s := h.service("shop", "db", withAddress)
 	v := slice("shop", "db-1", "db", "192.0.2.1")
 	h.create(v)
 	host := h.wait("shop", "db-1", "192.0.2.1")
-	if got := host.Labels[discoveryv1.LabelServiceName]; got != h.translator.ServiceName("shop", "db") {
+	if got := host.Labels[discoveryv1.LabelServiceName]; got != h.Translator.ServiceName("shop", "db") {
 		t.Errorf("it leads to Service %s", got)
 	}
 	if host.Labels[discoveryv1.LabelManagedBy] != rewrite.ManagedBy || *host.Endpoints[0].Zone != "west" ||
-		host.Endpoints[0].TargetRef.Name != h.translator.Name("shop", "web-0") || *host.Ports[0].Port != 8080 {
+		host.Endpoints[0].TargetRef.Name != h.Translator.Name("shop", "web-0") || *host.Ports[0].Port != 8080 {
 		t.Errorf("host slice: %+v", host)
 	}
 
 	v.Endpoints[0].Addresses = []string{"192.0.2.2"}
-	if _, err := h.virtual.DiscoveryV1().EndpointSlices("shop").Update(t.Context(), v, metav1.UpdateOptions{}); err != nil {
+	if _, err := h.Virtual.DiscoveryV1().EndpointSlices("shop").Update(t.Context(), v, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.wait("shop", "db-1", "192.0.2.2")
 
 	s.Spec.Selector = map[string]string{"app": "db"}
-	if _, err := h.virtual.CoreV1().Services("shop").Update(t.Context(), s, metav1.UpdateOptions{}); err != nil {
+	if _, err := h.Virtual.CoreV1().Services("shop").Update(t.Context(), s, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.wait("shop", "db-1", "")
 	s.Spec.Selector = nil
-	if _, err := h.virtual.CoreV1().Services("shop").Update(t.Context(), s, metav1.UpdateOptions{}); err != nil {
+	if _, err := h.Virtual.CoreV1().Services("shop").Update(t.Context(), s, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.wait("shop", "db-1", "192.0.2.2")
-	if err := h.virtual.DiscoveryV1().EndpointSlices("shop").Delete(t.Context(), "db-1", metav1.DeleteOptions{}); err != nil {
+	if err := h.Virtual.DiscoveryV1().EndpointSlices("shop").Delete(t.Context(), "db-1", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.wait("shop", "db-1", "")
 }
 
 func TestOnlyServicesWithoutSelectorAreAnsweredFor(t *testing.T) {
-	h := newHarness(t)
-	for name, spec := range map[string]corev1.ServiceSpec{
-		"selecting": {ClusterIP: "10.96.0.8", Selector: map[string]string{"app": "x"}},
-		"headless":  {ClusterIP: corev1.ClusterIPNone},
-		"external":  {Type: corev1.ServiceTypeExternalName, ExternalName: "example.com"},
-	} {
-		h.service("shop", name, spec)
+	h := start(t, []runtime.Object{
+		service("shop", "selecting", corev1.ServiceSpec{ClusterIP: "10.96.0.8", Selector: map[string]string{"app": "x"}}),
+		service("shop", "headless", corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone}),
+		service("shop", "external", corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "example.com"}),
+		service("shop", "db", withAddress),
+	})
+	for _, name := range []string{"selecting", "headless", "external", "orphan", "db"} {
 		h.create(slice("shop", name, name, "192.0.2.1"))
 	}
-	h.create(slice("shop", "orphan", "nothing", "192.0.2.1"))
-	h.service("shop", "db", withAddress)
-	h.create(slice("shop", "db", "db", "192.0.2.1"))
 	h.wait("shop", "db", "192.0.2.1")
-	for _, name := range []string{"selecting", "headless", "external", "orphan"} {
-		h.wait("shop", name, "")
-	}
+	h.OnlyWrites("endpointslices", h.Translator.Name("shop", "db"))
 }
 
 func TestHostSliceThatSomebodyChangesIsPutRight(t *testing.T) {
-	h := newHarness(t)
+	h := start(t, nil)
 	h.service("shop", "db", withAddress)
 	h.create(slice("shop", "db", "db", "192.0.2.1"))
 	host := h.wait("shop", "db", "192.0.2.1")
 	host.Endpoints[0].Addresses = []string{"192.0.2.66"}
-	slices := h.host.DiscoveryV1().EndpointSlices(hostNamespace)
+	slices := h.Host.DiscoveryV1().EndpointSlices(harness.HostNamespace)
 	if _, err := slices.Update(t.Context(), host, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -184,34 +155,30 @@ func TestHostSliceThatSomebodyChangesIsPutRight(t *testing.T) {
 // The cluster's own Service is default/kubernetes. Who could add an endpoint to
 // it would get the calls, and the tokens, of every pod.
 func TestAttackSliceForTheClustersOwnService(t *testing.T) {
-	h := newHarness(t)
-	h.service("default", "kubernetes", withAddress)
+	h := start(t, []runtime.Object{service("default", "kubernetes", withAddress), service("default", "db", withAddress)})
 	h.create(slice("default", "mine", "kubernetes", "192.0.2.66"))
-	h.service("default", "db", withAddress)
 	h.create(slice("default", "db", "db", "192.0.2.1"))
 	h.wait("default", "db", "192.0.2.1")
-	h.wait("default", "mine", "")
+	h.OnlyWrites("endpointslices", h.Translator.Name("default", "db"))
 }
 
 // A tenant writes endpoints for kube-system/kube-dns, to answer the questions of
 // all pods. None reaches the host, even if the Service looks as if it had no
 // selector.
 func TestAttackSliceForTheClustersDNS(t *testing.T) {
-	h := newHarness(t)
-	h.service("kube-system", "kube-dns", withAddress)
+	h := start(t, []runtime.Object{service("kube-system", "kube-dns", withAddress), service("kube-system", "db", withAddress)})
 	h.create(slice("kube-system", "mine", "kube-dns", "192.0.2.66"))
-	h.service("kube-system", "db", withAddress)
 	h.create(slice("kube-system", "db", "db", "192.0.2.1"))
 	h.wait("kube-system", "db", "192.0.2.1")
-	h.wait("kube-system", "mine", "")
+	h.OnlyWrites("endpointslices", h.Translator.Name("kube-system", "db"))
 }
 
 // A tenant knows how host names are made. A slice that names another
 // namespace's Service in that form leads nowhere.
 func TestAttackSliceNamesAHostService(t *testing.T) {
-	h := newHarness(t)
+	h := start(t, nil)
 	h.service("victim", "db", withAddress)
-	form := h.translator.ServiceName("victim", "db")
+	form := h.Translator.ServiceName("victim", "db")
 	h.service("attacker", form, withAddress)
 	h.create(slice("attacker", "s", form, "192.0.2.66"))
 	host := h.wait("attacker", "s", "192.0.2.66")
@@ -221,53 +188,43 @@ func TestAttackSliceNamesAHostService(t *testing.T) {
 }
 
 func TestForeignSliceUnderTheNameIsNotTouched(t *testing.T) {
-	name := newHarness(t).translator.Name("shop", "db")
-	foreign := slice(hostNamespace, name, "somebody", "192.0.2.66")
-	h := newHarness(t, foreign)
+	name := harness.Translator(t).Name("shop", "db")
+	h := start(t, nil, slice(harness.HostNamespace, name, "somebody", "192.0.2.66"))
 	h.service("shop", "db", withAddress)
 	h.create(slice("shop", "db", "db", "192.0.2.1"))
-	h.create(slice("shop", "other", "db", "192.0.2.1"))
-	h.wait("shop", "other", "192.0.2.1")
+	h.LeavesAlone("endpointslices", name)
 	h.wait("shop", "db", "192.0.2.66")
 }
 
 // A tenant writes endpoint slices without end. Every node of the host follows
 // all of them, so there is a most.
 func TestAttackManySlices(t *testing.T) {
-	h := newHarness(t)
+	h := start(t, nil)
 	h.service("shop", "db", withAddress)
 	for i := range most + 20 {
 		h.create(slice("shop", fmt.Sprintf("s-%d", i), "db", "192.0.2.1"))
 	}
-	count := func() int {
+	list := func() []discoveryv1.EndpointSlice {
 		t.Helper()
-		list, err := h.host.DiscoveryV1().EndpointSlices(hostNamespace).List(t.Context(), metav1.ListOptions{})
+		list, err := h.Host.DiscoveryV1().EndpointSlices(harness.HostNamespace).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(list.Items)
+		return list.Items
 	}
-	err := wait.PollUntilContextTimeout(t.Context(), 10*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) {
-		return count() >= most, nil
-	})
-	if err != nil {
-		t.Fatalf("%d slices on the host: %v", count(), err)
-	}
+	h.Eventually("slices on the host", func(context.Context) (bool, any) { return len(list()) >= most, len(list()) })
 	// One that is there is still kept in step, after all that waits has been looked at.
-	host, err := h.host.DiscoveryV1().EndpointSlices(hostNamespace).List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, name, err := h.translator.Identify("EndpointSlice", &host.Items[0])
+	_, name, err := h.Translator.Identify("EndpointSlice", &list()[0])
 	if err != nil {
 		t.Fatal(err)
 	}
 	next := slice("shop", name, "db", "192.0.2.2")
-	if _, err := h.virtual.DiscoveryV1().EndpointSlices("shop").Update(t.Context(), next, metav1.UpdateOptions{}); err != nil {
+	if _, err := h.Virtual.DiscoveryV1().EndpointSlices("shop").Update(t.Context(), next, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.wait("shop", name, "192.0.2.2")
-	if n := count(); n != most {
+	h.Stop()
+	if n := len(list()); n != most {
 		t.Errorf("%d slices on the host, want %d at most", n, most)
 	}
 }

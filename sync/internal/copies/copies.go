@@ -40,6 +40,10 @@ type Kind[T metav1.Object] struct {
 	// Same reports whether host has the content of want. It is not asked about
 	// metadata. Nil means never.
 	Same func(want, host T) bool
+	// Metadata returns merge patches of the labels and annotations that host needs:
+	// nil removes a key, and two empty patches mean that there is nothing to do. If
+	// it is nil, host needs those that want has, and keeps any other.
+	Metadata func(want, host metav1.Object) (labels, annotations map[string]any)
 	// SameSeen is Same for an object of the informer, if that leaves content out.
 	SameSeen func(want, seen T) bool
 	// Fixed reports whether the API, or the object's owner, keeps host from ever
@@ -62,7 +66,7 @@ func (k *Kind[T]) Write(ctx context.Context, want T) (created bool, err error) {
 		if same == nil {
 			same = k.Same
 		}
-		if seen, err := k.Seen(want.GetName()); err == nil && inStep(want, seen, same) {
+		if seen, err := k.Seen(want.GetName()); err == nil && k.inStep(want, seen, same) {
 			return false, nil
 		}
 	}
@@ -78,7 +82,7 @@ func (k *Kind[T]) Write(ctx context.Context, want T) (created bool, err error) {
 		return false, fmt.Errorf("read: %w", err)
 	case !k.Ours(old):
 		return false, fmt.Errorf("create: %w", ErrForeign)
-	case inStep(want, old, k.Same):
+	case k.inStep(want, old, k.Same):
 		return false, nil
 	case old.GetDeletionTimestamp() != nil || k.Fixed != nil && k.Fixed(want, old):
 		if err := k.delete(ctx, old); err != nil {
@@ -127,9 +131,19 @@ func (k *Kind[T]) Known(name string) bool {
 	return err == nil
 }
 
-func inStep[T metav1.Object](want, host T, same func(want, host T) bool) bool {
-	return host.GetDeletionTimestamp() == nil && contains(host.GetLabels(), want.GetLabels()) &&
-		contains(host.GetAnnotations(), want.GetAnnotations()) && same != nil && same(want, host)
+func (k *Kind[T]) inStep(want, host T, same func(want, host T) bool) bool {
+	if host.GetDeletionTimestamp() != nil {
+		return false
+	}
+	labels, annotations := k.metadata(want, host)
+	return len(labels) == 0 && len(annotations) == 0 && same != nil && same(want, host)
+}
+
+func (k *Kind[T]) metadata(want, host T) (labels, annotations map[string]any) {
+	if k.Metadata != nil {
+		return k.Metadata(want, host)
+	}
+	return missing(want.GetLabels(), host.GetLabels()), missing(want.GetAnnotations(), host.GetAnnotations())
 }
 
 func (k *Kind[T]) create(ctx context.Context, want T) (bool, error) {
@@ -142,18 +156,12 @@ func (k *Kind[T]) create(ctx context.Context, want T) (bool, error) {
 // patch leaves alone whatever others added to the object. The resourceVersion
 // keeps two writers from mixing contents.
 func (k *Kind[T]) patch(ctx context.Context, want, old T) error {
-	meta := map[string]any{
-		"uid": old.GetUID(), "resourceVersion": old.GetResourceVersion(), "ownerReferences": want.GetOwnerReferences(),
-	}
-	// A null would remove also those that others added.
-	if l := want.GetLabels(); l != nil {
-		meta["labels"] = l
-	}
-	if a := want.GetAnnotations(); a != nil {
-		meta["annotations"] = a
-	}
 	patch := k.Patch(want, old)
-	patch["metadata"] = meta
+	labels, annotations := k.metadata(want, old)
+	patch["metadata"] = map[string]any{
+		"uid": old.GetUID(), "resourceVersion": old.GetResourceVersion(),
+		"labels": labels, "annotations": annotations, "ownerReferences": want.GetOwnerReferences(),
+	}
 	body, err := json.Marshal(patch)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
@@ -166,8 +174,9 @@ func (k *Kind[T]) patch(ctx context.Context, want, old T) error {
 
 func (k *Kind[T]) update(ctx context.Context, want, old T) error {
 	next := k.Update(want, old)
-	next.SetLabels(with(old.GetLabels(), want.GetLabels()))
-	next.SetAnnotations(with(old.GetAnnotations(), want.GetAnnotations()))
+	labels, annotations := k.metadata(want, old)
+	next.SetLabels(patched(old.GetLabels(), labels))
+	next.SetAnnotations(patched(old.GetAnnotations(), annotations))
 	next.SetOwnerReferences(want.GetOwnerReferences())
 	if _, err := k.Client.Update(ctx, next, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("update: %w", err)
@@ -183,20 +192,27 @@ func (k *Kind[T]) delete(ctx context.Context, old T) error {
 	return nil
 }
 
-// contains reports whether all has everything that some has.
-func contains(all, some map[string]string) bool {
-	for k, v := range some {
-		if got, ok := all[k]; !ok || got != v {
-			return false
+// missing returns the patch that gives have all that want has.
+func missing(want, have map[string]string) map[string]any {
+	patch := map[string]any{}
+	for k, v := range want {
+		if got, ok := have[k]; !ok || got != v {
+			patch[k] = v
 		}
 	}
-	return true
+	return patch
 }
 
-// with returns all with some set.
-func with(all, some map[string]string) map[string]string {
-	out := make(map[string]string, len(all)+len(some))
-	maps.Copy(out, all)
-	maps.Copy(out, some)
+// patched returns have after a patch of missing or Metadata.
+func patched(have map[string]string, patch map[string]any) map[string]string {
+	out := make(map[string]string, len(have)+len(patch))
+	maps.Copy(out, have)
+	for k, v := range patch {
+		if text, ok := v.(string); ok {
+			out[k] = text
+		} else {
+			delete(out, k)
+		}
+	}
 	return out
 }

@@ -104,6 +104,35 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// A kind can also have labels removed.
+func TestKindDecidesAboutMetadata(t *testing.T) {
+	for _, update := range []bool{false, true} {
+		client := fake.NewClientset(object("new", onHost, func(c *corev1.ConfigMap) { c.Labels["stale"], c.Labels["theirs"] = "x", "y" }))
+		k := kind(client)
+		k.Metadata = func(_, host metav1.Object) (labels, annotations map[string]any) {
+			if _, ok := host.GetLabels()["stale"]; ok {
+				return map[string]any{"stale": nil, "fresh": "z"}, nil
+			}
+			return nil, nil
+		}
+		if update {
+			k.Update = func(_, host *corev1.ConfigMap) *corev1.ConfigMap { return host.DeepCopy() }
+		}
+		for range 2 {
+			if _, err := k.Write(t.Context(), object("new")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := client.CoreV1().ConfigMaps(namespace).Get(t.Context(), "c", metav1.GetOptions{})
+		if want := map[string]string{"owner": ours, "theirs": "y", "fresh": "z"}; err != nil || !maps.Equal(got.Labels, want) {
+			t.Errorf("labels %v, %v, want %v", got.Labels, err, want)
+		}
+		if got := verbs(client); len(got) != 6 { // create, get and one write; create and get; get
+			t.Errorf("the host got %v", got)
+		}
+	}
+}
+
 // A change and a deletion are of the object that was read, and of no other that
 // has its name by then.
 func TestWritesAreOfTheObjectThatWasRead(t *testing.T) {

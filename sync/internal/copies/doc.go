@@ -15,7 +15,7 @@
 //   - Every patch, update and deletion is of the object that was read: it has
 //     the uid as a precondition, and a write its resourceVersion as well.
 //   - An object is in step if it has the content, the labels and the annotations
-//     that are wanted. Labels and annotations that others added stay.
+//     that are wanted. Those that others added stay, unless the kind knows better.
 //
 // # Map
 //

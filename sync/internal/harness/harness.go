@@ -141,6 +141,20 @@ func (h *Harness) LeavesAlone(resource, name string) {
 	}
 }
 
+// OnlyWrites ends the loops, and fails the test if the host got writes for other
+// objects of a resource than those with these names. A test that waited for the
+// last key it caused has then seen what became of all keys before: loops take
+// them in order, and Stop waits for those that are being handled.
+func (h *Harness) OnlyWrites(resource string, names ...string) {
+	h.T.Helper()
+	h.Stop()
+	for _, w := range Writes(&h.Host.Fake, resource) {
+		if _, name, _ := strings.Cut(w, " "); !slices.Contains(names, name) {
+			h.T.Errorf("the host got %s", w)
+		}
+	}
+}
+
 // Writes lists the writes that a cluster got for objects of a resource, in order
 // and as "verb name", without reads. An empty resource is every one.
 func Writes(cluster *clienttesting.Fake, resource string) []string {
