@@ -5,6 +5,7 @@ package certificates
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -18,7 +19,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	certificateslisters "k8s.io/client-go/listers/certificates/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -38,7 +38,7 @@ const (
 	spread = 5 * time.Minute
 )
 
-// Config is what the manager needs.
+// Config says who is asked for certificates, and where they are written.
 type Config struct {
 	Translator *rewrite.Translator
 	// Virtual sends the requests.
@@ -47,14 +47,14 @@ type Config struct {
 	Informers informers.SharedInformerFactory
 	// Host writes the Secrets, in the cluster's host namespace.
 	Host kubernetes.Interface
-	// Events tells the tenant of refusals.
+	// Events reports refusals to the tenant.
 	Events record.EventRecorder
 	// Clock is the real one when nil.
 	Clock clock.WithTicker
 }
 
-// Manager writes and renews the certificate Secrets of pods.
-type Manager struct {
+// Controller writes and renews the certificate Secrets of pods.
+type Controller struct {
 	namespace string
 	virtual   kubernetes.Interface
 	events    record.EventRecorder
@@ -68,9 +68,8 @@ type Manager struct {
 	accounts  corelisters.ServiceAccountLister
 	requests  certificateslisters.PodCertificateRequestLister
 	secrets   corelisters.SecretLister
-	synced    []cache.InformerSynced
-	queue     *queue.Queue[types.NamespacedName]
-	states    sync.Map // types.NamespacedName of a pod -> *state; the queue has one worker at a pod
+	loop      *queue.Loop[types.NamespacedName] // over pods
+	states    sync.Map                          // types.NamespacedName of a pod -> *state; the queue has one worker at a pod
 }
 
 // state is what this process knows about a pod's certificates.
@@ -81,8 +80,8 @@ type state struct {
 	renewAt time.Time // zero until the Secret was written
 }
 
-// New returns a manager. It registers with the informers, so it must be called before they are relied on.
-func New(cfg Config) (*Manager, error) {
+// New returns a controller. It registers with the informers, so it must be called before they are relied on.
+func New(cfg Config) (*Controller, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
 	}
@@ -95,105 +94,84 @@ func New(cfg Config) (*Manager, error) {
 	}
 	core := cfg.Informers.Core().V1()
 	requests, secrets := cfg.Informers.Certificates().V1().PodCertificateRequests(), view.Core().V1().Secrets()
-	m := &Manager{
+	c := &Controller{
 		namespace: cfg.Translator.Cluster().HostNamespace, virtual: cfg.Virtual, events: cfg.Events, clock: cfg.Clock,
 		keeper: keeper, informers: cfg.Informers, view: view,
 		pods: core.Pods().Lister(), nodes: core.Nodes().Lister(), accounts: core.ServiceAccounts().Lister(),
 		requests: requests.Lister(), secrets: secrets.Lister(),
-		synced: []cache.InformerSynced{core.Nodes().Informer().HasSynced, core.ServiceAccounts().Informer().HasSynced},
 	}
-	m.queue = queue.New("certificates", cfg.Clock, m.reconcile)
-	for informer, enqueue := range map[cache.SharedIndexInformer]func(any){
-		core.Pods().Informer(): m.enqueuePod,
-		requests.Informer():    m.enqueueRequest,
-		secrets.Informer():     m.enqueueSecret,
-	} {
-		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc: enqueue, UpdateFunc: func(_, obj any) { enqueue(obj) },
-			DeleteFunc: func(obj any) {
-				if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-					obj = gone.Obj
-				}
-				m.forget(obj)
-				enqueue(obj)
-			},
-		})
-		if err != nil {
-			return nil, fmt.Errorf("listen for certificates: %w", err)
-		}
-		m.synced = append(m.synced, registration.HasSynced)
-	}
-	return m, nil
-}
-
-func (m *Manager) enqueuePod(obj any) {
-	if pod, ok := obj.(*corev1.Pod); ok && len(rewrite.CertificateProjections(pod)) > 0 {
-		m.queue.Add(types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name})
-	}
-}
-
-func (m *Manager) enqueueRequest(obj any) {
-	if r, ok := obj.(*certificatesv1.PodCertificateRequest); ok {
-		m.queue.Add(types.NamespacedName{Namespace: r.Namespace, Name: r.Spec.PodName})
-	}
-}
-
-func (m *Manager) enqueueSecret(obj any) {
-	if key, ok := m.keeper.KeyOf(obj); ok {
-		m.queue.Add(key)
-	}
-}
-
-// forget makes that a Secret which somebody deletes on the host comes back.
-func (m *Manager) forget(obj any) {
-	key, ok := m.keeper.KeyOf(obj)
-	if !ok {
-		return
-	}
-	if s, ok := m.states.Load(key); ok && podsecret.OwnedBy(obj.(*corev1.Secret), s.(*state).uid) {
-		m.states.Delete(key)
-	}
+	c.loop = queue.NewLoop("certificates", cfg.Clock, c.reconcile)
+	c.loop.Await(core.Nodes().Informer().HasSynced, core.ServiceAccounts().Informer().HasSynced)
+	onSecret := queue.Each(c.enqueueSecret)
+	onSecret.Deleted = c.secretDeleted
+	return c, errors.Join(
+		queue.Listen(c.loop, "pods", core.Pods().Informer(), queue.Each(c.enqueuePod)),
+		queue.Listen(c.loop, "requests", requests.Informer(), queue.Each(c.enqueueRequest)),
+		queue.Listen(c.loop, "certificate secrets", secrets.Informer(), onSecret),
+	)
 }
 
 // Run works until ctx ends.
-func (m *Manager) Run(ctx context.Context) error {
-	m.informers.Start(ctx.Done())
-	m.view.Start(ctx.Done())
-	defer m.view.Shutdown()
-	if !cache.WaitForCacheSync(ctx.Done(), m.synced...) {
-		return nil // ctx ended first
+func (c *Controller) Run(ctx context.Context) error {
+	return c.loop.Run(ctx, workers, c.informers, c.view)
+}
+
+func (c *Controller) enqueuePod(pod *corev1.Pod) {
+	if len(rewrite.CertificateProjections(pod)) > 0 {
+		c.loop.Add(types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name})
 	}
-	m.queue.Run(ctx, workers)
-	return nil
+}
+
+func (c *Controller) enqueueRequest(r *certificatesv1.PodCertificateRequest) {
+	c.loop.Add(types.NamespacedName{Namespace: r.Namespace, Name: r.Spec.PodName})
+}
+
+func (c *Controller) enqueueSecret(secret *corev1.Secret) {
+	if key, ok := c.keeper.KeyOf(secret); ok {
+		c.loop.Add(key)
+	}
+}
+
+// secretDeleted drops the record of a Secret that was deleted on the host, so
+// that the next reconcile writes it again.
+func (c *Controller) secretDeleted(secret *corev1.Secret) {
+	key, ok := c.keeper.KeyOf(secret)
+	if !ok {
+		return
+	}
+	if s, ok := c.states.Load(key); ok && podsecret.OwnedBy(secret, s.(*state).uid) {
+		c.states.Delete(key)
+	}
+	c.loop.Add(key)
 }
 
 // reconcile brings the certificates of one pod forward, and says when they are due again.
-func (m *Manager) reconcile(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
-	pod, err := m.pods.Pods(key.Namespace).Get(key.Name)
+func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
+	pod, err := c.pods.Pods(key.Namespace).Get(key.Name)
 	if apierrors.IsNotFound(err) {
-		m.states.Delete(key)
+		c.states.Delete(key)
 		return 0, nil // the host's garbage collector removes the Secret
 	}
 	if err != nil {
 		return 0, err
 	}
 	projections := rewrite.CertificateProjections(pod)
-	if len(projections) == 0 || pod.Spec.NodeName == "" || finished(pod) {
+	if len(projections) == 0 || pod.Spec.NodeName == "" || podsecret.Finished(pod) {
 		return 0, nil
 	}
-	s := m.state(key, pod)
-	now := m.clock.Now()
-	if at := m.renewAt(s, pod, projections); now.Before(at) {
+	s := c.state(key, pod)
+	now := c.clock.Now()
+	if at := c.renewAt(s, pod, projections); now.Before(at) {
 		return at.Sub(now), nil
 	}
 	if s.refused {
 		return 0, nil
 	}
-	data, renewAt, err := m.collect(ctx, s, pod, projections)
+	data, renewAt, err := c.collect(ctx, s, pod, projections)
 	if err != nil || data == nil {
 		return 0, err
 	}
-	if err := m.keeper.Write(ctx, pod, data, renewAt); err != nil {
+	if err := c.keeper.Write(ctx, pod, data, renewAt); err != nil {
 		return 0, err
 	}
 	s.sent, s.renewAt = nil, renewAt
@@ -202,12 +180,12 @@ func (m *Manager) reconcile(ctx context.Context, key types.NamespacedName) (time
 }
 
 // collect asks for what was not asked for, and returns the data of the Secret once every request is answered.
-func (m *Manager) collect(ctx context.Context, s *state, pod *corev1.Pod, projections []rewrite.CertificateProjection) (map[string][]byte, time.Time, error) {
+func (c *Controller) collect(ctx context.Context, s *state, pod *corev1.Pod, projections []rewrite.CertificateProjection) (map[string][]byte, time.Time, error) {
 	data := map[string][]byte{}
 	var renewAt time.Time
 	complete := true
 	for _, p := range projections {
-		answer, err := m.answer(ctx, s, pod, p)
+		answer, err := c.answer(ctx, s, pod, p)
 		if err != nil {
 			return nil, renewAt, err
 		}
@@ -227,18 +205,18 @@ func (m *Manager) collect(ctx context.Context, s *state, pod *corev1.Pod, projec
 }
 
 // answer returns the request for one certificate if it has been issued.
-func (m *Manager) answer(ctx context.Context, s *state, pod *corev1.Pod, p rewrite.CertificateProjection) (*certificatesv1.PodCertificateRequest, error) {
+func (c *Controller) answer(ctx context.Context, s *state, pod *corev1.Pod, p rewrite.CertificateProjection) (*certificatesv1.PodCertificateRequest, error) {
 	sent := s.sent[p.Key]
 	if sent == nil {
-		sent, err := m.ask(ctx, pod, p)
+		sent, err := c.ask(ctx, pod, p)
 		if err == nil {
 			s.sent[p.Key] = sent
 		}
 		return nil, err
 	}
-	r, err := m.requests.PodCertificateRequests(pod.Namespace).Get(sent.name)
+	r, err := c.requests.PodCertificateRequests(pod.Namespace).Get(sent.name)
 	if apierrors.IsNotFound(err) {
-		if m.clock.Since(sent.sent) > giveUp {
+		if c.clock.Since(sent.sent) > giveUp {
 			delete(s.sent, p.Key)
 		}
 		return nil, fmt.Errorf("request %s is not there: %w", sent.name, err)
@@ -251,15 +229,15 @@ func (m *Manager) answer(ctx context.Context, s *state, pod *corev1.Pod, p rewri
 		return r, nil
 	case refused:
 		s.refused = true
-		m.events.Eventf(pod, corev1.EventTypeWarning, said.Type, "PodCertificateRequest %s of signer %s: %s: %s", r.Name, p.SignerName, said.Reason, said.Message)
+		c.events.Eventf(pod, corev1.EventTypeWarning, said.Type, "PodCertificateRequest %s of signer %s: %s: %s", r.Name, p.SignerName, said.Reason, said.Message)
 	case pending:
 	}
 	return nil, nil
 }
 
-// state returns what is known about a pod, and forgets what was about an earlier one of its name.
-func (m *Manager) state(key types.NamespacedName, pod *corev1.Pod) *state {
-	if known, ok := m.states.Load(key); ok && known.(*state).uid == pod.UID {
+// state returns the record of a pod, and drops that of an earlier pod of its name.
+func (c *Controller) state(key types.NamespacedName, pod *corev1.Pod) *state {
+	if known, ok := c.states.Load(key); ok && known.(*state).uid == pod.UID {
 		s := known.(*state)
 		if s.sent == nil {
 			s.sent = map[string]*request{}
@@ -267,24 +245,19 @@ func (m *Manager) state(key types.NamespacedName, pod *corev1.Pod) *state {
 		return s
 	}
 	s := &state{uid: pod.UID, sent: map[string]*request{}}
-	m.states.Store(key, s)
+	c.states.Store(key, s)
 	return s
 }
 
 // renewAt says when a pod's certificates are due: from what was written here, because the view may be behind, or from
 // what the view has, which is what an earlier process wrote.
-func (m *Manager) renewAt(s *state, pod *corev1.Pod, projections []rewrite.CertificateProjection) time.Time {
+func (c *Controller) renewAt(s *state, pod *corev1.Pod, projections []rewrite.CertificateProjection) time.Time {
 	if !s.renewAt.IsZero() {
 		return s.renewAt
 	}
-	secret, err := m.secrets.Secrets(m.namespace).Get(m.keeper.Name(pod.Namespace, pod.Name))
+	secret, err := c.secrets.Secrets(c.namespace).Get(c.keeper.Name(pod.Namespace, pod.Name))
 	if err != nil {
 		return time.Time{}
 	}
-	return m.keeper.Due(secret, pod, dataKeys(projections))
-}
-
-// finished reports whether no container of the pod will start again.
-func finished(pod *corev1.Pod) bool {
-	return pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+	return c.keeper.Due(secret, pod, dataKeys(projections))
 }

@@ -18,71 +18,46 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
-	testingclock "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/certificates"
+	"portico.dev/portico/sync/internal/harness"
 )
 
-const hostNamespace = "team-a"
-
-// harness is a manager between a fake virtual cluster and a fake host.
-type harness struct {
-	t             *testing.T
-	virtual, host *fake.Clientset
-	clock         *testingclock.FakeClock
-	translator    *rewrite.Translator
-	events        *record.FakeRecorder
+// fixture is a controller between a fake virtual cluster and a fake host.
+type fixture struct {
+	*harness.Harness
+	events *record.FakeRecorder
 }
 
-func newHarness(t *testing.T) *harness {
+func start(t *testing.T) *fixture {
 	t.Helper()
-	translator, err := rewrite.New(rewrite.Cluster{Name: "vc", HostNamespace: hostNamespace})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &harness{
-		t: t, host: fake.NewClientset(), translator: translator, events: record.NewFakeRecorder(10),
-		clock: testingclock.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
-		virtual: fake.NewClientset(
-			&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "node-uid"}},
-			&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "builder", UID: "account-uid"}}),
-	}
+	h := &fixture{events: record.NewFakeRecorder(10), Harness: harness.New(t, []runtime.Object{
+		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-1", UID: "node-uid"}},
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "builder", UID: "account-uid"}},
+	}, nil)}
 	// The fake does not make names.
 	var made atomic.Int32
-	h.virtual.PrependReactor("create", "podcertificaterequests", func(a clienttesting.Action) (bool, runtime.Object, error) {
+	h.Virtual.PrependReactor("create", "podcertificaterequests", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		r := a.(clienttesting.CreateAction).GetObject().(*certificatesv1.PodCertificateRequest)
 		r.Name = fmt.Sprintf("%s%d", r.GenerateName, made.Add(1))
 		return false, nil, nil
 	})
-	factory := informers.NewSharedInformerFactory(h.virtual, 0)
-	m, err := certificates.New(certificates.Config{
-		Translator: translator, Virtual: h.virtual, Informers: factory, Host: h.host, Events: h.events, Clock: h.clock,
+	c, err := certificates.New(certificates.Config{
+		Translator: h.Translator, Virtual: h.Virtual, Informers: h.Informers, Host: h.Host, Events: h.events, Clock: h.Clock,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- m.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-		factory.Shutdown()
-	})
+	h.Run(c.Run)
 	return h
 }
 
-func (h *harness) createPod() *corev1.Pod {
-	h.t.Helper()
+func (h *fixture) createPod() *corev1.Pod {
+	h.T.Helper()
 	p := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "uid-1"},
 		Spec: corev1.PodSpec{
@@ -95,51 +70,46 @@ func (h *harness) createPod() *corev1.Pod {
 			}}}},
 		},
 	}
-	if _, err := h.virtual.CoreV1().Pods("default").Create(h.t.Context(), p, metav1.CreateOptions{}); err != nil {
-		h.t.Fatal(err)
+	if _, err := h.Virtual.CoreV1().Pods("default").Create(h.T.Context(), p, metav1.CreateOptions{}); err != nil {
+		h.T.Fatal(err)
 	}
 	return p
 }
 
-func (h *harness) eventually(what string, holds func(ctx context.Context) bool) {
-	h.t.Helper()
-	err := wait.PollUntilContextTimeout(h.t.Context(), 5*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		return holds(ctx), nil
-	})
-	if err != nil {
-		h.t.Fatalf("%s: %v", what, err)
-	}
+func (h *fixture) eventually(what string, holds func(ctx context.Context) bool) {
+	h.T.Helper()
+	h.Eventually(what, func(ctx context.Context) (bool, any) { return holds(ctx), nil })
 }
 
 // request waits for the nth request.
-func (h *harness) request(n int) *certificatesv1.PodCertificateRequest {
-	h.t.Helper()
+func (h *fixture) request(n int) *certificatesv1.PodCertificateRequest {
+	h.T.Helper()
 	var r *certificatesv1.PodCertificateRequest
 	h.eventually(fmt.Sprintf("request %d", n), func(ctx context.Context) bool {
 		var err error
-		r, err = h.virtual.CertificatesV1().PodCertificateRequests("default").Get(ctx, fmt.Sprintf("req-%d", n), metav1.GetOptions{})
+		r, err = h.Virtual.CertificatesV1().PodCertificateRequests("default").Get(ctx, fmt.Sprintf("req-%d", n), metav1.GetOptions{})
 		return err == nil
 	})
 	return r
 }
 
-func (h *harness) decide(r *certificatesv1.PodCertificateRequest, verdict, chain string) {
-	h.t.Helper()
+func (h *fixture) decide(r *certificatesv1.PodCertificateRequest, verdict, chain string) {
+	h.T.Helper()
 	r.Status.Conditions = []metav1.Condition{{Type: verdict, Status: metav1.ConditionTrue, Reason: "Because", Message: "of that"}}
 	r.Status.CertificateChain = chain
-	r.Status.BeginRefreshAt = ptr.To(metav1.NewTime(h.clock.Now().Add(time.Hour)))
-	r.Status.NotAfter = ptr.To(metav1.NewTime(h.clock.Now().Add(2 * time.Hour)))
-	if _, err := h.virtual.CertificatesV1().PodCertificateRequests("default").UpdateStatus(h.t.Context(), r, metav1.UpdateOptions{}); err != nil {
-		h.t.Fatal(err)
+	r.Status.BeginRefreshAt = ptr.To(metav1.NewTime(h.Clock.Now().Add(time.Hour)))
+	r.Status.NotAfter = ptr.To(metav1.NewTime(h.Clock.Now().Add(2 * time.Hour)))
+	if _, err := h.Virtual.CertificatesV1().PodCertificateRequests("default").UpdateStatus(h.T.Context(), r, metav1.UpdateOptions{}); err != nil {
+		h.T.Fatal(err)
 	}
 }
 
-func (h *harness) secret(what string, want func(*corev1.Secret) bool) *corev1.Secret {
-	h.t.Helper()
+func (h *fixture) secret(what string, want func(*corev1.Secret) bool) *corev1.Secret {
+	h.T.Helper()
 	var s *corev1.Secret
 	h.eventually(what, func(ctx context.Context) bool {
 		var err error
-		s, err = h.host.CoreV1().Secrets(hostNamespace).Get(ctx, h.translator.CertificateSecretName("default", "web"), metav1.GetOptions{})
+		s, err = h.Host.CoreV1().Secrets(harness.HostNamespace).Get(ctx, h.Translator.CertificateSecretName("default", "web"), metav1.GetOptions{})
 		return err == nil && want(s)
 	})
 	return s
@@ -150,7 +120,7 @@ func certificate(content string) string {
 }
 
 func TestCertificateReachesThePod(t *testing.T) {
-	h := newHarness(t)
+	h := start(t)
 	p := h.createPod()
 	r := h.request(1)
 	if s := r.Spec; s.SignerName != "example.com/mesh" || s.PodName != "web" || s.PodUID != "uid-1" || s.ServiceAccountUID != "account-uid" ||
@@ -193,41 +163,41 @@ func TestCertificateReachesThePod(t *testing.T) {
 }
 
 func TestRefusalIsFinalAndTold(t *testing.T) {
-	h := newHarness(t)
+	h := start(t)
 	h.createPod()
 	h.decide(h.request(1), certificatesv1.PodCertificateRequestConditionTypeDenied, "")
 	if event := <-h.events.Events; !strings.Contains(event, "Denied") || !strings.Contains(event, "Because: of that") {
 		t.Errorf("event: %s", event)
 	}
-	h.clock.Step(24 * time.Hour)
-	list, err := h.virtual.CertificatesV1().PodCertificateRequests("").List(t.Context(), metav1.ListOptions{})
+	h.Clock.Step(24 * time.Hour)
+	list, err := h.Virtual.CertificatesV1().PodCertificateRequests("").List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 1 {
 		t.Errorf("%d requests after a refusal, want 1 (%v)", len(list.Items), err)
 	}
-	if _, err := h.host.CoreV1().Secrets(hostNamespace).Get(t.Context(), h.translator.CertificateSecretName("default", "web"), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+	if _, err := h.Host.CoreV1().Secrets(harness.HostNamespace).Get(t.Context(), h.Translator.CertificateSecretName("default", "web"), metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("secret after a refusal: %v", err)
 	}
 }
 
 func TestRenewalWhenTheSignerSaysSo(t *testing.T) {
-	h := newHarness(t)
+	h := start(t)
 	p := h.createPod()
 	h.decide(h.request(1), certificatesv1.PodCertificateRequestConditionTypeIssued, certificate("first"))
 	chain := rewrite.CertificateProjections(p)[0].ChainKey()
 	h.secret("first certificate", func(s *corev1.Secret) bool { return string(s.Data[chain]) == certificate("first") })
 	// The time of renewal is spread over five minutes after the signer's.
-	h.eventually("a timer for the renewal", func(context.Context) bool { return h.clock.HasWaiters() })
-	h.clock.Step(66 * time.Minute)
+	h.eventually("a timer for the renewal", func(context.Context) bool { return h.Clock.HasWaiters() })
+	h.Clock.Step(66 * time.Minute)
 	h.decide(h.request(2), certificatesv1.PodCertificateRequestConditionTypeIssued, certificate("second"))
 	h.secret("second certificate", func(s *corev1.Secret) bool { return string(s.Data[chain]) == certificate("second") })
 }
 
 func TestDeletedSecretComesBack(t *testing.T) {
-	h := newHarness(t)
+	h := start(t)
 	h.createPod()
 	h.decide(h.request(1), certificatesv1.PodCertificateRequestConditionTypeIssued, certificate("first"))
 	s := h.secret("secret", func(*corev1.Secret) bool { return true })
-	if err := h.host.CoreV1().Secrets(hostNamespace).Delete(t.Context(), s.Name, metav1.DeleteOptions{}); err != nil {
+	if err := h.Host.CoreV1().Secrets(harness.HostNamespace).Delete(t.Context(), s.Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.decide(h.request(2), certificatesv1.PodCertificateRequestConditionTypeIssued, certificate("second"))

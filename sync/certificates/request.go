@@ -33,12 +33,12 @@ type request struct {
 }
 
 // ask sends a request for one certificate of a pod.
-func (m *Manager) ask(ctx context.Context, pod *corev1.Pod, p rewrite.CertificateProjection) (*request, error) {
-	account, err := m.accounts.ServiceAccounts(pod.Namespace).Get(pod.Spec.ServiceAccountName)
+func (c *Controller) ask(ctx context.Context, pod *corev1.Pod, p rewrite.CertificateProjection) (*request, error) {
+	account, err := c.accounts.ServiceAccounts(pod.Namespace).Get(pod.Spec.ServiceAccountName)
 	if err != nil {
 		return nil, err
 	}
-	node, err := m.nodes.Get(pod.Spec.NodeName)
+	node, err := c.nodes.Get(pod.Spec.NodeName)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (m *Manager) ask(ctx context.Context, pod *corev1.Pod, p rewrite.Certificat
 	if err != nil {
 		return nil, err
 	}
-	sent, err := m.virtual.CertificatesV1().PodCertificateRequests(pod.Namespace).Create(ctx, &certificatesv1.PodCertificateRequest{
+	sent, err := c.virtual.CertificatesV1().PodCertificateRequests(pod.Namespace).Create(ctx, &certificatesv1.PodCertificateRequest{
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName:    "req-",
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID}},
@@ -64,7 +64,7 @@ func (m *Manager) ask(ctx context.Context, pod *corev1.Pod, p rewrite.Certificat
 	if err != nil {
 		return nil, fmt.Errorf("request a certificate of %s: %w", p.SignerName, err)
 	}
-	return &request{name: sent.Name, key: key, sent: m.clock.Now()}, nil
+	return &request{name: sent.Name, key: key, sent: c.clock.Now()}, nil
 }
 
 // keyTypes are those of KEP-4317.

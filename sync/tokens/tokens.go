@@ -5,7 +5,7 @@ package tokens
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 	"time"
 
@@ -15,7 +15,6 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -29,10 +28,11 @@ import (
 // waits for its tokens before it starts.
 const workers = 16
 
-// Config is what the manager needs.
+// Config says where tokens come from, and where they are written.
 type Config struct {
 	Translator *rewrite.Translator
-	// Virtual mints the tokens; it must have the right to create serviceaccounts/token.
+	// Virtual mints the tokens; it must have the right to create
+	// serviceaccounts/token.
 	Virtual kubernetes.Interface
 	// Informers are of the virtual side.
 	Informers informers.SharedInformerFactory
@@ -42,8 +42,8 @@ type Config struct {
 	Clock clock.WithTicker
 }
 
-// Manager writes and renews the token Secrets of pods.
-type Manager struct {
+// Controller writes and renews the token Secrets of pods.
+type Controller struct {
 	namespace string
 	virtual   kubernetes.Interface
 	clock     clock.WithTicker
@@ -53,9 +53,8 @@ type Manager struct {
 	view      informers.SharedInformerFactory
 	pods      corelisters.PodLister
 	secrets   corelisters.SecretLister
-	synced    []cache.InformerSynced
-	queue     *queue.Queue[types.NamespacedName]
-	written   sync.Map // types.NamespacedName of a pod -> written
+	loop      *queue.Loop[types.NamespacedName] // over pods
+	written   sync.Map                          // types.NamespacedName of a pod -> written
 }
 
 // written is what this process last wrote for a pod.
@@ -64,8 +63,8 @@ type written struct {
 	renewAt time.Time
 }
 
-// New returns a manager. It registers with the informers, so it must be called before they are relied on.
-func New(cfg Config) (*Manager, error) {
+// New returns a controller. It registers with the informers, so it must be called before they are relied on.
+func New(cfg Config) (*Controller, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
 	}
@@ -77,110 +76,91 @@ func New(cfg Config) (*Manager, error) {
 		return nil, err
 	}
 	pods, secrets := cfg.Informers.Core().V1().Pods(), view.Core().V1().Secrets()
-	m := &Manager{
+	c := &Controller{
 		namespace: cfg.Translator.Cluster().HostNamespace, virtual: cfg.Virtual, clock: cfg.Clock, keeper: keeper,
 		informers: cfg.Informers, view: view, pods: pods.Lister(), secrets: secrets.Lister(),
 	}
-	m.queue = queue.New("tokens", cfg.Clock, m.reconcile)
-
-	podEvents, err := pods.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: m.enqueuePod,
-		UpdateFunc: func(old, obj any) {
-			if !placed(old) && placed(obj) {
-				m.enqueuePod(obj)
-			}
-		},
-		DeleteFunc: m.enqueuePod,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listen to pods: %w", err)
-	}
-	// A Secret that somebody deletes on the host, or gives to another owner, comes back.
-	secretEvents, err := secrets.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		UpdateFunc: func(_, obj any) { m.enqueueSecret(obj) },
-		DeleteFunc: m.secretDeleted,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listen to token secrets: %w", err)
-	}
-	m.synced = []cache.InformerSynced{podEvents.HasSynced, secretEvents.HasSynced}
-	return m, nil
+	c.loop = queue.NewLoop("tokens", cfg.Clock, c.reconcile)
+	return c, errors.Join(
+		queue.Listen(c.loop, "pods", pods.Informer(), queue.On[*corev1.Pod]{
+			Added: c.enqueuePod,
+			Changed: func(old, pod *corev1.Pod) {
+				if !placed(old) && placed(pod) {
+					c.enqueuePod(pod)
+				}
+			},
+			Deleted: c.enqueuePod,
+		}),
+		// A Secret that is deleted on the host, or given to another owner, is written again.
+		queue.Listen(c.loop, "token secrets", secrets.Informer(), queue.On[*corev1.Secret]{
+			Changed: func(_, secret *corev1.Secret) { c.enqueueSecret(secret) },
+			Deleted: c.secretDeleted,
+		}),
+	)
 }
 
 // Run works until ctx ends.
-func (m *Manager) Run(ctx context.Context) error {
-	m.informers.Start(ctx.Done())
-	m.view.Start(ctx.Done())
-	defer m.view.Shutdown()
-	if !cache.WaitForCacheSync(ctx.Done(), m.synced...) {
-		return nil // ctx ended first
-	}
-	m.queue.Run(ctx, workers)
-	return nil
+func (c *Controller) Run(ctx context.Context) error {
+	return c.loop.Run(ctx, workers, c.informers, c.view)
 }
 
-func (m *Manager) enqueuePod(obj any) {
-	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = gone.Obj
-	}
-	if pod, ok := obj.(*corev1.Pod); ok && len(rewrite.TokenProjections(pod)) > 0 {
-		m.queue.Add(types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name})
+func (c *Controller) enqueuePod(pod *corev1.Pod) {
+	if len(rewrite.TokenProjections(pod)) > 0 {
+		c.loop.Add(types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name})
 	}
 }
 
-func (m *Manager) enqueueSecret(obj any) {
-	if key, ok := m.keeper.KeyOf(obj); ok {
-		m.queue.Add(key)
+func (c *Controller) enqueueSecret(secret *corev1.Secret) {
+	if key, ok := c.keeper.KeyOf(secret); ok {
+		c.loop.Add(key)
 	}
 }
 
-func (m *Manager) secretDeleted(obj any) {
-	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = gone.Obj
-	}
-	key, ok := m.keeper.KeyOf(obj)
+func (c *Controller) secretDeleted(secret *corev1.Secret) {
+	key, ok := c.keeper.KeyOf(secret)
 	if !ok {
 		return
 	}
-	// The Secret of an earlier pod of this name goes after the new one was written, which is no reason to write it again.
-	if last, ok := m.written.Load(key); ok && podsecret.OwnedBy(obj.(*corev1.Secret), last.(written).uid) {
-		m.written.Delete(key)
+	// The Secret of an earlier pod of this name goes after the new one was
+	// written, which is no reason to write it again.
+	if last, ok := c.written.Load(key); ok && podsecret.OwnedBy(secret, last.(written).uid) {
+		c.written.Delete(key)
 	}
-	m.queue.Add(key)
+	c.loop.Add(key)
 }
 
 // reconcile writes the Secret of one pod if it is due, and says when it will be.
-func (m *Manager) reconcile(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
-	pod, err := m.pods.Pods(key.Namespace).Get(key.Name)
+func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
+	pod, err := c.pods.Pods(key.Namespace).Get(key.Name)
 	if apierrors.IsNotFound(err) {
-		m.written.Delete(key)
+		c.written.Delete(key)
 		return 0, nil // the host's garbage collector removes the Secret
 	}
 	if err != nil {
 		return 0, err
 	}
 	projections := rewrite.TokenProjections(pod)
-	if len(projections) == 0 || finished(pod) {
-		m.written.Delete(key)
+	if len(projections) == 0 || podsecret.Finished(pod) {
+		c.written.Delete(key)
 		return 0, nil
 	}
 	if !placed(pod) {
 		return 0, nil // the update that places it comes here again
 	}
-	now := m.clock.Now()
-	if at := m.renewAt(key, pod, projections); now.Before(at) {
+	now := c.clock.Now()
+	if at := c.renewAt(key, pod, projections); now.Before(at) {
 		return at.Sub(now), nil
 	}
 
-	tokens, err := mint(ctx, m.virtual, pod, projections, now)
+	tokens, err := mint(ctx, c.virtual, pod, projections, now)
 	if err != nil {
-		return 0, m.unlessGone(err, pod)
+		return 0, c.unlessGone(err, pod)
 	}
-	// Noted before it is so: if somebody deletes the Secret right after, that event must find the note to remove.
-	m.written.Store(key, written{uid: pod.UID, renewAt: tokens.renewAt})
-	if err := m.keeper.Write(ctx, pod, tokens.data, tokens.renewAt); err != nil {
-		m.written.Delete(key)
-		return 0, m.unlessGone(err, pod)
+	// Recorded before the write: if the Secret is deleted right after it, the delete event must find the record and drop it.
+	c.written.Store(key, written{uid: pod.UID, renewAt: tokens.renewAt})
+	if err := c.keeper.Write(ctx, pod, tokens.data, tokens.renewAt); err != nil {
+		c.written.Delete(key)
+		return 0, c.unlessGone(err, pod)
 	}
 	klog.FromContext(ctx).V(4).Info("Wrote token secret", "virtualObject", klog.KObj(pod), "renewAt", tokens.renewAt)
 	return tokens.renewAt.Sub(now), nil
@@ -188,11 +168,11 @@ func (m *Manager) reconcile(ctx context.Context, key types.NamespacedName) (time
 
 // renewAt says when the pod's tokens are due: from what was written here, because the view may be behind, or from what
 // the view has, which is what an earlier process wrote.
-func (m *Manager) renewAt(key types.NamespacedName, pod *corev1.Pod, projections []rewrite.TokenProjection) time.Time {
-	if last, ok := m.written.Load(key); ok && last.(written).uid == pod.UID {
+func (c *Controller) renewAt(key types.NamespacedName, pod *corev1.Pod, projections []rewrite.TokenProjection) time.Time {
+	if last, ok := c.written.Load(key); ok && last.(written).uid == pod.UID {
 		return last.(written).renewAt
 	}
-	secret, err := m.secrets.Secrets(m.namespace).Get(m.keeper.Name(key.Namespace, key.Name))
+	secret, err := c.secrets.Secrets(c.namespace).Get(c.keeper.Name(key.Namespace, key.Name))
 	if err != nil {
 		return time.Time{}
 	}
@@ -200,24 +180,18 @@ func (m *Manager) renewAt(key types.NamespacedName, pod *corev1.Pod, projections
 	for _, p := range projections {
 		keys = append(keys, p.Key)
 	}
-	return m.keeper.Due(secret, pod, keys)
+	return c.keeper.Due(secret, pod, keys)
 }
 
-// placed reports whether a pod is on a node. Its tokens name the node too (KEP-4193), and nobody reads them before.
-func placed(obj any) bool {
-	pod, ok := obj.(*corev1.Pod)
-	return ok && pod.Spec.NodeName != ""
-}
+// placed reports whether a pod is on a node. Its tokens name the node too
+// (KEP-4193), and no container reads them before.
+func placed(pod *corev1.Pod) bool { return pod.Spec.NodeName != "" }
 
-// finished reports whether no container of the pod will start again, so that a new token would be of no use.
-func finished(pod *corev1.Pod) bool {
-	return pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-}
-
-// unlessGone forgets the error about a pod that went away meanwhile: its absence explains every error.
-func (m *Manager) unlessGone(err error, pod *corev1.Pod) error {
-	current, lookup := m.pods.Pods(pod.Namespace).Get(pod.Name)
-	if apierrors.IsNotFound(lookup) || (lookup == nil && (current.UID != pod.UID || finished(current))) {
+// unlessGone drops the error about a pod that went away meanwhile: its absence
+// explains every error.
+func (c *Controller) unlessGone(err error, pod *corev1.Pod) error {
+	current, lookup := c.pods.Pods(pod.Namespace).Get(pod.Name)
+	if apierrors.IsNotFound(lookup) || (lookup == nil && (current.UID != pod.UID || podsecret.Finished(current))) {
 		return nil
 	}
 	return err

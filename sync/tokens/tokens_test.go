@@ -15,32 +15,24 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/klog/v2"
 	"k8s.io/klog/v2/textlogger"
-	testingclock "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/harness"
 	"portico.dev/portico/sync/tokens"
 )
 
-const hostNamespace = "team-a"
-
-// harness is a manager between a fake virtual cluster that mints tokens and a fake host.
-type harness struct {
-	t             *testing.T
-	virtual, host *fake.Clientset
-	clock         *testingclock.FakeClock
-	translator    *rewrite.Translator
-	log           *lockedBuffer
+// fixture is a controller between a fake virtual cluster that mints tokens and a
+// fake host.
+type fixture struct {
+	*harness.Harness
+	log *lockedBuffer
 
 	mu       sync.Mutex
 	requests []authenticationv1.TokenRequestSpec
@@ -64,46 +56,26 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-func newTranslator(t *testing.T) *rewrite.Translator {
+func start(t *testing.T, virtual, host []runtime.Object) *fixture {
 	t.Helper()
-	tr, err := rewrite.New(rewrite.Cluster{Name: "vc", HostNamespace: hostNamespace})
+	h := &fixture{Harness: harness.New(t, virtual, host), log: &lockedBuffer{}}
+	h.Virtual.PrependReactor("create", "serviceaccounts", h.mint)
+	c, err := tokens.New(tokens.Config{Translator: h.Translator, Virtual: h.Virtual, Informers: h.Informers, Host: h.Host, Clock: h.Clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tr
-}
-
-func newHarness(t *testing.T, virtual, host []runtime.Object) *harness {
-	t.Helper()
-	h := &harness{
-		t: t, virtual: fake.NewClientset(virtual...), host: fake.NewClientset(host...), log: &lockedBuffer{},
-		clock: testingclock.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), translator: newTranslator(t),
-	}
-	h.virtual.PrependReactor("create", "serviceaccounts", h.mint)
-	factory := informers.NewSharedInformerFactory(h.virtual, 0)
-	m, err := tokens.New(tokens.Config{Translator: h.translator, Virtual: h.virtual, Informers: factory, Host: h.host, Clock: h.clock})
-	if err != nil {
-		t.Fatal(err)
-	}
-	logger := textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(h.log), textlogger.Verbosity(10)))
-	ctx, cancel := context.WithCancel(klog.NewContext(t.Context(), logger))
-	done := make(chan error, 1)
-	go func() { done <- m.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-		factory.Shutdown()
+	t.Cleanup(func() { // after the loop has ended
 		if strings.Contains(h.log.String(), "token-value") {
 			t.Errorf("a token is in the log:\n%s", h.log.String())
 		}
 	})
+	logger := textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(h.log), textlogger.Verbosity(10)))
+	h.RunWith(klog.NewContext(t.Context(), logger), c.Run)
 	return h
 }
 
 // mint answers a TokenRequest with a token that tells what it was asked for.
-func (h *harness) mint(a clienttesting.Action) (bool, runtime.Object, error) {
+func (h *fixture) mint(a clienttesting.Action) (bool, runtime.Object, error) {
 	create, ok := a.(clienttesting.CreateAction)
 	if !ok || a.GetSubresource() != "token" {
 		return false, nil, nil
@@ -121,18 +93,18 @@ func (h *harness) mint(a clienttesting.Action) (bool, runtime.Object, error) {
 	}
 	request.Status = authenticationv1.TokenRequestStatus{
 		Token:               fmt.Sprintf("token-value-%d-%s", len(h.requests), strings.Join(request.Spec.Audiences, ",")),
-		ExpirationTimestamp: metav1.NewTime(h.clock.Now().Add(life)),
+		ExpirationTimestamp: metav1.NewTime(h.Clock.Now().Add(life)),
 	}
 	return true, request, nil
 }
 
-func (h *harness) setRefusal(err error) {
+func (h *fixture) setRefusal(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.refuse = err
 }
 
-func (h *harness) minted() []authenticationv1.TokenRequestSpec {
+func (h *fixture) minted() []authenticationv1.TokenRequestSpec {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]authenticationv1.TokenRequestSpec(nil), h.requests...)
@@ -154,30 +126,36 @@ func pod(name string, uid types.UID) *corev1.Pod {
 	}
 }
 
-func (h *harness) createPod(p *corev1.Pod) {
-	h.t.Helper()
-	if _, err := h.virtual.CoreV1().Pods(p.Namespace).Create(h.t.Context(), p, metav1.CreateOptions{}); err != nil {
-		h.t.Fatal(err)
+func (h *fixture) createPod(p *corev1.Pod) {
+	h.T.Helper()
+	if _, err := h.Virtual.CoreV1().Pods(p.Namespace).Create(h.T.Context(), p, metav1.CreateOptions{}); err != nil {
+		h.T.Fatal(err)
 	}
 }
 
 // secret waits until the token Secret of a pod satisfies want, letting step pass at each look.
-func (h *harness) secret(name, what string, step time.Duration, want func(*corev1.Secret) bool) *corev1.Secret {
-	h.t.Helper()
+func (h *fixture) secret(name, what string, step time.Duration, want func(*corev1.Secret) bool) *corev1.Secret {
+	h.T.Helper()
 	var last *corev1.Secret
-	err := wait.PollUntilContextTimeout(h.t.Context(), 5*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		h.clock.Step(step)
-		s, err := h.host.CoreV1().Secrets(hostNamespace).Get(ctx, h.translator.TokenSecretName("default", name), metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			return false, nil
+	h.Eventually(fmt.Sprintf("token secret of pod %q: %s", name, what), func(ctx context.Context) (bool, any) {
+		h.Clock.Step(step)
+		s, err := h.Host.CoreV1().Secrets(harness.HostNamespace).Get(ctx, h.Translator.TokenSecretName("default", name), metav1.GetOptions{})
+		if err != nil {
+			return false, err
 		}
 		last = s
-		return err == nil && want(s), err
+		return want(s), s
 	})
-	if err != nil {
-		h.t.Fatalf("token secret of pod %q: waiting for %s: %v; last: %+v\n%s", name, what, err, last, h.log.String())
-	}
 	return last
+}
+
+// logged waits until the log says so.
+func (h *fixture) logged(text string) {
+	h.T.Helper()
+	h.Eventually("a line in the log with "+text, func(context.Context) (bool, any) {
+		log := h.log.String()
+		return strings.Contains(log, text), log
+	})
 }
 
 func anySecret(*corev1.Secret) bool { return true }
@@ -192,7 +170,7 @@ func values(p *corev1.Pod, s *corev1.Secret) map[string]string {
 }
 
 func TestTokensOfANewPod(t *testing.T) {
-	h := newHarness(t, nil, nil)
+	h := start(t, nil, nil)
 	p := pod("web", "uid-1")
 	h.createPod(p)
 	s := h.secret("web", "a secret", 0, anySecret)
@@ -201,7 +179,7 @@ func TestTokensOfANewPod(t *testing.T) {
 	if !strings.HasPrefix(got["token"], "token-value-") || !strings.HasSuffix(got["vault"], "-vault") {
 		t.Errorf("tokens: %v", got)
 	}
-	if len(s.OwnerReferences) != 1 || s.OwnerReferences[0].UID != "uid-1" || s.OwnerReferences[0].Name != h.translator.Name("default", "web") {
+	if len(s.OwnerReferences) != 1 || s.OwnerReferences[0].UID != "uid-1" || s.OwnerReferences[0].Name != h.Translator.Name("default", "web") {
 		t.Errorf("the secret does not go with its pod: %+v", s.OwnerReferences)
 	}
 	if s.Labels[rewrite.LabelCluster] != "vc" || s.Labels[rewrite.LabelNamespace] != "default" {
@@ -224,14 +202,14 @@ func TestTokensOfANewPod(t *testing.T) {
 
 // What a token says about the node must be true when the kubelet mounts it.
 func TestTokensWaitForTheNode(t *testing.T) {
-	h := newHarness(t, nil, nil)
+	h := start(t, nil, nil)
 	p := pod("web", "uid-1")
 	p.Spec.NodeName = ""
 	h.createPod(p)
 	h.createPod(pod("later", "uid-2"))
 	h.secret("later", "a secret of a pod created after it", 0, anySecret)
 	p.Spec.NodeName = "node-1"
-	if _, err := h.virtual.CoreV1().Pods("default").Update(t.Context(), p, metav1.UpdateOptions{}); err != nil {
+	if _, err := h.Virtual.CoreV1().Pods("default").Update(t.Context(), p, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.secret("web", "a secret", 0, anySecret)
@@ -244,9 +222,9 @@ func TestTokensWaitForTheNode(t *testing.T) {
 func TestPodWithoutTokensGetsNoSecret(t *testing.T) {
 	plain := pod("plain", "uid-0")
 	plain.Spec.Volumes = nil
-	h := newHarness(t, []runtime.Object{plain, pod("web", "uid-1")}, nil)
+	h := start(t, []runtime.Object{plain, pod("web", "uid-1")}, nil)
 	h.secret("web", "a secret", 0, anySecret)
-	list, err := h.host.CoreV1().Secrets(hostNamespace).List(t.Context(), metav1.ListOptions{})
+	list, err := h.Host.CoreV1().Secrets(harness.HostNamespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 1 {
 		t.Errorf("%d secrets on the host, want 1 (%v)", len(list.Items), err)
 	}
@@ -255,13 +233,13 @@ func TestPodWithoutTokensGetsNoSecret(t *testing.T) {
 // The token that lives ten minutes decides: it is renewed after eight.
 func TestRenewalAtFourFifthsOfLife(t *testing.T) {
 	p := pod("web", "uid-1")
-	h := newHarness(t, []runtime.Object{p}, nil)
+	h := start(t, []runtime.Object{p}, nil)
 	first := h.secret("web", "a secret", 0, anySecret)
-	start := h.clock.Now()
+	start := h.Clock.Now()
 	second := h.secret("web", "a renewed token", 10*time.Second, func(s *corev1.Secret) bool {
 		return values(p, s)["vault"] != values(p, first)["vault"]
 	})
-	if passed := h.clock.Now().Sub(start); passed < 8*time.Minute {
+	if passed := h.Clock.Now().Sub(start); passed < 8*time.Minute {
 		t.Errorf("renewed after %v", passed)
 	}
 	if values(p, second)["token"] == values(p, first)["token"] {
@@ -272,10 +250,10 @@ func TestRenewalAtFourFifthsOfLife(t *testing.T) {
 // A restart must not mint new tokens for every pod, which would be a burst on both API servers.
 func TestRestartKeepsTokens(t *testing.T) {
 	p := pod("web", "uid-1")
-	h := newHarness(t, []runtime.Object{p}, nil)
+	h := start(t, []runtime.Object{p}, nil)
 	s := h.secret("web", "a secret", 0, anySecret)
 
-	again := newHarness(t, []runtime.Object{p, pod("marker", "uid-2")}, []runtime.Object{s})
+	again := start(t, []runtime.Object{p, pod("marker", "uid-2")}, []runtime.Object{s})
 	again.secret("marker", "a secret", 0, anySecret)
 	for _, r := range again.minted() {
 		if r.BoundObjectRef.Name == "web" {
@@ -291,9 +269,9 @@ func TestRestartKeepsTokens(t *testing.T) {
 // A StatefulSet's next pod has the name of the last one, and its Secret may still be there.
 func TestSecretOfAnEarlierPodIsReplaced(t *testing.T) {
 	p := pod("web-0", "uid-1")
-	h := newHarness(t, []runtime.Object{p}, nil)
+	h := start(t, []runtime.Object{p}, nil)
 	old := h.secret("web-0", "a secret", 0, anySecret)
-	if err := h.virtual.CoreV1().Pods("default").Delete(t.Context(), "web-0", metav1.DeleteOptions{}); err != nil {
+	if err := h.Virtual.CoreV1().Pods("default").Delete(t.Context(), "web-0", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.createPod(pod("web-0", "uid-2"))
@@ -304,7 +282,7 @@ func TestSecretOfAnEarlierPodIsReplaced(t *testing.T) {
 		t.Error("the new pod has the old pod's token")
 	}
 	deleted := false
-	for _, a := range h.host.Actions() {
+	for _, a := range h.Host.Actions() {
 		deleted = deleted || a.Matches("delete", "secrets")
 	}
 	if !deleted {
@@ -313,9 +291,9 @@ func TestSecretOfAnEarlierPodIsReplaced(t *testing.T) {
 }
 
 func TestDeletedSecretComesBack(t *testing.T) {
-	h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, nil)
+	h := start(t, []runtime.Object{pod("web", "uid-1")}, nil)
 	h.secret("web", "a secret", 0, anySecret)
-	if err := h.host.CoreV1().Secrets(hostNamespace).Delete(t.Context(), h.translator.TokenSecretName("default", "web"), metav1.DeleteOptions{}); err != nil {
+	if err := h.Host.CoreV1().Secrets(harness.HostNamespace).Delete(t.Context(), h.Translator.TokenSecretName("default", "web"), metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.secret("web", "a secret again", 0, anySecret)
@@ -326,8 +304,10 @@ func TestFinishedPodsAreLeftAlone(t *testing.T) {
 	done.Status.Phase = corev1.PodSucceeded
 	now := metav1.Now()
 	going.DeletionTimestamp, going.Finalizers = &now, []string{"example.com/f"}
-	h := newHarness(t, []runtime.Object{done, going, pod("web", "uid-3")}, nil)
+	h := start(t, []runtime.Object{done, going}, nil)
+	h.createPod(pod("web", "uid-3")) // the last key: the others were taken before it
 	h.secret("web", "a secret", 0, anySecret)
+	h.Stop()
 	for _, r := range h.minted() {
 		if r.BoundObjectRef.Name != "web" {
 			t.Errorf("a token was minted for pod %q", r.BoundObjectRef.Name)
@@ -336,15 +316,10 @@ func TestFinishedPodsAreLeftAlone(t *testing.T) {
 }
 
 func TestRefusedTokenIsTriedAgain(t *testing.T) {
-	h := newHarness(t, nil, nil)
+	h := start(t, nil, nil)
 	h.setRefusal(errors.New("no service account yet"))
 	h.createPod(pod("web", "uid-1"))
-	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
-		return strings.Contains(h.log.String(), "no service account yet"), nil
-	})
-	if err != nil {
-		t.Fatal("the refusal was not reported")
-	}
+	h.logged("no service account yet")
 	h.setRefusal(nil)
 	h.secret("web", "a secret", time.Second, anySecret)
 }
@@ -352,18 +327,19 @@ func TestRefusedTokenIsTriedAgain(t *testing.T) {
 // --- attacks ---
 
 func TestForeignSecretUnderTheNameIsNotTouched(t *testing.T) {
-	tr := newTranslator(t)
+	tr := harness.Translator(t)
 	foreign := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: tr.TokenSecretName("default", "web")},
+		ObjectMeta: metav1.ObjectMeta{Namespace: harness.HostNamespace, Name: tr.TokenSecretName("default", "web")},
 		Data:       map[string][]byte{"value": []byte("the host's")},
 	}
-	h := newHarness(t, []runtime.Object{pod("web", "uid-1"), pod("other", "uid-2")}, []runtime.Object{foreign})
+	h := start(t, []runtime.Object{pod("web", "uid-1"), pod("other", "uid-2")}, []runtime.Object{foreign})
 	h.secret("other", "a secret", 0, anySecret)
-	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
-		return strings.Contains(h.log.String(), "not ours"), nil
-	})
-	if err != nil {
-		t.Fatal("the clash was not reported")
+	h.logged("not ours")
+	h.Stop()
+	for _, w := range harness.Writes(&h.Host.Fake, "secrets") {
+		if w == "patch "+foreign.Name || w == "delete "+foreign.Name {
+			t.Errorf("the host got %s", w)
+		}
 	}
 	s := h.secret("web", "the foreign secret", 0, anySecret)
 	if string(s.Data["value"]) != "the host's" || len(s.Data) != 1 {
@@ -373,7 +349,7 @@ func TestForeignSecretUnderTheNameIsNotTouched(t *testing.T) {
 
 // A tenant's Secret whose host name could be that of a token Secret would let the tenant hand tokens to its pods.
 func TestNoTenantSecretHasTheNameOfATokenSecret(t *testing.T) {
-	tr := newTranslator(t)
+	tr := harness.Translator(t)
 	token := tr.TokenSecretName("default", "web")
 	for _, name := range []string{"web", "web-token", strings.TrimSuffix(token, "-x-default-x-vc"), token} {
 		if got := tr.Name("default", name); got == token {
