@@ -27,18 +27,18 @@ type Deployment struct {
 // deployment makes the Deployment and what it needs, or removes the Deployment
 // where porticod itself is the DNS. Fields that we set are put back; others are
 // the tenant's, and so is the whole ConfigMap once it exists.
-func (k *Keeper) deployment(ctx context.Context) error {
-	d := k.cfg.Deployment
+func (c *Controller) deployment(ctx context.Context) error {
+	d := c.cfg.Deployment
 	if d == nil {
-		return k.removeDeployment(ctx)
+		return c.removeDeployment(ctx)
 	}
-	core := k.cfg.Virtual.CoreV1()
-	config := d.configMap(k.cfg.Translator.Cluster().ClusterDomain)
+	core := c.cfg.Virtual.CoreV1()
+	config := d.configMap(c.cfg.Translator.Cluster().ClusterDomain)
 	_, err := core.ConfigMaps(config.Namespace).Create(ctx, config, metav1.CreateOptions{FieldManager: fieldManager})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create the Corefile: %w", err)
 	}
-	rbac := k.cfg.Virtual.RbacV1()
+	rbac := c.cfg.Virtual.RbacV1()
 	for _, step := range []struct {
 		what  string
 		apply func() error
@@ -49,7 +49,7 @@ func (k *Keeper) deployment(ctx context.Context) error {
 		{"ClusterRole", func() error { return applied(ctx, rbac.ClusterRoles(), roleName, clusterRole()) }},
 		{"ClusterRoleBinding", func() error { return applied(ctx, rbac.ClusterRoleBindings(), roleName, clusterRoleBinding()) }},
 		{"Deployment", func() error {
-			return applied(ctx, k.cfg.Virtual.AppsV1().Deployments(rewrite.DNSNamespace), deploymentName, d.object())
+			return applied(ctx, c.cfg.Virtual.AppsV1().Deployments(rewrite.DNSNamespace), deploymentName, d.object())
 		}},
 	} {
 		if err := step.apply(); err != nil {
@@ -77,8 +77,8 @@ func applied[T any](ctx context.Context, client patcher[T], name string, obj any
 
 // removeDeployment ends the pods of a time when they were the DNS. The Corefile
 // stays: it may have a tenant's work in it.
-func (k *Keeper) removeDeployment(ctx context.Context) error {
-	deployments := k.cfg.Virtual.AppsV1().Deployments(rewrite.DNSNamespace)
+func (c *Controller) removeDeployment(ctx context.Context) error {
+	deployments := c.cfg.Virtual.AppsV1().Deployments(rewrite.DNSNamespace)
 	found, err := deployments.Get(ctx, deploymentName, metav1.GetOptions{})
 	if err == nil && ours(found) {
 		err = deployments.Delete(ctx, deploymentName, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(found.UID))})

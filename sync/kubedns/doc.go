@@ -1,23 +1,26 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kubedns keeps the objects of the cluster's DNS in the virtual cluster: the Service kube-system/kube-dns, and
-// where pods are the DNS, the Deployment kube-system/coredns with what it needs.
+// Package kubedns keeps the objects of the cluster's DNS in the virtual
+// cluster: the Service kube-system/kube-dns, and where pods are the DNS, the
+// Deployment kube-system/coredns with the objects it needs.
 //
-// It answers no questions (that is proxy/dns, or those pods), and it does not make the Service at first: proxy/host does,
-// before anything runs, because every pod is given its address. What the Service's spec is, is rewrite's to say; a
-// tenant's write to it changes nothing, so there is nothing to put back but the Service itself.
+// It answers no questions (proxy/dns or those pods do), and it does not make
+// the first Service: proxy/door does, before anything runs, because every pod
+// is given its address. Package rewrite decides about the Service's spec; a
+// tenant's write to it changes nothing, so only the Service itself can need to
+// be put back.
 //
-// Invariants:
+// # Invariants
 //
 //   - A Service that was deleted comes back at the address that pods have.
 //   - A Service at another address, made in the moment between, is replaced.
 //   - The Corefile is written once. From then on it is the tenant's.
 //   - Nothing is touched or removed that does not carry our label.
 //
-// Files:
+// # Map
 //
-//	kubedns.go      Config, Keeper, the Service
-//	deployment.go   the Deployment and what it needs
-//	objects.go      what these look like
+//	kubedns.go     Config, Controller, the Service
+//	deployment.go  the Deployment and the objects it needs
+//	objects.go     how these objects look
 package kubedns

@@ -5,6 +5,7 @@ package kubedns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -18,10 +19,10 @@ import (
 	"portico.dev/portico/sync/internal/queue"
 )
 
-// fieldManager is who wrote our fields.
+// fieldManager owns the fields that are written here.
 const fieldManager = "portico"
 
-// Config is what a Keeper needs.
+// Config says which DNS the cluster has, and where its objects are kept.
 type Config struct {
 	// Translator of the cluster, with DNS and DNSIP.
 	Translator *rewrite.Translator
@@ -33,14 +34,13 @@ type Config struct {
 	Deployment *Deployment
 }
 
-// Keeper keeps the objects of the cluster's DNS.
-type Keeper struct {
-	cfg    Config
-	synced []cache.InformerSynced
-	queue  *queue.Queue[part]
+// Controller keeps the objects of the cluster's DNS.
+type Controller struct {
+	cfg  Config
+	loop *queue.Loop[part]
 }
 
-// part is what is looked after at once.
+// part is a group of objects that are looked after together.
 type part string
 
 const (
@@ -48,85 +48,63 @@ const (
 	theDeployment part = "deployment"
 )
 
-// New returns a Keeper. It registers with the informers, so it must be called before these are started.
-func New(cfg Config) (*Keeper, error) {
-	k := &Keeper{cfg: cfg}
-	k.queue = queue.New("kubedns", nil, k.reconcile)
+// New returns a Controller. It registers with the informers, so it must be
+// called before these are started.
+func New(cfg Config) (*Controller, error) {
+	c := &Controller{cfg: cfg}
+	c.loop = queue.NewLoop("kubedns", nil, c.reconcile)
 	core := cfg.Informers.Core().V1()
-	watched := []struct {
-		informer cache.SharedIndexInformer
-		name     string
-		part     part
-	}{
-		{core.Services().Informer(), rewrite.DNSName, theService},
+	err := c.listen(core.Services().Informer(), rewrite.DNSName, theService)
+	if cfg.Deployment == nil {
+		return c, err
 	}
-	if cfg.Deployment != nil {
-		watched = append(watched, []struct {
-			informer cache.SharedIndexInformer
-			name     string
-			part     part
-		}{
-			{cfg.Informers.Apps().V1().Deployments().Informer(), deploymentName, theDeployment},
-			{core.ConfigMaps().Informer(), deploymentName, theDeployment},
-			{core.ServiceAccounts().Informer(), deploymentName, theDeployment},
-		}...)
-	}
-	for _, w := range watched {
-		handle, err := w.informer.AddEventHandler(k.handler(w.name, w.part))
-		if err != nil {
-			return nil, fmt.Errorf("listen to %s: %w", w.name, err)
-		}
-		k.synced = append(k.synced, handle.HasSynced)
-	}
-	return k, nil
+	return c, errors.Join(err,
+		c.listen(cfg.Informers.Apps().V1().Deployments().Informer(), deploymentName, theDeployment),
+		c.listen(core.ConfigMaps().Informer(), deploymentName, theDeployment),
+		c.listen(core.ServiceAccounts().Informer(), deploymentName, theDeployment),
+	)
 }
 
-// handler asks for a look when an object of ours has been changed or deleted. Changes of status only have no new generation.
-func (k *Keeper) handler(name string, p part) cache.ResourceEventHandler {
-	return cache.FilteringResourceEventHandler{
-		FilterFunc: func(obj any) bool {
-			key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj)
-			return err == nil && key == rewrite.DNSNamespace+"/"+name
-		},
-		Handler: cache.ResourceEventHandlerFuncs{
-			AddFunc: func(any) { k.queue.Add(p) },
-			UpdateFunc: func(before, after any) {
-				b, ok := before.(metav1.Object)
-				a, ok2 := after.(metav1.Object)
-				if !ok || !ok2 || a.GetGeneration() == 0 || a.GetGeneration() != b.GetGeneration() {
-					k.queue.Add(p)
-				}
-			},
-			DeleteFunc: func(any) { k.queue.Add(p) },
-		},
+// listen asks for a look when an object of ours has been changed or deleted.
+// Changes of status alone leave the generation as it is.
+func (c *Controller) listen(informer cache.SharedIndexInformer, name string, p part) error {
+	look := func(obj metav1.Object) {
+		if obj.GetNamespace() == rewrite.DNSNamespace && obj.GetName() == name {
+			c.loop.Add(p)
+		}
 	}
+	return queue.Listen(c.loop, name, informer, queue.On[metav1.Object]{
+		Added: look,
+		Changed: func(before, after metav1.Object) {
+			if after.GetGeneration() == 0 || after.GetGeneration() != before.GetGeneration() {
+				look(after)
+			}
+		},
+		Deleted: look,
+	})
 }
 
 // Run works until ctx ends.
-func (k *Keeper) Run(ctx context.Context) error {
-	k.cfg.Informers.Start(ctx.Done())
-	if !cache.WaitForCacheSync(ctx.Done(), k.synced...) {
-		return nil // ctx ended first
-	}
-	k.queue.Add(theService)
-	k.queue.Add(theDeployment)
-	k.queue.Run(ctx, 1)
-	return nil
+func (c *Controller) Run(ctx context.Context) error {
+	c.loop.Add(theService)
+	c.loop.Add(theDeployment)
+	return c.loop.Run(ctx, 1, c.cfg.Informers)
 }
 
-func (k *Keeper) reconcile(ctx context.Context, p part) (time.Duration, error) {
+func (c *Controller) reconcile(ctx context.Context, p part) (time.Duration, error) {
 	if p == theDeployment {
-		return 0, k.deployment(ctx)
+		return 0, c.deployment(ctx)
 	}
-	return 0, k.service(ctx)
+	return 0, c.service(ctx)
 }
 
-// service makes the Service anew when it is gone, or is at an address that no pod knows.
-func (k *Keeper) service(ctx context.Context) error {
-	services := k.cfg.Virtual.CoreV1().Services(rewrite.DNSNamespace)
+// service creates the Service again when it is gone, or is at an address that no pod
+// knows.
+func (c *Controller) service(ctx context.Context) error {
+	services := c.cfg.Virtual.CoreV1().Services(rewrite.DNSNamespace)
 	found, err := services.Get(ctx, rewrite.DNSName, metav1.GetOptions{})
 	if err == nil {
-		if found.DeletionTimestamp != nil || found.Spec.ClusterIP == k.cfg.Translator.Cluster().DNSIP {
+		if found.DeletionTimestamp != nil || found.Spec.ClusterIP == c.cfg.Translator.Cluster().DNSIP {
 			return nil
 		}
 		err = services.Delete(ctx, rewrite.DNSName, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(found.UID))})
@@ -137,15 +115,15 @@ func (k *Keeper) service(ctx context.Context) error {
 	if !apierrors.IsNotFound(err) {
 		return err
 	}
-	_, err = services.Create(ctx, k.cfg.Translator.DNSService(), metav1.CreateOptions{FieldManager: fieldManager})
+	_, err = services.Create(ctx, c.cfg.Translator.DNSService(), metav1.CreateOptions{FieldManager: fieldManager})
 	if apierrors.IsAlreadyExists(err) {
-		return nil // an event will tell
+		return nil // its event brings it here again
 	}
 	return err
 }
 
 // errReplaced brings the Service back to the queue soon.
-var errReplaced = fmt.Errorf("service %s/%s had another address and is made anew", rewrite.DNSNamespace, rewrite.DNSName)
+var errReplaced = fmt.Errorf("service %s/%s had another address and is created again", rewrite.DNSNamespace, rewrite.DNSName)
 
 // ours reports whether an object carries our label.
 func ours(m metav1.Object) bool { return m.GetLabels()[labelManagedBy] == fieldManager }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -16,55 +15,32 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/harness"
 	"portico.dev/portico/sync/kubedns"
 )
 
-const (
-	address  = "10.96.0.10"
-	patience = 30 * time.Second
-)
+const address = "10.96.0.10"
 
-// keep runs a Keeper on an API in memory.
+// keep runs a Controller on an API in memory.
 func keep(t *testing.T, d *kubedns.Deployment, objects ...runtime.Object) *fake.Clientset {
 	t.Helper()
-	tr, err := rewrite.New(rewrite.Cluster{Name: "vc", HostNamespace: "host", DNSIP: address, DNS: &rewrite.DNS{TargetPort: 1053}, ClusterDomain: "vc.example"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := fake.NewClientset(objects...)
-	shared := informers.NewSharedInformerFactory(client, 0)
-	k, err := kubedns.New(kubedns.Config{Translator: tr, Virtual: client, Informers: shared, Deployment: d})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- k.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-		shared.Shutdown()
+	h := harness.New(t, objects, nil, func(c *rewrite.Cluster) {
+		c.DNSIP, c.DNS, c.ClusterDomain = address, &rewrite.DNS{TargetPort: 1053}, "vc.example"
 	})
-	return client
+	c, err := kubedns.New(kubedns.Config{Translator: h.Translator, Virtual: h.Virtual, Informers: h.Informers, Deployment: d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Run(c.Run)
+	return h.Virtual
 }
 
 func eventually(t *testing.T, what string, holds func(ctx context.Context) (bool, string)) {
 	t.Helper()
-	var last string
-	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, patience, true, func(ctx context.Context) (ok bool, _ error) {
-		ok, last = holds(ctx)
-		return ok, nil
-	})
-	if err != nil {
-		t.Fatalf("%s: %v; last seen: %s", what, err, last)
-	}
+	harness.Eventually(t, what, func(ctx context.Context) (bool, any) { return holds(ctx) })
 }
 
 func serviceAt(client *fake.Clientset, ip string) func(context.Context) (bool, string) {

@@ -20,7 +20,6 @@ import (
 	"k8s.io/client-go/informers"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/metadata"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/pager"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
@@ -38,7 +37,7 @@ const (
 	perSecond = 50
 )
 
-// Config is what the controller needs.
+// Config says where namespaces are read, and where pods are patched.
 type Config struct {
 	Translator *rewrite.Translator
 	// Informers are of the virtual side.
@@ -55,8 +54,7 @@ type Controller struct {
 	pods       metadata.ResourceInterface
 	informers  informers.SharedInformerFactory
 	namespaces corelisters.NamespaceLister
-	synced     cache.InformerSynced
-	queue      *queue.Queue[string] // of virtual namespaces
+	loop       *queue.Loop[string] // over virtual namespaces
 	rate       flowcontrol.RateLimiter
 }
 
@@ -68,42 +66,30 @@ func New(cfg Config) (*Controller, error) {
 		pods: cfg.Host.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(cfg.Translator.Cluster().HostNamespace),
 		rate: flowcontrol.NewTokenBucketRateLimiter(perSecond, perSecond),
 	}
-	c.queue = queue.New("nslabels", cfg.Clock, c.reconcile)
-	look := func(ns *corev1.Namespace) {
-		c.queue.Add(ns.Name)
-		c.queue.AddAfter(ns.Name, settle)
-	}
-	registration, err := namespaces.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		// A namespace can have pods before it is seen here: at the start of the process, when the watch was broken, and
-		// when another replica is ahead. A change may have been missed then.
-		AddFunc: func(obj any) {
-			if ns, ok := obj.(*corev1.Namespace); ok {
-				look(ns)
-			}
-		},
-		UpdateFunc: func(old, obj any) {
-			was, ok := old.(*corev1.Namespace)
-			is, ok2 := obj.(*corev1.Namespace)
-			if ok && ok2 && !maps.Equal(was.Labels, is.Labels) {
-				look(is)
+	c.loop = queue.NewLoop("nslabels", cfg.Clock, c.reconcile)
+	return c, queue.Listen(c.loop, "namespaces", namespaces.Informer(), queue.On[*corev1.Namespace]{
+		// A namespace can have pods before it is seen here: at the start of the
+		// process, when the watch was broken, and when another replica is ahead. A
+		// change may have been missed then.
+		Added: c.enqueue,
+		Changed: func(old, namespace *corev1.Namespace) {
+			if !maps.Equal(old.Labels, namespace.Labels) {
+				c.enqueue(namespace)
 			}
 		},
 	})
-	if err != nil {
-		return nil, fmt.Errorf("listen to namespaces: %w", err)
-	}
-	c.synced = registration.HasSynced
-	return c, nil
 }
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
-	c.informers.Start(ctx.Done())
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced) {
-		return nil // ctx ended first
-	}
-	c.queue.Run(ctx, 1)
-	return nil
+	return c.loop.Run(ctx, 1, c.informers)
+}
+
+// enqueue asks for a look at the pods that are there, and for another one at those
+// that are on their way.
+func (c *Controller) enqueue(namespace *corev1.Namespace) {
+	c.loop.Add(namespace.Name)
+	c.loop.AddAfter(namespace.Name, settle)
 }
 
 // reconcile brings the pods of one virtual namespace in step with its labels.

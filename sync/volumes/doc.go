@@ -1,24 +1,30 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package volumes shows the PersistentVolumes that bound claims of the virtual cluster name: a claim lives on the host,
-// which binds it to a volume of the host.
+// Package volumes shows the PersistentVolumes that bound claims of the virtual
+// cluster name: a claim lives on the host, which binds it to a volume of the
+// host.
 //
-// With the right to get persistentvolumes on the host, a volume is shown as it is there, less what only the host's storage
-// drivers need. Without, it is made up from the claim, which knows its capacity, access modes and class.
+// With the right to get persistentvolumes on the host, a volume is shown as it
+// is there, except for parts that only the host's storage drivers need. Without
+// that right it is made up from the claim, which knows its capacity, access
+// modes and class.
 //
-// What it is not: a binder or provisioner, and no way to the host's volumes. What becomes of a volume when its claim goes is
-// the host's business; no controller of the virtual cluster looks at volumes.
+// It is not a binder or provisioner, and no way to the host's volumes. The host
+// decides about a volume whose claim goes; no controller of the virtual cluster
+// looks at volumes.
 //
-// Invariants:
+// # Invariants
 //
-//   - A volume is shown exactly as long as a bound claim names it, and only if the host's volume names that claim.
-//   - Only volumes with the annotation portico.dev/host-volume are ours to change or remove. One that the tenant made under
-//     the same name is left alone.
+//   - A volume is shown exactly as long as a bound claim names it, and only if
+//     the host's volume names that claim.
+//   - Only volumes with the annotation portico.dev/host-volume are ours to
+//     change or remove. A volume that the tenant made under the same name is
+//     left alone.
 //   - No reference to a Secret of the host is shown, and no host name.
 //
-// Files:
+// # Map
 //
-//	volumes.go   Controller: when a volume is shown, changed and removed
-//	view.go      what is shown of it
+//	volumes.go  Controller: when a volume is shown, changed and removed
+//	view.go     a host volume as tenants see it
 package volumes

@@ -25,7 +25,8 @@ const (
 	classAnnotation = corev1.BetaStorageClassAnnotation
 )
 
-// view returns what is shown of a host volume. text turns host names in a text into virtual ones.
+// view returns a host volume as it is shown. text turns host names in a text into
+// virtual ones.
 func view(host *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim, text func(string) string) *corev1.PersistentVolume {
 	out := &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: host.Name, Labels: map[string]string{}, Annotations: map[string]string{}},
@@ -48,8 +49,9 @@ func view(host *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim, te
 	return out
 }
 
-// source returns where a volume is, as far as a tenant may know. Sources that need a Secret to be valid, and those that
-// hardly anybody uses any more, are not shown: what is forgotten here is hidden.
+// source returns where a volume is, as far as tenants may know. Sources that need a
+// Secret to be valid, and rare ones, are not shown: a source without a case here is
+// hidden.
 func source(host *corev1.PersistentVolume, text func(string) string) corev1.PersistentVolumeSource {
 	s := host.Spec.PersistentVolumeSource.DeepCopy()
 	switch {
@@ -93,7 +95,7 @@ func madeUp(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolume {
 			StorageClassName:       cmp.Or(ptr.Deref(claim.Spec.StorageClassName, ""), claim.Annotations[classAnnotation]),
 			ClaimRef:               claimRef(claim),
 			PersistentVolumeSource: hidden(claim.Spec.VolumeName),
-			// Nobody in the virtual cluster acts on it; the host's policy is not known.
+			// No controller of the virtual cluster acts on it; the host's policy is not known.
 			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
 		},
 	}
@@ -103,6 +105,26 @@ func claimRef(claim *corev1.PersistentVolumeClaim) *corev1.ObjectReference {
 	return &corev1.ObjectReference{
 		APIVersion: "v1", Kind: "PersistentVolumeClaim", Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID,
 	}
+}
+
+// mirrored reports whether a volume is one of the host.
+func mirrored(shown *corev1.PersistentVolume) bool { return shown.Annotations[AnnotationHost] != "" }
+
+// otherVolume reports whether want is of another host volume.
+func otherVolume(shown, want *corev1.PersistentVolume) bool {
+	return shown.Annotations[AnnotationHost] != want.Annotations[AnnotationHost]
+}
+
+// next returns shown with the mutable fields of want. The source, volume mode and
+// node affinity are as when it was made: the API does not let them change.
+func next(shown, want *corev1.PersistentVolume) *corev1.PersistentVolume {
+	out := shown.DeepCopy()
+	out.Labels, out.Annotations = overlay(shown.Labels, want.Labels), overlay(shown.Annotations, want.Annotations)
+	out.Spec.Capacity, out.Spec.AccessModes = want.Spec.Capacity, want.Spec.AccessModes
+	out.Spec.StorageClassName, out.Spec.VolumeAttributesClassName = want.Spec.StorageClassName, want.Spec.VolumeAttributesClassName
+	out.Spec.PersistentVolumeReclaimPolicy, out.Spec.MountOptions = want.Spec.PersistentVolumeReclaimPolicy, want.Spec.MountOptions
+	out.Spec.ClaimRef = want.Spec.ClaimRef
+	return out
 }
 
 // overlay returns have with all of want set: what a tenant added stays.

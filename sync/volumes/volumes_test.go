@@ -6,9 +6,9 @@ package volumes_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -17,63 +17,41 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/utils/ptr"
 
-	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/harness"
 	"portico.dev/portico/sync/volumes"
 )
 
-const hostNamespace = "team-a"
+type fixture struct{ *harness.Harness }
 
-type harness struct {
-	t             *testing.T
-	virtual, host *fake.Clientset
-}
-
-func start(t *testing.T, virtual, host []runtime.Object) *harness {
+func start(t *testing.T, virtual, host []runtime.Object) *fixture {
 	t.Helper()
-	h := &harness{t: t, virtual: fake.NewClientset(virtual...), host: fake.NewClientset(host...)}
+	h := &fixture{harness.New(t, virtual, host)}
 	h.run()
 	return h
 }
 
-func (h *harness) run() {
-	h.t.Helper()
-	translator, err := rewrite.New(rewrite.Cluster{Name: "vc", HostNamespace: hostNamespace})
+func (h *fixture) run() {
+	h.T.Helper()
+	c, err := volumes.New(volumes.Config{Virtual: h.Virtual, Informers: h.Informers, Host: h.Host, Translator: h.Translator})
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
-	factory := informers.NewSharedInformerFactory(h.virtual, 0)
-	c, err := volumes.New(volumes.Config{Virtual: h.virtual, Informers: factory, Host: h.host, Translator: translator})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(h.t.Context())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	h.t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			h.t.Errorf("Run: %v", err)
-		}
-		factory.Shutdown()
-		for _, a := range h.host.Actions() {
-			if a.GetVerb() != "get" {
-				h.t.Errorf("the host got %s %s", a.GetVerb(), a.GetResource().Resource)
-			}
+	h.T.Cleanup(func() { // after the loop has ended
+		for _, w := range harness.Writes(&h.Host.Fake, "") {
+			h.T.Errorf("the host got %s", w)
 		}
 	})
+	h.Run(c.Run)
 }
 
-// startWithoutRights is a host that lets nobody read its volumes.
-func startWithoutRights(t *testing.T, virtual ...runtime.Object) *harness {
+// startWithoutRights has a host that does not let its volumes be read.
+func startWithoutRights(t *testing.T, virtual ...runtime.Object) *fixture {
 	t.Helper()
-	h := &harness{t: t, virtual: fake.NewClientset(virtual...), host: fake.NewClientset()}
-	h.host.PrependReactor("get", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
+	h := &fixture{harness.New(t, virtual, nil)}
+	h.Host.PrependReactor("get", "persistentvolumes", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "persistentvolumes"}, "", nil)
 	})
 	h.run()
@@ -81,22 +59,17 @@ func startWithoutRights(t *testing.T, virtual ...runtime.Object) *harness {
 }
 
 // volume waits until the volume satisfies want; a nil volume is one that does not exist.
-func (h *harness) volume(name, what string, want func(*corev1.PersistentVolume) bool) *corev1.PersistentVolume {
-	h.t.Helper()
+func (h *fixture) volume(name, what string, want func(*corev1.PersistentVolume) bool) *corev1.PersistentVolume {
+	h.T.Helper()
 	var last *corev1.PersistentVolume
-	err := wait.PollUntilContextTimeout(h.t.Context(), 5*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		v, err := h.virtual.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
+	h.Eventually(fmt.Sprintf("volume %q: %s", name, what), func(ctx context.Context) (bool, any) {
+		v, err := h.Virtual.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			v = nil
-		} else if err != nil {
-			return false, err
+			v, err = nil, nil
 		}
 		last = v
-		return want(v), nil
+		return err == nil && want(v), v
 	})
-	if err != nil {
-		h.t.Fatalf("volume %q: waiting for %s: %v; last seen: %+v", name, what, err, last)
-	}
 	return last
 }
 
@@ -130,7 +103,7 @@ func hostVolume(name string, source corev1.PersistentVolumeSource) *corev1.Persi
 		Spec: corev1.PersistentVolumeSpec{
 			Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}, StorageClassName: "fast",
 			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce}, PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimRetain,
-			ClaimRef:               &corev1.ObjectReference{Namespace: hostNamespace, Name: "data-x-shop-x-vc", UID: "uid-of-claim"},
+			ClaimRef:               &corev1.ObjectReference{Namespace: harness.HostNamespace, Name: "data-x-shop-x-vc", UID: "uid-of-claim"},
 			PersistentVolumeSource: source,
 		},
 		Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeBound},
@@ -170,7 +143,7 @@ func TestNoSecretOrNameOfTheHostLeaks(t *testing.T) {
 	secret := &corev1.SecretReference{Namespace: "kube-system", Name: "root-of-all-storage"}
 	for name, source := range map[string]corev1.PersistentVolumeSource{
 		"csi":        csi(),
-		"host path":  {HostPath: &corev1.HostPathVolumeSource{Path: "/var/pv/pv-1_" + hostNamespace + "_data-x-shop-x-vc"}},
+		"host path":  {HostPath: &corev1.HostPathVolumeSource{Path: "/var/pv/pv-1_" + harness.HostNamespace + "_data-x-shop-x-vc"}},
 		"cephfs":     {CephFS: &corev1.CephFSPersistentVolumeSource{SecretRef: secret}},
 		"rbd":        {RBD: &corev1.RBDPersistentVolumeSource{SecretRef: secret}},
 		"iscsi":      {ISCSI: &corev1.ISCSIPersistentVolumeSource{SecretRef: secret}},
@@ -187,7 +160,7 @@ func TestNoSecretOrNameOfTheHostLeaks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, leak := range []string{"root-of-all-storage", "kube-system", "-x-", hostNamespace} {
+			for _, leak := range []string{"root-of-all-storage", "kube-system", "-x-", harness.HostNamespace} {
 				if strings.Contains(string(shown), leak) {
 					t.Errorf("%q is shown: %s", leak, shown)
 				}
@@ -200,8 +173,8 @@ func TestNoSecretOrNameOfTheHostLeaks(t *testing.T) {
 func TestAnotherTenantsVolumeIsNotShown(t *testing.T) {
 	for name, ref := range map[string]*corev1.ObjectReference{
 		"other namespace": {Namespace: "team-b", Name: "data-x-shop-x-vc", UID: "uid-of-claim"},
-		"other claim":     {Namespace: hostNamespace, Name: "other-x-shop-x-vc", UID: "uid-of-claim"},
-		"other uid":       {Namespace: hostNamespace, Name: "data-x-shop-x-vc", UID: "other"},
+		"other claim":     {Namespace: harness.HostNamespace, Name: "other-x-shop-x-vc", UID: "uid-of-claim"},
+		"other uid":       {Namespace: harness.HostNamespace, Name: "data-x-shop-x-vc", UID: "other"},
 		"nobody's":        nil,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -210,9 +183,9 @@ func TestAnotherTenantsVolumeIsNotShown(t *testing.T) {
 			mine := claim("mine", "pv-2")
 			mine.UID = "uid-2"
 			marker := hostVolume("pv-2", csi())
-			marker.Spec.ClaimRef = &corev1.ObjectReference{Namespace: hostNamespace, Name: "mine-x-shop-x-vc", UID: "uid-2"}
+			marker.Spec.ClaimRef = &corev1.ObjectReference{Namespace: harness.HostNamespace, Name: "mine-x-shop-x-vc", UID: "uid-2"}
 			h := start(t, []runtime.Object{claim("data", "pv-1")}, []runtime.Object{theirs, marker})
-			if _, err := h.virtual.CoreV1().PersistentVolumeClaims("shop").Create(t.Context(), mine, metav1.CreateOptions{}); err != nil {
+			if _, err := h.Virtual.CoreV1().PersistentVolumeClaims("shop").Create(t.Context(), mine, metav1.CreateOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			h.volume("pv-2", "the tenant's volume", bound)
@@ -238,19 +211,19 @@ func TestVolumeFollowsItsClaim(t *testing.T) {
 
 	grown := claim("data", "pv-1")
 	grown.Status.Capacity = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("2Gi")}
-	if _, err := h.virtual.CoreV1().PersistentVolumeClaims("shop").Update(t.Context(), grown, metav1.UpdateOptions{}); err != nil {
+	if _, err := h.Virtual.CoreV1().PersistentVolumeClaims("shop").Update(t.Context(), grown, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.volume("pv-1", "a grown volume", func(v *corev1.PersistentVolume) bool {
 		return bound(v) && v.Spec.Capacity.Storage().String() == "2Gi"
 	})
 
-	if err := h.virtual.CoreV1().PersistentVolumes().Delete(t.Context(), "pv-1", metav1.DeleteOptions{}); err != nil {
+	if err := h.Virtual.CoreV1().PersistentVolumes().Delete(t.Context(), "pv-1", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.volume("pv-1", "the volume again", bound)
 
-	if err := h.virtual.CoreV1().PersistentVolumeClaims("shop").Delete(t.Context(), "data", metav1.DeleteOptions{}); err != nil {
+	if err := h.Virtual.CoreV1().PersistentVolumeClaims("shop").Delete(t.Context(), "data", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.volume("pv-1", "no volume", missing)

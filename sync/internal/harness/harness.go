@@ -104,13 +104,19 @@ func (h *Harness) Stop() {
 // Eventually waits until holds says so. seen is what a failed test prints.
 func (h *Harness) Eventually(what string, holds func(ctx context.Context) (ok bool, seen any)) {
 	h.T.Helper()
+	Eventually(h.T, what, holds)
+}
+
+// Eventually is Harness.Eventually for tests that have none.
+func Eventually(t *testing.T, what string, holds func(ctx context.Context) (ok bool, seen any)) {
+	t.Helper()
 	var last any
-	err := wait.PollUntilContextTimeout(h.T.Context(), lookEach, patience, true, func(ctx context.Context) (ok bool, _ error) {
+	err := wait.PollUntilContextTimeout(t.Context(), lookEach, patience, true, func(ctx context.Context) (ok bool, _ error) {
 		ok, last = holds(ctx)
 		return ok, nil
 	})
 	if err != nil {
-		h.T.Fatalf("%s: %v; last seen: %+v", what, err, last)
+		t.Fatalf("%s: %v; last seen: %+v", what, err, last)
 	}
 }
 
