@@ -7,8 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,9 +19,10 @@ import (
 	"k8s.io/utils/ptr"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/hostview"
 )
 
-// Config is what a Mirror needs.
+// Config says which classes a Mirror reads on the host, and where it shows them.
 type Config struct {
 	Virtual   kubernetes.Interface
 	Informers informers.SharedInformerFactory // of the virtual cluster
@@ -40,8 +41,8 @@ type Mirror struct {
 
 // keeper is a kind[T] of any T.
 type keeper interface {
-	observe(ctx context.Context)
-	run(ctx context.Context)
+	observed() informers.SharedInformerFactory
+	run(ctx context.Context) error
 	offers(ctx context.Context, name string) (bool, error)
 }
 
@@ -62,21 +63,27 @@ func New(cfg Config) (*Mirror, error) {
 	return &Mirror{priority: priority, runtime: runtime, device: device}, nil
 }
 
-// Observe watches the host's classes until ctx ends. With several replicas of the door every one of them does, because each
-// answers Of and OfClaim; one of them also runs.
+// Observe watches the host's classes until ctx ends. With several replicas of the
+// door every one of them does, because each answers Of and OfClaim; one of them
+// also runs.
 func (m *Mirror) Observe(ctx context.Context) error {
-	together(ctx, m.priority.observe, m.runtime.observe, m.device.observe)
-	return nil
+	return hostview.Observe(ctx, m.priority.observed(), m.runtime.observed(), m.device.observed())
 }
 
-// Run brings the virtual classes in step until ctx ends. It needs Observe to run as well.
+// Run brings the virtual classes in step until ctx ends. It needs Observe to run
+// as well.
 func (m *Mirror) Run(ctx context.Context) error {
-	together(ctx, m.priority.run, m.runtime.run, m.device.run)
-	return nil
+	running, ctx := errgroup.WithContext(ctx)
+	for _, k := range []keeper{m.priority, m.runtime, m.device} {
+		running.Go(func() error { return k.run(ctx) })
+	}
+	return running.Wait()
 }
 
-// Of returns those classes of a pod that are the host's. It asks the host and the virtual cluster for what the lists of this
-// replica do not have, and at a start it waits for the host's list. The error is rewrite.ErrNoClass when a class of the pod has gone.
+// Of returns those classes of a pod that are the host's. It asks the host and the
+// virtual cluster for classes that the lists of this replica do not have, and at a
+// start it waits for the host's list. The error is rewrite.ErrNoClass when a class
+// of the pod has gone.
 func (m *Mirror) Of(ctx context.Context, pod *corev1.Pod) (of rewrite.HostClasses, err error) {
 	if of.Priority, err = ifOffered(ctx, m.priority, pod.Spec.PriorityClassName); err != nil {
 		return rewrite.HostClasses{}, err
@@ -87,8 +94,9 @@ func (m *Mirror) Of(ctx context.Context, pod *corev1.Pod) (of rewrite.HostClasse
 	return of, nil
 }
 
-// OfClaim returns those of the device classes of these names that are the host's, in the way of Of. That a class is not shown
-// yet does not matter: no claim can be mended later.
+// OfClaim returns those of the device classes of these names that are the host's, in
+// the way of Of. A class counts even if it is not shown yet: no claim can be fixed
+// later.
 func (m *Mirror) OfClaim(ctx context.Context, names []string) ([]string, error) {
 	var out []string
 	for _, name := range names {
@@ -116,14 +124,6 @@ func ifOffered(ctx context.Context, k keeper, name string) (string, error) {
 		name = ""
 	}
 	return name, err
-}
-
-func together(ctx context.Context, loops ...func(context.Context)) {
-	var running sync.WaitGroup
-	for _, loop := range loops {
-		running.Go(func() { loop(ctx) })
-	}
-	running.Wait()
 }
 
 // CheckAccess asks the host for the classes that are to be shown as a Mirror does, and returns the host's refusals.

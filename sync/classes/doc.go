@@ -1,32 +1,42 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package classes shows the host's PriorityClasses, RuntimeClasses and DeviceClasses inside, under their own names, and says
-// which of them pods and claims may take to the host. It also keeps copies of the tenant's own PriorityClasses on the host.
+// Package classes shows the host's PriorityClasses, RuntimeClasses and
+// DeviceClasses inside, under their own names, and says which of them pods and
+// claims may take to the host. It also keeps copies of the tenant's own
+// PriorityClasses on the host.
 //
-// What it is not: a way for RuntimeClasses and DeviceClasses of a tenant to the host. What a node does with a container, and
-// which devices there are for whom, is the host's to say.
+// It is not a way for a tenant's RuntimeClasses and DeviceClasses to the host.
+// The host decides what a node does with a container, and which devices there
+// are for whom.
 //
-// Invariants:
+// # Invariants
 //
-//   - Only the host's own list says which classes are the host's. A virtual class proves nothing: a tenant can make one under
-//     any name, with any annotation.
-//   - The priority classes that Kubernetes keeps for itself ("system-...") are never shown, and never passed on; nor are runtime
-//     classes of such names.
-//   - Only classes with the annotation portico.dev/host-class are ours to change or remove. One that the tenant made under
-//     the same name is left alone, and pods that name it have no class on the host but a copy of it.
-//   - A copy is never above the operator's limit and never the default. Only what has the cluster's labels, and a name that its
-//     annotation leads back to, is changed or removed; and no cluster is shown another's copy.
-//   - What is shown is as the host has it: a tenant's change is put back. Only its being the default stays outside: a pod
-//     without a class gets the host's default on the host.
-//   - A class is not lost because a list is behind: what the lists do not have is asked for. A pod whose class has gone, or cannot
-//     be looked up, is refused. A claim of a device class that has gone, or is yet to come, waits as it does in any cluster.
+//   - Only the host's own list says which classes are the host's. A virtual
+//     class proves nothing: a tenant can make one under any name, with any
+//     annotation.
+//   - The priority classes that Kubernetes keeps for itself ("system-...") are
+//     never shown, and never passed on; nor are runtime classes of such names.
+//   - Only classes with the annotation portico.dev/host-class are ours to
+//     change or remove. A class that the tenant made under the same name is
+//     left alone, and pods that name it have no class on the host but a copy of
+//     it.
+//   - A copy is never above the operator's limit and never the default. Only an
+//     object with the cluster's labels, and a name that its annotation leads
+//     back to, is changed or removed; and no cluster is shown another's copy.
+//   - A shown class is as the host has it: a tenant's change is put back. Only
+//     the mark as default is left out: a pod without a class gets the host's
+//     default on the host.
+//   - A class is not lost because a list is behind: a class that the lists do
+//     not have is asked for. A pod whose class has gone, or cannot be looked
+//     up, is refused. A claim of a device class that has gone, or is yet to
+//     come, waits as it does in any cluster.
 //   - When a kind is no longer shown, its classes go at the next start.
 //
-// Files:
+// # Map
 //
-//	classes.go   Mirror: which classes are shown, and which are the host's
-//	kind.go      how one kind is kept
-//	push.go      Pusher: copies of the tenant's classes
-//	views.go     what is shown of a class
+//	classes.go  Mirror: which classes are shown, and which are the host's
+//	kind.go     how one kind is kept
+//	push.go     Pusher: copies of the tenant's classes
+//	views.go    the fields of a class that are shown
 package classes

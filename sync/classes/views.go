@@ -35,7 +35,7 @@ func newPriorityClasses(cfg Config) (*kind[*schedulingv1.PriorityClass], error) 
 	})
 }
 
-// frozenPriority compares what the API lets nobody change (ValidatePriorityClassUpdate).
+// frozenPriority compares the fields that the API lets no client change (ValidatePriorityClassUpdate).
 func frozenPriority(a, b *schedulingv1.PriorityClass) bool {
 	return a.Value == b.Value && equality.Semantic.DeepEqual(a.PreemptionPolicy, b.PreemptionPolicy)
 }
