@@ -5,6 +5,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,14 +16,14 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
-	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"portico.dev/portico/sync/internal/hostview"
+	"portico.dev/portico/sync/internal/mirror"
 	"portico.dev/portico/sync/internal/queue"
 )
 
-// MirrorConfig is what a Mirror needs.
+// MirrorConfig says which host nodes a Mirror reads, and where it shows them.
 type MirrorConfig struct {
 	Virtual   kubernetes.Interface
 	Informers informers.SharedInformerFactory // of the virtual cluster
@@ -33,7 +34,8 @@ type MirrorConfig struct {
 	Selector labels.Selector
 	// InUse shows only those that run a pod of the virtual cluster.
 	InUse bool
-	// HideImages leaves status.images out: it names the images of everybody who uses the node.
+	// HideImages leaves status.images out: it names the images of all who use the
+	// node.
 	HideImages bool
 	// Tolerations are what every pod of the virtual cluster has on the host, unseen by the tenant. Taints that they
 	// tolerate are not shown: inside, they would keep DaemonSets away and evict pods.
@@ -47,13 +49,13 @@ type MirrorConfig struct {
 
 // Mirror keeps virtual Nodes in step with host nodes.
 type Mirror struct {
-	cfg    MirrorConfig
-	nodes  corelisters.NodeLister
-	host   corelisters.NodeLister
-	hosts  informers.SharedInformerFactory
-	usage  *usage // nil unless InUse
-	synced []cache.InformerSynced
-	queue  *queue.Queue[string]
+	cfg     MirrorConfig
+	nodes   corelisters.NodeLister
+	host    corelisters.NodeLister
+	outside informers.SharedInformerFactory // of the host
+	shown   mirror.Kind[*corev1.Node]
+	usage   *usage // nil unless InUse
+	loop    *queue.Loop[string]
 }
 
 // NewMirror returns a Mirror. It registers with the virtual informers, so it must be called before they are relied on.
@@ -67,51 +69,38 @@ func NewMirror(cfg MirrorConfig) (*Mirror, error) {
 	if cfg.Selector == nil {
 		cfg.Selector = labels.Everything()
 	}
-	m := &Mirror{cfg: cfg, hosts: informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
+	m := &Mirror{cfg: cfg, shown: kindOf(cfg.Virtual), outside: informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = cfg.Selector.String() }),
 		informers.WithTransform(transform(cfg.HideImages, cfg.Tolerations)))}
-	m.queue = queue.New("nodes", cfg.Clock, m.reconcile)
-	m.nodes, m.host = cfg.Informers.Core().V1().Nodes().Lister(), m.hosts.Core().V1().Nodes().Lister()
+	m.loop = queue.NewLoop("nodes", cfg.Clock, m.reconcile)
+	m.nodes, m.host = cfg.Informers.Core().V1().Nodes().Lister(), m.outside.Core().V1().Nodes().Lister()
 
-	for _, source := range []informers.SharedInformerFactory{m.hosts, cfg.Informers} {
-		events, err := source.Core().V1().Nodes().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc:    func(obj any) { enqueue(m.queue, obj) },
-			UpdateFunc: m.enqueueWhenChanged,
-			DeleteFunc: func(obj any) { enqueue(m.queue, obj) },
-		})
-		if err != nil {
-			return nil, fmt.Errorf("listen to nodes: %w", err)
-		}
-		m.synced = append(m.synced, events.HasSynced)
-	}
 	if cfg.InUse {
 		var err error
-		m.usage, err = newUsage(cfg.Informers, cfg.Clock, cfg.Linger, m.queue.Add)
-		if err != nil {
+		if m.usage, err = newUsage(cfg.Informers, cfg.Clock, cfg.Linger, m.loop); err != nil {
 			return nil, err
 		}
-		m.synced = append(m.synced, m.usage.synced)
 	}
-	return m, nil
+	look := func(node *corev1.Node) { m.loop.Add(node.Name) }
+	on := queue.On[*corev1.Node]{Added: look, Deleted: look, Changed: func(old, node *corev1.Node) {
+		if !sameShape(old, node) { // more than a heartbeat
+			look(node)
+		}
+	}}
+	return m, errors.Join(
+		queue.Listen(m.loop, "host nodes", m.outside.Core().V1().Nodes().Informer(), on),
+		queue.Listen(m.loop, "nodes", cfg.Informers.Core().V1().Nodes().Informer(), on),
+	)
 }
 
-// Observe watches the host's nodes until ctx ends. With several replicas of the door every one of them does, because each
-// answers Shown; one of them also runs.
-func (m *Mirror) Observe(ctx context.Context) error {
-	m.hosts.Start(ctx.Done())
-	<-ctx.Done()
-	m.hosts.Shutdown()
-	return nil
-}
+// Observe watches the host's nodes until ctx ends. With several replicas of the
+// door every one of them does, because each answers Shown; one of them also runs.
+func (m *Mirror) Observe(ctx context.Context) error { return hostview.Observe(ctx, m.outside) }
 
-// Run brings the virtual Nodes in step until ctx ends. It needs Observe to run as well.
+// Run brings the virtual Nodes in step until ctx ends. It needs Observe to run as
+// well.
 func (m *Mirror) Run(ctx context.Context) error {
-	m.cfg.Informers.Start(ctx.Done())
-	if !cache.WaitForCacheSync(ctx.Done(), m.synced...) {
-		return nil // ctx ended first
-	}
-	m.queue.Run(ctx, workers)
-	return nil
+	return m.loop.Run(ctx, workers, m.cfg.Informers)
 }
 
 // Shown says whether the host node of that name is one that the virtual cluster shows. A virtual Node proves nothing: a
@@ -125,15 +114,6 @@ func (m *Mirror) Shown(name string) bool {
 	}
 	pods, err := m.usage.podsOn(name)
 	return err == nil && len(pods) > 0
-}
-
-// enqueueWhenChanged drops heartbeats.
-func (m *Mirror) enqueueWhenChanged(old, obj any) {
-	before, ok := old.(*corev1.Node)
-	after, ok2 := obj.(*corev1.Node)
-	if ok && ok2 && !sameShape(before, after) {
-		m.queue.Add(after.Name)
-	}
 }
 
 // reconcile makes, changes or removes one virtual Node.
@@ -167,7 +147,7 @@ func (m *Mirror) reconcile(ctx context.Context, name string) (time.Duration, err
 		if m.usage != nil {
 			m.usage.forget(name)
 		}
-		return 0, remove(ctx, m.cfg.Virtual, node)
+		return 0, m.shown.Remove(ctx, node)
 	case node == nil:
 		return again, m.create(ctx, host)
 	default:
@@ -199,23 +179,15 @@ func (m *Mirror) inUse(name string, exists bool) (shown bool, wait time.Duration
 // create makes the Node whole: unlike for other kinds, the API takes a new Node's status as it comes, because kubelets
 // register themselves like that.
 func (m *Mirror) create(ctx context.Context, host *corev1.Node) error {
-	node := merge(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: host.Name}}, host)
-	_, err := m.cfg.Virtual.CoreV1().Nodes().Create(ctx, node, metav1.CreateOptions{})
-	if apierrors.IsAlreadyExists(err) {
-		return nil // The informer is behind: its event brings this key back.
-	}
-	if err != nil {
-		return fmt.Errorf("create node %q: %w", host.Name, err)
-	}
-	klog.FromContext(ctx).V(2).Info("Created node", "node", host.Name)
-	return nil
+	_, err := m.shown.Create(ctx, merge(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: host.Name}}, host))
+	return err
 }
 
 // update brings a Node to what merge says.
 func (m *Mirror) update(ctx context.Context, node, host *corev1.Node) error {
 	if uid := lastContribution(node).UID; uid != "" && uid != host.UID {
 		// The host has another node under this name. The deletion's event brings this key back.
-		return remove(ctx, m.cfg.Virtual, node)
+		return m.shown.Remove(ctx, node)
 	}
 	if want := merge(node, host); same(want, node) {
 		return nil

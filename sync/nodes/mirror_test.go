@@ -4,7 +4,6 @@
 package nodes_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -17,99 +16,78 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
-	testingclock "k8s.io/utils/clock/testing"
 
+	"portico.dev/portico/sync/internal/harness"
 	"portico.dev/portico/sync/nodes"
 )
 
 // mirror is a running Mirror between two fake clusters.
 type mirror struct {
-	*harness // of the virtual cluster
-	host     *fake.Clientset
-	mirror   *nodes.Mirror
+	*fixture
+	mirror *nodes.Mirror
 }
 
 func startMirror(t *testing.T, cfg nodes.MirrorConfig, virtual []runtime.Object, host ...runtime.Object) *mirror {
 	t.Helper()
-	m := &mirror{
-		harness: &harness{t: t, client: fake.NewClientset(virtual...), clock: testingclock.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))},
-		host:    fake.NewClientset(host...),
-	}
-	factory := informers.NewSharedInformerFactory(m.client, 0)
-	cfg.Virtual, cfg.Informers, cfg.Host, cfg.Clock = m.client, factory, m.host, m.clock
-	c, err := nodes.NewMirror(cfg)
-	if err != nil {
+	m := &mirror{fixture: &fixture{Harness: harness.New(t, virtual, host)}}
+	cfg.Virtual, cfg.Informers, cfg.Host, cfg.Clock = m.Virtual, m.Informers, m.Host, m.Clock
+	var err error
+	if m.mirror, err = nodes.NewMirror(cfg); err != nil {
 		t.Fatal(err)
 	}
-	m.mirror = c
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 2)
-	go func() { done <- c.Observe(ctx) }()
-	go func() { done <- c.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		for range 2 {
-			if err := <-done; err != nil {
-				t.Errorf("Run: %v", err)
-			}
-		}
-		factory.Shutdown()
-		m.hostIsUntouched()
-	})
+	t.Cleanup(m.hostIsUntouched) // after the loops have ended
+	m.Run(m.mirror.Observe, m.mirror.Run)
 	return m
 }
 
 // hostIsUntouched holds after every test: the rights of a Mirror are to read.
 func (m *mirror) hostIsUntouched() {
-	for _, a := range m.host.Actions() {
-		if v := a.GetVerb(); v != "list" && v != "watch" && v != "get" {
-			m.t.Errorf("the host got %s %s", v, a.GetResource().Resource)
-		}
+	for _, w := range harness.Writes(&m.Host.Fake, "") {
+		m.T.Errorf("the host got %s", w)
 	}
 }
 
 // changeHost changes a host node behind the Mirror's back, as a kubelet would.
 func (m *mirror) changeHost(name string, change func(*corev1.Node)) {
-	m.t.Helper()
+	m.T.Helper()
 	gvr := corev1.SchemeGroupVersion.WithResource("nodes")
-	obj, err := m.host.Tracker().Get(gvr, "", name)
+	obj, err := m.Host.Tracker().Get(gvr, "", name)
 	if err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	node := obj.(*corev1.Node).DeepCopy()
 	node.ResourceVersion += "1"
 	change(node)
-	if err := m.host.Tracker().Update(gvr, node, ""); err != nil {
-		m.t.Fatal(err)
+	if err := m.Host.Tracker().Update(gvr, node, ""); err != nil {
+		m.T.Fatal(err)
 	}
 }
 
 func (m *mirror) deleteHost(name string) {
-	m.t.Helper()
-	if err := m.host.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("nodes"), "", name); err != nil {
-		m.t.Fatal(err)
+	m.T.Helper()
+	if err := m.Host.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("nodes"), "", name); err != nil {
+		m.T.Fatal(err)
 	}
 }
 
 // tenant changes a virtual Node.
 func (m *mirror) tenant(name string, change func(*corev1.Node)) {
-	m.t.Helper()
-	node, err := m.client.CoreV1().Nodes().Get(m.t.Context(), name, metav1.GetOptions{})
+	m.T.Helper()
+	node, err := m.Virtual.CoreV1().Nodes().Get(m.T.Context(), name, metav1.GetOptions{})
 	if err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	change(node)
-	if _, err := m.client.CoreV1().Nodes().Update(m.t.Context(), node, metav1.UpdateOptions{}); err != nil {
-		m.t.Fatal(err)
+	if _, err := m.Virtual.CoreV1().Nodes().Update(m.T.Context(), node, metav1.UpdateOptions{}); err != nil {
+		m.T.Fatal(err)
 	}
 }
 
 func (m *mirror) writes() int {
 	n := 0
-	for _, a := range m.client.Actions() {
+	for _, a := range m.Virtual.Actions() {
 		if v := a.GetVerb(); a.GetResource().Resource == "nodes" && (v == "create" || v == "update" || v == "patch") {
 			n++
 		}
@@ -355,7 +333,7 @@ func TestNodeThatWentWhileNobodyWatchedIsRemoved(t *testing.T) {
 func TestDeletedNodeComesBack(t *testing.T) {
 	m := startMirror(t, nodes.MirrorConfig{}, nil, hostNode("worker-1"))
 	m.node("worker-1", "the host's node", exists)
-	if err := m.client.CoreV1().Nodes().Delete(t.Context(), "worker-1", metav1.DeleteOptions{}); err != nil {
+	if err := m.Virtual.CoreV1().Nodes().Delete(t.Context(), "worker-1", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	m.node("worker-1", "the host's node again", exists)
@@ -423,7 +401,7 @@ func TestOnlyNodesInUseAreShown(t *testing.T) {
 	m.changeHost("worker-1", func(n *corev1.Node) { n.Labels["marker"] = "x" })
 	m.node("worker-1", "a change while it lingers", func(n *corev1.Node) bool { return n != nil && n.Labels["marker"] == "x" })
 	m.node("worker-1", "no node", func(n *corev1.Node) bool {
-		m.clock.Step(31 * time.Second)
+		m.Clock.Step(31 * time.Second)
 		return n == nil
 	})
 	m.node("worker-2", "the node in use", exists)
@@ -432,7 +410,7 @@ func TestOnlyNodesInUseAreShown(t *testing.T) {
 func TestSelectorIsTheHosts(t *testing.T) {
 	m := startMirror(t, nodes.MirrorConfig{Selector: labels.SelectorFromSet(labels.Set{"pool": "a"})}, nil, hostNode("worker-1"))
 	m.node("worker-1", "the node", exists)
-	for _, a := range m.host.Actions() {
+	for _, a := range m.Host.Actions() {
 		if l, ok := a.(clienttesting.ListAction); ok && l.GetListRestrictions().Labels.String() != "pool=a" {
 			t.Errorf("the host was asked for %q", l.GetListRestrictions().Labels)
 		}

@@ -16,10 +16,9 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
-	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
+	"portico.dev/portico/sync/internal/mirror"
 	"portico.dev/portico/sync/internal/queue"
 )
 
@@ -29,7 +28,8 @@ const workers = 2
 // defaultLinger bridges a rolling update.
 const defaultLinger = 30 * time.Second
 
-// Config is what the controller needs. Everything is of the virtual side: the host's nodes are never asked for.
+// Config says how Nodes are made up, and where. Everything is of the virtual side:
+// the host's nodes are never asked for.
 type Config struct {
 	Virtual   kubernetes.Interface
 	Informers informers.SharedInformerFactory
@@ -45,11 +45,11 @@ type Config struct {
 
 // Controller keeps made-up Nodes in step with the pods that are on them.
 type Controller struct {
-	cfg    Config
-	nodes  corelisters.NodeLister
-	usage  *usage
-	synced []cache.InformerSynced
-	queue  *queue.Queue[string]
+	cfg   Config
+	nodes corelisters.NodeLister
+	made  mirror.Kind[*corev1.Node]
+	usage *usage
+	loop  *queue.Loop[string]
 }
 
 // New returns a controller. It registers with the informers, so it must be called before they are relied on.
@@ -64,47 +64,36 @@ func New(cfg Config) (*Controller, error) {
 		cfg.Clock = clock.RealClock{}
 	}
 	nodes := cfg.Informers.Core().V1().Nodes()
-	c := &Controller{cfg: cfg, nodes: nodes.Lister()}
-	c.queue = queue.New("nodes", cfg.Clock, c.reconcile)
+	c := &Controller{cfg: cfg, nodes: nodes.Lister(), made: kindOf(cfg.Virtual)}
+	c.loop = queue.NewLoop("nodes", cfg.Clock, c.reconcile)
 
 	var err error
-	c.usage, err = newUsage(cfg.Informers, cfg.Clock, cfg.Linger, c.queue.Add)
-	if err != nil {
+	if c.usage, err = newUsage(cfg.Informers, cfg.Clock, cfg.Linger, c.loop); err != nil {
 		return nil, err
 	}
-	// Nodes that exist at the start are looked at too: their last pod may have gone while nobody watched.
-	nodeEvents, err := nodes.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { enqueue(c.queue, obj) },
-		DeleteFunc: func(obj any) { enqueue(c.queue, obj) },
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listen to nodes: %w", err)
-	}
-	c.synced = []cache.InformerSynced{c.usage.synced, nodeEvents.HasSynced}
-	return c, nil
+	// Nodes that exist at the start are looked at too: their last pod may have gone
+	// while no replica watched.
+	look := func(node *corev1.Node) { c.loop.Add(node.Name) }
+	return c, queue.Listen(c.loop, "nodes", nodes.Informer(), queue.On[*corev1.Node]{Added: look, Deleted: look})
+}
+
+// kindOf says how Nodes are made and removed. Their updates are particular: see
+// Controller.keep and Mirror.update.
+func kindOf(virtual kubernetes.Interface) mirror.Kind[*corev1.Node] {
+	return mirror.Kind[*corev1.Node]{Noun: "node", Client: virtual.CoreV1().Nodes()}
 }
 
 // Run works until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
-	c.cfg.Informers.Start(ctx.Done())
-	if !cache.WaitForCacheSync(ctx.Done(), c.synced...) {
-		return nil // ctx ended first
-	}
-	c.queue.Run(ctx, workers)
-	return nil
+	return c.loop.Run(ctx, workers, c.cfg.Informers)
 }
 
-// Shown says whether a made-up Node stands for a host node of that name, because a pod of the virtual cluster is on it. A
-// virtual Node proves nothing: a tenant can make one under any name.
+// Shown reports whether a made-up Node stands for a host node of that name, because
+// a pod of the virtual cluster is on it. A virtual Node proves nothing: a tenant can
+// make one under any name.
 func (c *Controller) Shown(name string) bool {
 	pods, err := c.usage.podsOn(name)
 	return err == nil && len(pods) > 0
-}
-
-func enqueue(q *queue.Queue[string], obj any) {
-	if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj); err == nil {
-		q.Add(key)
-	}
 }
 
 // reconcile makes, refreshes or removes one Node.
@@ -120,7 +109,7 @@ func (c *Controller) reconcile(ctx context.Context, name string) (time.Duration,
 		return 0, err
 	case exists && mirrored(node):
 		// Left from a time when host nodes were shown. It comes back made up if it is in use.
-		return 0, remove(ctx, c.cfg.Virtual, node)
+		return 0, c.made.Remove(ctx, node)
 	case exists && node.Labels[LabelFake] == "":
 		return 0, nil // the tenant's own
 	case len(pods) > 0:
@@ -132,21 +121,16 @@ func (c *Controller) reconcile(ctx context.Context, name string) (time.Duration,
 		return wait, nil
 	}
 	c.usage.forget(name)
-	return 0, remove(ctx, c.cfg.Virtual, node)
+	return 0, c.made.Remove(ctx, node)
 }
 
 // keep makes sure that the Node is there and that its last heartbeat is recent.
 func (c *Controller) keep(ctx context.Context, name string, node *corev1.Node, ip string) (time.Duration, error) {
 	if node == nil {
-		created, err := c.cfg.Virtual.CoreV1().Nodes().Create(ctx, c.cfg.Shape.node(name), metav1.CreateOptions{})
-		if apierrors.IsAlreadyExists(err) {
-			// The informer is behind: its event brings this key back.
-			return 0, nil
+		created, err := c.made.Create(ctx, c.cfg.Shape.node(name))
+		if err != nil || created == nil {
+			return 0, err
 		}
-		if err != nil {
-			return 0, fmt.Errorf("create node %q: %w", name, err)
-		}
-		klog.FromContext(ctx).V(2).Info("Created node", "node", name)
 		node = created
 	}
 
@@ -167,21 +151,11 @@ func (c *Controller) keep(ctx context.Context, name string, node *corev1.Node, i
 	if err != nil {
 		return 0, fmt.Errorf("encode the status of node %q: %w", name, err)
 	}
-	// A merge patch sets exactly these fields and loses none that somebody else keeps in the status.
+	// A merge patch sets exactly these fields and loses no other in the status.
 	if _, err := c.cfg.Virtual.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, body, metav1.PatchOptions{}, "status"); err != nil {
 		return 0, fmt.Errorf("patch the status of node %q: %w", name, err)
 	}
 	return c.cfg.Heartbeat, nil
-}
-
-// remove deletes a Node. The precondition protects one that was made anew under this name since the informer saw it.
-func remove(ctx context.Context, virtual kubernetes.Interface, node *corev1.Node) error {
-	err := virtual.CoreV1().Nodes().Delete(ctx, node.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(node.UID))})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("delete node %q: %w", node.Name, err)
-	}
-	klog.FromContext(ctx).V(2).Info("Deleted node", "node", node.Name)
-	return nil
 }
 
 func hostIP(pods []any) string {

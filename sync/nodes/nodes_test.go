@@ -5,6 +5,7 @@ package nodes_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -13,44 +14,29 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/informers"
-	"k8s.io/client-go/kubernetes/fake"
-	testingclock "k8s.io/utils/clock/testing"
 
+	"portico.dev/portico/sync/internal/harness"
 	"portico.dev/portico/sync/nodes"
 )
 
-// harness is a running controller over a fake virtual cluster.
-type harness struct {
-	t      *testing.T
-	client *fake.Clientset
-	clock  *testingclock.FakeClock
-	nodes  *nodes.Controller
+// fixture is a running Controller or Mirror.
+type fixture struct {
+	*harness.Harness
+	nodes *nodes.Controller // nil for a Mirror
 }
 
-func start(t *testing.T, objects ...runtime.Object) *harness {
+func start(t *testing.T, objects ...runtime.Object) *fixture {
 	t.Helper()
-	h := &harness{t: t, client: fake.NewClientset(objects...), clock: testingclock.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))}
-	factory := informers.NewSharedInformerFactory(h.client, 0)
+	h := &fixture{Harness: harness.New(t, objects, nil)}
 	c, err := nodes.New(nodes.Config{
-		Virtual: h.client, Informers: factory, Clock: h.clock,
+		Virtual: h.Virtual, Informers: h.Informers, Clock: h.Clock,
 		Shape: nodes.DefaultShape("v1.37.2", "amd64"), Heartbeat: 5 * time.Minute, Linger: 30 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.nodes = c
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-		factory.Shutdown()
-	})
+	h.Run(c.Run)
 	return h
 }
 
@@ -62,37 +48,32 @@ func pod(name, node string) *corev1.Pod {
 	}
 }
 
-func (h *harness) createPod(p *corev1.Pod) {
-	h.t.Helper()
-	if _, err := h.client.CoreV1().Pods(p.Namespace).Create(h.t.Context(), p, metav1.CreateOptions{}); err != nil {
-		h.t.Fatal(err)
+func (h *fixture) createPod(p *corev1.Pod) {
+	h.T.Helper()
+	if _, err := h.Virtual.CoreV1().Pods(p.Namespace).Create(h.T.Context(), p, metav1.CreateOptions{}); err != nil {
+		h.T.Fatal(err)
 	}
 }
 
-func (h *harness) deletePod(name string) {
-	h.t.Helper()
-	if err := h.client.CoreV1().Pods("default").Delete(h.t.Context(), name, metav1.DeleteOptions{}); err != nil {
-		h.t.Fatal(err)
+func (h *fixture) deletePod(name string) {
+	h.T.Helper()
+	if err := h.Virtual.CoreV1().Pods("default").Delete(h.T.Context(), name, metav1.DeleteOptions{}); err != nil {
+		h.T.Fatal(err)
 	}
 }
 
 // node waits until the Node satisfies want; a nil Node is one that does not exist.
-func (h *harness) node(name, what string, want func(*corev1.Node) bool) *corev1.Node {
-	h.t.Helper()
+func (h *fixture) node(name, what string, want func(*corev1.Node) bool) *corev1.Node {
+	h.T.Helper()
 	var last *corev1.Node
-	err := wait.PollUntilContextTimeout(h.t.Context(), 5*time.Millisecond, 10*time.Second, true, func(ctx context.Context) (bool, error) {
-		node, err := h.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	h.Eventually(fmt.Sprintf("node %q: %s", name, what), func(ctx context.Context) (bool, any) {
+		node, err := h.Virtual.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
-			node = nil
-		} else if err != nil {
-			return false, err
+			node, err = nil, nil
 		}
 		last = node
-		return want(node), nil
+		return err == nil && want(node), node
 	})
-	if err != nil {
-		h.t.Fatalf("node %q: waiting for %s: %v; last seen: %+v", name, what, err, last)
-	}
 	return last
 }
 
@@ -138,7 +119,7 @@ func TestUnscheduledPodMakesNoNode(t *testing.T) {
 	h := start(t, pod("pending", ""))
 	h.createPod(pod("a", "worker-1"))
 	h.node("worker-1", "a ready node", ready)
-	list, err := h.client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	list, err := h.Virtual.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
 	if err != nil || len(list.Items) != 1 {
 		t.Errorf("got %d nodes, want 1 (%v)", len(list.Items), err)
 	}
@@ -167,7 +148,7 @@ func TestNodeOutlivesItsLastPodByLinger(t *testing.T) {
 	h.node("worker-2", "a ready node", ready)
 	h.node("worker-1", "the node without pods", ready)
 	h.node("worker-1", "no node", func(n *corev1.Node) bool {
-		h.clock.Step(31 * time.Second)
+		h.Clock.Step(31 * time.Second)
 		return n == nil
 	})
 }
@@ -178,7 +159,7 @@ func TestNodeStaysWhenAPodReturns(t *testing.T) {
 	h.deletePod("a")
 	h.createPod(pod("b", "worker-1"))
 	h.node("worker-1", "a renewed heartbeat", func(n *corev1.Node) bool {
-		h.clock.Step(time.Minute) // past the lingering, then past the heartbeat
+		h.Clock.Step(time.Minute) // past the lingering, then past the heartbeat
 		return n != nil && heartbeat(n).After(heartbeat(first))
 	})
 }
@@ -187,7 +168,7 @@ func TestHeartbeatIsRenewedWithoutPodEvents(t *testing.T) {
 	h := start(t, pod("a", "worker-1"))
 	first := h.node("worker-1", "a ready node", ready)
 	second := h.node("worker-1", "a renewed heartbeat", func(n *corev1.Node) bool {
-		h.clock.Step(time.Minute)
+		h.Clock.Step(time.Minute)
 		return n != nil && heartbeat(n).After(heartbeat(first))
 	})
 	if !second.Status.Conditions[0].LastTransitionTime.Equal(&first.Status.Conditions[0].LastTransitionTime) {
@@ -206,7 +187,7 @@ func TestPodsDoNotCauseWrites(t *testing.T) {
 	h.node("worker-2", "a ready node", ready)
 
 	patches := 0
-	for _, a := range h.client.Actions() {
+	for _, a := range h.Virtual.Actions() {
 		if a.Matches("patch", "nodes/status") {
 			patches++
 		}
@@ -221,7 +202,7 @@ func TestTenantsOwnNodeIsLeftAlone(t *testing.T) {
 	h := start(t, own, pod("a", "worker-1"), pod("b", "worker-2"))
 	h.node("worker-2", "a ready node", ready)
 	h.deletePod("a")
-	h.clock.Step(time.Hour)
+	h.Clock.Step(time.Hour)
 	n := h.node("worker-1", "the tenant's node", func(n *corev1.Node) bool { return n != nil })
 	if len(n.Status.Conditions) != 0 || len(n.Labels) != 0 {
 		t.Errorf("the tenant's node was changed: %+v", n)
@@ -234,11 +215,11 @@ func TestTenantsTaintsSurvive(t *testing.T) {
 	n = n.DeepCopy()
 	n.Spec.Taints = []corev1.Taint{{Key: "mine", Effect: corev1.TaintEffectNoSchedule}}
 	n.Labels["mine"] = "yes"
-	if _, err := h.client.CoreV1().Nodes().Update(t.Context(), n, metav1.UpdateOptions{}); err != nil {
+	if _, err := h.Virtual.CoreV1().Nodes().Update(t.Context(), n, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	got := h.node("worker-1", "a renewed heartbeat", func(m *corev1.Node) bool {
-		h.clock.Step(time.Minute)
+		h.Clock.Step(time.Minute)
 		return m != nil && heartbeat(m).After(heartbeat(n))
 	})
 	if len(got.Spec.Taints) != 1 || got.Labels["mine"] != "yes" {
@@ -249,7 +230,7 @@ func TestTenantsTaintsSurvive(t *testing.T) {
 func TestDeletedNodeComesBackWhileInUse(t *testing.T) {
 	h := start(t, pod("a", "worker-1"))
 	h.node("worker-1", "a ready node", ready)
-	if err := h.client.CoreV1().Nodes().Delete(t.Context(), "worker-1", metav1.DeleteOptions{}); err != nil {
+	if err := h.Virtual.CoreV1().Nodes().Delete(t.Context(), "worker-1", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	h.node("worker-1", "a ready node again", ready)

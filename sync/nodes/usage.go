@@ -12,6 +12,8 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/utils/clock"
+
+	"portico.dev/portico/sync/internal/queue"
 )
 
 // byNode indexes pods by the node they are on.
@@ -23,38 +25,26 @@ type usage struct {
 	clock  clock.Clock
 	linger time.Duration
 	idle   sync.Map // node name -> time.Time since when no pod uses it
-	synced cache.InformerSynced
 }
 
-// newUsage calls changed with the name of a node whenever a pod comes to it, leaves it or learns its address.
-func newUsage(shared informers.SharedInformerFactory, c clock.Clock, linger time.Duration, changed func(string)) (*usage, error) {
+// newUsage asks the loop for a look at a node whenever a pod comes to it, leaves it
+// or learns its address.
+func newUsage(shared informers.SharedInformerFactory, c clock.Clock, linger time.Duration, loop *queue.Loop[string]) (*usage, error) {
 	pods := shared.Core().V1().Pods().Informer()
 	u := &usage{pods: pods.GetIndexer(), clock: c, linger: linger}
 	if err := pods.AddIndexers(cache.Indexers{byNode: indexByNode}); err != nil {
 		return nil, fmt.Errorf("index pods by node: %w", err)
 	}
-	nodeOf := func(obj any) {
-		if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-			obj = gone.Obj
-		}
-		if pod, ok := obj.(*corev1.Pod); ok && pod.Spec.NodeName != "" {
-			changed(pod.Spec.NodeName)
+	look := func(pod *corev1.Pod) {
+		if pod.Spec.NodeName != "" {
+			loop.Add(pod.Spec.NodeName)
 		}
 	}
-	events, err := pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc: nodeOf,
-		UpdateFunc: func(old, obj any) {
-			if moved(old, obj) {
-				nodeOf(obj)
-			}
-		},
-		DeleteFunc: nodeOf,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listen to pods: %w", err)
-	}
-	u.synced = events.HasSynced
-	return u, nil
+	return u, queue.Listen(loop, "pods", pods, queue.On[*corev1.Pod]{Added: look, Deleted: look, Changed: func(old, pod *corev1.Pod) {
+		if old.Spec.NodeName != pod.Spec.NodeName || old.Status.HostIP != pod.Status.HostIP {
+			look(pod)
+		}
+	}})
 }
 
 func indexByNode(obj any) ([]string, error) {
@@ -63,13 +53,6 @@ func indexByNode(obj any) ([]string, error) {
 		return nil, nil
 	}
 	return []string{pod.Spec.NodeName}, nil
-}
-
-// moved is false for the updates that do not concern nodes, which is nearly all of them.
-func moved(old, obj any) bool {
-	before, ok := old.(*corev1.Pod)
-	after, ok2 := obj.(*corev1.Pod)
-	return ok && ok2 && (before.Spec.NodeName != after.Spec.NodeName || before.Status.HostIP != after.Status.HostIP)
 }
 
 // podsOn returns the pods that are on a node. As long as there is one, the node is not idle.
@@ -81,13 +64,14 @@ func (u *usage) podsOn(node string) ([]any, error) {
 	return pods, err
 }
 
-// remaining says how long a node without pods is still kept. When its last pod left is remembered in memory only: after a
-// restart the wait begins anew, which harms nobody.
+// remaining returns how long a node without pods is still kept. The time at which
+// its last pod left is in memory only: after a restart the wait begins again, which
+// does no harm.
 func (u *usage) remaining(node string) time.Duration {
 	now := u.clock.Now()
 	since, _ := u.idle.LoadOrStore(node, now)
 	return since.(time.Time).Add(u.linger).Sub(now)
 }
 
-// forget drops what is remembered of a node that is gone.
+// forget drops the record of a node that is gone.
 func (u *usage) forget(node string) { u.idle.Delete(node) }
