@@ -24,10 +24,10 @@ import (
 	"portico.dev/portico/sync/certificates"
 	"portico.dev/portico/sync/classes"
 	"portico.dev/portico/sync/endpoints"
+	"portico.dev/portico/sync/events"
 	"portico.dev/portico/sync/kubedns"
 	"portico.dev/portico/sync/nodes"
 	"portico.dev/portico/sync/nslabels"
-	"portico.dev/portico/sync/pull"
 	"portico.dev/portico/sync/push"
 	"portico.dev/portico/sync/tokens"
 	"portico.dev/portico/sync/trust"
@@ -183,7 +183,7 @@ func (c *composition) namespaceLabelsPart() (part, error) {
 }
 
 func (c *composition) eventsPart() (part, error) {
-	e, err := pull.New(pull.Config{Translator: c.translator, Virtual: c.lead.virtual, Informers: c.shared, Host: c.lead.host})
+	e, err := events.New(events.Config{Translator: c.translator, Virtual: c.lead.virtual, Informers: c.shared, Host: c.lead.host})
 	if err != nil {
 		return part{}, err
 	}

@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package pull
+package events
 
 import (
 	"fmt"
@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/queue"
 )
 
 const (
@@ -39,7 +40,6 @@ type targets struct {
 	translator *rewrite.Translator
 	clock      clock.WithTicker
 	indexers   map[string]cache.Indexer // by kind
-	synced     []cache.InformerSynced
 
 	mu   sync.Mutex
 	gone map[goneKey]goneTarget
@@ -55,7 +55,7 @@ type goneTarget struct {
 	until time.Time
 }
 
-func newTargets(cfg Config) (*targets, error) {
+func newTargets(cfg Config, loop *queue.Loop[string]) (*targets, error) {
 	t := &targets{translator: cfg.Translator, clock: cfg.Clock, indexers: map[string]cache.Indexer{}, gone: map[goneKey]goneTarget{}}
 	core := cfg.Informers.Core().V1()
 	kinds := map[string]cache.SharedIndexInformer{
@@ -76,14 +76,12 @@ func newTargets(cfg Config) (*targets, error) {
 		}}); err != nil {
 			return nil, fmt.Errorf("index %s by host name: %w", kind, err)
 		}
-		registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			DeleteFunc: func(obj any) { t.remember(kind, obj) },
-		})
-		if err != nil {
-			return nil, fmt.Errorf("listen to %s: %w", kind, err)
+		if err := queue.Listen(loop, kind, informer, queue.On[metav1.Object]{
+			Deleted: func(obj metav1.Object) { t.remember(kind, obj) },
+		}); err != nil {
+			return nil, err
 		}
 		t.indexers[kind] = informer.GetIndexer()
-		t.synced = append(t.synced, registration.HasSynced)
 	}
 	return t, nil
 }
@@ -150,14 +148,7 @@ func newTarget(kind string, object metav1.Object) target {
 }
 
 // remember keeps the identity of an object that has gone.
-func (t *targets) remember(kind string, obj any) {
-	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = gone.Obj
-	}
-	object, ok := obj.(metav1.Object)
-	if !ok {
-		return
-	}
+func (t *targets) remember(kind string, object metav1.Object) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.clock.Now()

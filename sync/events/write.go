@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package pull
+package events
 
 import (
 	"context"
@@ -17,12 +17,12 @@ import (
 )
 
 // write brings a virtual Event to the state given. key is the name of the host Event.
-func (e *Events) write(ctx context.Context, key string, want *corev1.Event) error {
-	events := e.cfg.Virtual.CoreV1().Events(want.Namespace)
-	if _, ok := e.written.Load(key); !ok {
+func (c *Controller) write(ctx context.Context, key string, want *corev1.Event) error {
+	events := c.cfg.Virtual.CoreV1().Events(want.Namespace)
+	if _, ok := c.written.Load(key); !ok {
 		_, err := events.Create(ctx, want, metav1.CreateOptions{})
 		if err == nil {
-			e.written.Store(key, true)
+			c.written.Store(key, true)
 			return nil
 		}
 		if !apierrors.IsAlreadyExists(err) {
@@ -33,7 +33,7 @@ func (e *Events) write(ctx context.Context, key string, want *corev1.Event) erro
 	old, err := events.Get(ctx, want.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		// The tenant deleted it, or it was too old. An update of the host Event is news again.
-		e.written.Delete(key)
+		c.written.Delete(key)
 		_, err := events.Create(ctx, want, metav1.CreateOptions{})
 		return hopeless(ctx, want, err)
 	}
@@ -44,7 +44,7 @@ func (e *Events) write(ctx context.Context, key string, want *corev1.Event) erro
 		klog.FromContext(ctx).Info("Left out host event because of a virtual event with its name", "virtualObject", klog.KObj(want))
 		return nil
 	}
-	e.written.Store(key, true)
+	c.written.Store(key, true)
 	if !changed(old, want) {
 		return nil
 	}
@@ -66,7 +66,8 @@ func changed(old, want *corev1.Event) bool {
 		!apiequality.Semantic.DeepEqual(old.Series, want.Series)
 }
 
-// hopeless drops the errors that another try cannot mend: the namespace is gone or going, or the Event does not please.
+// hopeless drops the errors that another try cannot fix: the namespace is gone or
+// going, or the Event is rejected as invalid.
 func hopeless(ctx context.Context, event *corev1.Event, err error) error {
 	switch {
 	case apierrors.IsNotFound(err), apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):

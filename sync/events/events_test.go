@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package pull_test
+package events_test
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 	testingclock "k8s.io/utils/clock/testing"
 
 	"portico.dev/portico/rewrite"
-	"portico.dev/portico/sync/pull"
+	"portico.dev/portico/sync/events"
 )
 
 const hostNamespace = "team-a"
@@ -50,7 +50,7 @@ func newHarness(t *testing.T, virtual, host []runtime.Object) *harness {
 		translator: newTranslator(t, "vc"),
 	}
 	factory := informers.NewSharedInformerFactory(h.virtual, 0)
-	e, err := pull.New(pull.Config{Translator: h.translator, Virtual: h.virtual, Informers: factory, Host: h.host, Clock: h.clock})
+	e, err := events.New(events.Config{Translator: h.translator, Virtual: h.virtual, Informers: factory, Host: h.host, Clock: h.clock})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package pull
+package events
 
 import (
 	"crypto/sha256"
@@ -18,13 +18,14 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// translate returns the virtual Event of a host Event about an object, of whose message this is to be told.
-func (e *Events) translate(host *corev1.Event, message string, object target) *corev1.Event {
+// translate returns the virtual Event for a host Event about object. message
+// replaces the host Event's own.
+func (c *Controller) translate(host *corev1.Event, message string, object target) *corev1.Event {
 	virtual := &corev1.Event{
 		ObjectMeta:          metav1.ObjectMeta{Namespace: object.Namespace, Name: eventName(object.Name, host.UID)},
 		InvolvedObject:      reference(host.InvolvedObject, object),
 		Reason:              host.Reason,
-		Message:             e.text(message, host.InvolvedObject.FieldPath, object),
+		Message:             c.text(message, host.InvolvedObject.FieldPath, object),
 		Source:              host.Source,
 		FirstTimestamp:      host.FirstTimestamp,
 		LastTimestamp:       host.LastTimestamp,
@@ -37,7 +38,7 @@ func (e *Events) translate(host *corev1.Event, message string, object target) *c
 		ReportingInstance:   host.ReportingInstance,
 	}
 	if host.Related != nil {
-		if related, ok := e.targets.find(*host.Related); ok {
+		if related, ok := c.targets.find(*host.Related); ok {
 			ref := reference(*host.Related, related)
 			virtual.Related = &ref
 		}
@@ -61,13 +62,13 @@ func (e *Events) translate(host *corev1.Event, message string, object target) *c
 }
 
 // text is a message about an object, or the part of it that a field path names, in virtual names.
-func (e *Events) text(message, fieldPath string, object target) string {
-	known := e.known(message, object)
+func (c *Controller) text(message, fieldPath string, object target) string {
+	known := c.known(message, object)
 	if object.pod == nil {
-		return e.cfg.Translator.TextToVirtual(message, known)
+		return c.cfg.Translator.TextToVirtual(message, known)
 	}
 	_, container, _ := strings.Cut(strings.TrimSuffix(fieldPath, "}"), "{")
-	return e.cfg.Translator.PodTextToVirtual(message, object.pod, container, known)
+	return c.cfg.Translator.PodTextToVirtual(message, object.pod, container, known)
 }
 
 // hiddenTrouble takes the place of a warning about a container that the tenant does not see, with its name and its image. That
@@ -91,11 +92,11 @@ var hostNames = regexp.MustCompile(`[a-z0-9][-.a-z0-9]*[a-z0-9]`)
 
 // known collects the host names that a text about an object may mention: the object's own, those that a pod refers to,
 // and every other name in the text that a translated object of this cluster has.
-func (e *Events) known(text string, object target) map[string]rewrite.VirtualRef {
-	t := e.cfg.Translator
+func (c *Controller) known(text string, object target) map[string]rewrite.VirtualRef {
+	t := c.cfg.Translator
 	known := map[string]rewrite.VirtualRef{}
 	for _, candidate := range hostNames.FindAllString(text, -1) {
-		if found, ok := e.targets.named(candidate); ok {
+		if found, ok := c.targets.named(candidate); ok {
 			known[candidate] = rewrite.VirtualRef{Namespace: found.Namespace, Name: found.Name}
 		}
 	}
@@ -107,7 +108,7 @@ func (e *Events) known(text string, object target) map[string]rewrite.VirtualRef
 	if object.Kind == "Pod" {
 		maps.Copy(known, t.ComposedNames(object.Namespace, object.Name, object.pod))
 	}
-	known[e.targets.hostName(object.Kind, object.Namespace, object.Name)] = rewrite.VirtualRef{Namespace: object.Namespace, Name: object.Name}
+	known[c.targets.hostName(object.Kind, object.Namespace, object.Name)] = rewrite.VirtualRef{Namespace: object.Namespace, Name: object.Name}
 	return known
 }
 

@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package pull
+package events
 
 import (
 	"context"
@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
-	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
@@ -33,7 +32,7 @@ const (
 	composing = 10 * time.Second
 )
 
-// Config is what the puller needs.
+// Config says where host Events are read, and where virtual ones are written.
 type Config struct {
 	Translator *rewrite.Translator
 	// Virtual writes the Events.
@@ -46,61 +45,45 @@ type Config struct {
 	Clock clock.WithTicker
 }
 
-// Events pulls host Events into the virtual cluster.
-type Events struct {
+// Controller brings host Events into the virtual cluster.
+type Controller struct {
 	cfg       Config
-	namespace string
-	host      informers.SharedInformerFactory
+	namespace string                          // on the host
+	outside   informers.SharedInformerFactory // of the host
 	events    corelisters.EventLister
 	targets   *targets
-	synced    []cache.InformerSynced
-	queue     *queue.Queue[string]
+	loop      *queue.Loop[string] // over names of host Events
 
 	waiting sync.Map // name of a host Event -> time.Time since when its object is looked for
 	written sync.Map // name of a host Event -> true once its virtual Event is there
 }
 
-// New returns a puller. It registers with the informers, so it must be called before they are relied on.
-func New(cfg Config) (*Events, error) {
+// New returns a Controller. It registers with the informers, so it must be called
+// before they are relied on.
+func New(cfg Config) (*Controller, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
 	}
-	e := &Events{cfg: cfg, namespace: cfg.Translator.Cluster().HostNamespace}
-	e.host = informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
-		informers.WithNamespace(e.namespace), informers.WithTransform(trim))
-	e.events = e.host.Core().V1().Events().Lister()
-	e.queue = queue.New("events", cfg.Clock, e.reconcile)
+	c := &Controller{cfg: cfg, namespace: cfg.Translator.Cluster().HostNamespace}
+	c.outside = informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
+		informers.WithNamespace(c.namespace), informers.WithTransform(trim))
+	events := c.outside.Core().V1().Events()
+	c.events = events.Lister()
+	c.loop = queue.NewLoop("events", cfg.Clock, c.reconcile)
 
 	var err error
-	if e.targets, err = newTargets(cfg); err != nil {
+	if c.targets, err = newTargets(cfg, c.loop); err != nil {
 		return nil, err
 	}
-	registration, err := e.host.Core().V1().Events().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    e.enqueue,
-		UpdateFunc: func(_, obj any) { e.enqueue(obj) },
-		DeleteFunc: e.forget,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listen to host events: %w", err)
-	}
-	e.synced = []cache.InformerSynced{registration.HasSynced}
-	return e, nil
+	onEvent := queue.Each(c.enqueue)
+	onEvent.Deleted = c.forget
+	return c, queue.Listen(c.loop, "host events", events.Informer(), onEvent)
 }
 
-// Run works until ctx ends.
-func (e *Events) Run(ctx context.Context) error {
-	e.cfg.Informers.Start(ctx.Done())
-	// The objects come first: Events that are there at the start find theirs at once.
-	if !cache.WaitForCacheSync(ctx.Done(), e.targets.synced...) {
-		return nil // ctx ended first
-	}
-	e.host.Start(ctx.Done())
-	defer e.host.Shutdown()
-	if !cache.WaitForCacheSync(ctx.Done(), e.synced...) {
-		return nil
-	}
-	e.queue.Run(ctx, workers)
-	return nil
+// Run works until ctx ends. No Event is handled before the objects are known, so
+// that those that are there at the start find theirs at once.
+func (c *Controller) Run(ctx context.Context) error {
+	return c.loop.Run(ctx, workers, c.cfg.Informers, c.outside)
 }
 
 // trim drops what is not read from an Event before it is kept.
@@ -114,10 +97,10 @@ func trim(obj any) (any, error) {
 	return &trimmed, nil
 }
 
-func (e *Events) enqueue(obj any) {
-	if event, ok := obj.(*corev1.Event); ok && e.targets.translates(event.InvolvedObject.Kind) && event.Reason != noTemplate &&
+func (c *Controller) enqueue(event *corev1.Event) {
+	if c.targets.translates(event.InvolvedObject.Kind) && event.Reason != noTemplate &&
 		(event.Type == corev1.EventTypeWarning || !hidden(event)) {
-		e.queue.Add(event.Name)
+		c.loop.Add(event.Name)
 	}
 }
 
@@ -131,37 +114,33 @@ func hidden(event *corev1.Event) bool {
 	return event.InvolvedObject.FieldPath == "spec.initContainers{"+rewrite.HostsName+"}"
 }
 
-func (e *Events) forget(obj any) {
-	if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj); err == nil {
-		if _, name, err := cache.SplitMetaNamespaceKey(key); err == nil {
-			e.waiting.Delete(name)
-			e.written.Delete(name)
-		}
-	}
+func (c *Controller) forget(event *corev1.Event) {
+	c.waiting.Delete(event.Name)
+	c.written.Delete(event.Name)
 }
 
 // reconcile shows one host Event, if it is about an object of ours.
-func (e *Events) reconcile(ctx context.Context, name string) (time.Duration, error) {
-	event, err := e.events.Events(e.namespace).Get(name)
+func (c *Controller) reconcile(ctx context.Context, name string) (time.Duration, error) {
+	event, err := c.events.Events(c.namespace).Get(name)
 	if apierrors.IsNotFound(err) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, err
 	}
-	object, ok := e.targets.find(event.InvolvedObject)
+	object, ok := c.targets.find(event.InvolvedObject)
 	if !ok {
-		return e.wait(name), nil
+		return c.wait(name), nil
 	}
-	e.waiting.Delete(name)
-	message, ok := e.cfg.Translator.ComposedToVirtual(event.Message, object.Namespace, object.Name, object.pod, lasted(event) >= composing)
+	c.waiting.Delete(name)
+	message, ok := c.cfg.Translator.ComposedToVirtual(event.Message, object.Namespace, object.Name, object.pod, lasted(event) >= composing)
 	if !ok {
 		return 0, nil // comes here again with every try of the kubelet
 	}
-	if err := e.write(ctx, name, e.translate(event, message, object)); err != nil {
+	if err := c.write(ctx, name, c.translate(event, message, object)); err != nil {
 		return 0, fmt.Errorf("show host event %q: %w", name, err)
 	}
-	klog.FromContext(ctx).V(4).Info("Pulled event", "event", name, "virtualObject", klog.KRef(object.Namespace, object.Name))
+	klog.FromContext(ctx).V(4).Info("Showed event", "event", name, "virtualObject", klog.KRef(object.Namespace, object.Name))
 	return 0, nil
 }
 
@@ -178,12 +157,12 @@ func lasted(event *corev1.Event) time.Duration {
 }
 
 // wait says how long to wait for the object of an Event, or 0 when it is not worth it any more.
-func (e *Events) wait(name string) time.Duration {
-	now := e.cfg.Clock.Now()
-	since, _ := e.waiting.LoadOrStore(name, now)
+func (c *Controller) wait(name string) time.Duration {
+	now := c.cfg.Clock.Now()
+	since, _ := c.waiting.LoadOrStore(name, now)
 	if now.Sub(since.(time.Time)) < patience {
 		return retryEvery
 	}
-	e.waiting.Delete(name)
+	c.waiting.Delete(name)
 	return 0
 }
