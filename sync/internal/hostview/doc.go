@@ -14,5 +14,5 @@
 //
 // Files:
 //
-//	hostview.go   NewFactory and its relatives, Digest, Changes
+//	hostview.go   NewFactory and its relatives, Observe, Digest, Changes
 package hostview

@@ -16,4 +16,5 @@
 // Files:
 //
 //	podsecret.go   Keeper
+//	pod.go         Finished
 package podsecret
