@@ -19,8 +19,7 @@ var PersistentVolumeClaim = Table{
 		{Path: "status.healthStatus.healthConditions[].reason", Action: Text},
 		{Path: "status.healthStatus.healthConditions[].message", Action: Text},
 	},
-	Status: []StatusRule{{Field: "conditions", Share: Conditions}},
-	Reach:  claimReach,
+	Reach: claimReach,
 	Kept: []Excuse{
 		{Reason: "classes are the host's offer and have the same name inside", Paths: []string{
 			"spec.storageClassName", "spec.volumeAttributesClassName",

@@ -86,7 +86,6 @@ var Decided = map[string]string{
 	"v1.NodeSelectorTerm":               "matchExpressions matchFields",
 	"v1.ObjectFieldSelector":            "apiVersion fieldPath",
 	"v1.OpaqueDeviceConfiguration":      "driver parameters",
-	"v1.PersistentVolumeClaimCondition": "type status lastProbeTime lastTransitionTime reason message",
 	"v1.PersistentVolumeClaimSpec": "accessModes selector resources volumeName storageClassName volumeMode dataSource dataSourceRef" +
 		" volumeAttributesClassName",
 	"v1.PersistentVolumeClaimVolumeSource": "claimName readOnly",

@@ -77,9 +77,8 @@ var serviceReach = []Decision{
 }
 
 var claimReach = []Decision{
-	{Own, ownerRule, []string{"status.conditions"}},
 	{Never, hostWrites, []string{
-		"status.{phase,accessModes,capacity,allocatedResources,allocatedResourceStatuses}",
+		"status.{conditions,phase,accessModes,capacity,allocatedResources,allocatedResourceStatuses}",
 		"status.{currentVolumeAttributesClassName,modifyVolumeStatus,healthStatus}",
 	}},
 	{Refused, "a claim cannot have a source in another namespace", []string{"spec.dataSourceRef.namespace"}},
