@@ -108,8 +108,8 @@ func TestAttackAddressesThatTheHostActsOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for side, s := range map[string]corev1.PodStatus{"virtual": got.Status, "host": h.Status} {
-		if s.PodIP != "" || len(s.PodIPs) > 0 || s.NominatedNodeName != "" || s.Message != "seen" {
-			t.Errorf("status of the %s pod: %+v, want the message and no address", side, s)
+		if s.PodIP != "" || len(s.PodIPs) > 0 || s.NominatedNodeName != "" || s.Message != "" || condition(&s, "example.com/gate") == nil {
+			t.Errorf("status of the %s pod: %+v, want the tenant's own condition, and neither message nor address", side, s)
 		}
 	}
 
