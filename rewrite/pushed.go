@@ -124,7 +124,7 @@ func (r *ring) copyChanges(want, tenants map[string]string) map[string]any {
 	patch := map[string]any{}
 	for k, v := range want {
 		_, tenant := tenants[k]
-		if got, ok := r.host[k]; (!ok || got != v) && !(tenant && (r.hosts(k) || r.removed(k))) {
+		if got, ok := r.host[k]; (!ok || got != v) && (!tenant || !r.hosts(k) && !r.removed(k)) {
 			patch[k] = v
 		}
 	}

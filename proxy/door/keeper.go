@@ -136,10 +136,11 @@ func (k *Keeper) Run(ctx context.Context, client kubernetes.Interface, meta meta
 // none: with another, every pod and the door's certificate would have a wrong
 // one, and nobody would know.
 func (k *Keeper) keep(ctx context.Context, client kubernetes.Interface) error {
-	svc, err := client.CoreV1().Services(k.o.Namespace).Get(ctx, k.o.Service, metav1.GetOptions{})
+	_, err := client.CoreV1().Services(k.o.Namespace).Get(ctx, k.o.Service, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		want := k.o.service(k.door.Owner)
 		want.Spec.ClusterIP = k.door.ClusterIP
+		var svc *corev1.Service
 		svc, err = client.CoreV1().Services(k.o.Namespace).Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
 		if err == nil {
 			klog.FromContext(ctx).Info("Made the cluster's own Service again", "hostObject", klog.KObj(svc), "clusterIP", svc.Spec.ClusterIP)

@@ -5,6 +5,7 @@ package fairshare_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -151,7 +152,7 @@ func TestWaitersThatGoAway(t *testing.T) {
 		}
 		flood(t, l, got, "a", 1)
 		cancel()
-		if err := <-errs; err != context.Canceled {
+		if err := <-errs; !errors.Is(err, context.Canceled) {
 			t.Errorf("the client that went away got %v", err)
 		}
 		if err := <-errs; !apierrors.IsTooManyRequests(err) {

@@ -56,16 +56,16 @@ const (
 	whenFull = time.Minute
 )
 
-// errFull is returned for a class that there is no room for on the host. A pod
+// fullError is returned for a class that there is no room for on the host. A pod
 // that names it is refused.
-type errFull struct{ most int }
+type fullError struct{ most int }
 
-func (e errFull) Error() string {
+func (e fullError) Error() string {
 	return fmt.Sprintf("the host has %d priority classes of this cluster, which is the most that it can have", e.most)
 }
 
 // Is makes a class without room one that does not exist, to a pod.
-func (e errFull) Is(target error) bool { return target == rewrite.ErrNoClass }
+func (e fullError) Is(target error) bool { return target == rewrite.ErrNoClass }
 
 // NewPusher returns a Pusher. It registers with the virtual informers, so it must
 // be called before they are relied on.
@@ -153,7 +153,7 @@ func (p *Pusher) reconcile(ctx context.Context, name string) (time.Duration, err
 		return 0, nil
 	}
 	err = p.push(ctx, &p.kept, class)
-	if full := (errFull{}); errors.As(err, &full) {
+	if full := (fullError{}); errors.As(err, &full) {
 		klog.FromContext(ctx).Info("Priority class is not pushed", "virtualClass", name, "err", err)
 		return whenFull, nil
 	}
@@ -166,7 +166,7 @@ func (p *Pusher) push(ctx context.Context, to *copies.Kind[*schedulingv1.Priorit
 		return err
 	}
 	if !to.Known(want.Name) && !p.room.Take(want.Name) {
-		return fmt.Errorf("push priority class %q: %w", class.Name, errFull{p.room.Most()})
+		return fmt.Errorf("push priority class %q: %w", class.Name, fullError{p.room.Most()})
 	}
 	if _, err := to.Write(ctx, want); err != nil {
 		p.room.Free(want.Name)

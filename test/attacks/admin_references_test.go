@@ -446,9 +446,9 @@ func TestAttackEndpointsOfTheDNS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	endpoints := &corev1.Endpoints{ //nolint:staticcheck // what a tenant can still write
+	endpoints := &corev1.Endpoints{
 		ObjectMeta: metav1.ObjectMeta{Name: rewrite.DNSName},
-		Subsets:    []corev1.EndpointSubset{{Addresses: []corev1.EndpointAddress{{IP: "192.0.2.66"}}, Ports: []corev1.EndpointPort{{Name: "dns", Port: 53, Protocol: corev1.ProtocolUDP}}}}, //nolint:staticcheck // the same
+		Subsets:    []corev1.EndpointSubset{{Addresses: []corev1.EndpointAddress{{IP: "192.0.2.66"}}, Ports: []corev1.EndpointPort{{Name: "dns", Port: 53, Protocol: corev1.ProtocolUDP}}}},
 	}
 	if _, err := c.Virtual.CoreV1().Endpoints("kube-system").Create(t.Context(), endpoints, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatal(err)

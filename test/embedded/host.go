@@ -80,7 +80,7 @@ func SharedHost(t *testing.T) *Host {
 // address.
 func PrivateHost(t *testing.T) *Host {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func TestErrorsOfRestoreSayWhatToDo(t *testing.T) {
 			t.Errorf("%v: no hint, or the cause is lost", cause)
 		}
 	}
-	if err := errors.New("disk full"); withRestoreHint(err) != err {
+	if err := errors.New("disk full"); !errors.Is(withRestoreHint(err), err) || withRestoreHint(err).Error() != "disk full" {
 		t.Error("an error without advice was changed")
 	}
 }
