@@ -26,8 +26,8 @@
 // it waits.
 //
 // Watches and lists that fill a cache, tokens, the leader's work and checks of
-// health are system requests: no flood of a tenant's delays them. What a tenant's
-// objects make them do is bounded by their own bucket.
+// health are system requests: no flood of a tenant's delays them. Their own
+// bucket bounds the work that a tenant's objects make for them.
 //
 // # Streams
 //

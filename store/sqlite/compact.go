@@ -63,7 +63,7 @@ func (e *Engine) compactLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-e.historyKick:
-			// What is compacted already only waits for its turn to be deleted.
+			// Compacted history may still be counted: it waits for its turn to be deleted.
 			if e.index.RevisionKeeping(e.options.MaxHistory) > e.index.CompactRevision() {
 				e.compactTo(ctx, e.index.RevisionKeeping(e.options.MaxHistory/2))
 			}

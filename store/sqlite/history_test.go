@@ -41,7 +41,7 @@ func TestAttackUpdatesFillTheHistory(t *testing.T) {
 	}
 }
 
-// What is used is known again after a restart, whatever was compacted.
+// The used bytes are known again after a restart, whatever was compacted.
 func TestUsedBytesSurviveARestart(t *testing.T) {
 	options := sqlite.Options{Dir: t.TempDir(), Durability: sqlite.Normal, Retention: -1}
 	open := func() *sqlite.Engine {

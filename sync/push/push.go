@@ -122,8 +122,8 @@ func (p *Pusher) Run(ctx context.Context) error {
 // Ensure brings what a pod of the virtual namespace names onto the host, ahead of the pod. References of kinds that are
 // not pushed are ignored. Errors of the host come back as a Status with virtual names.
 //
-// Without an error, settle must be called once, with whether the host refused the pod. What was brought for refused pods
-// only is then removed before settle returns: who posts pods that the host does not take fills the host with nothing.
+// Without an error, settle must be called once, with whether the host refused the pod. Copies that are there
+// for refused pods only are then removed before settle returns: a tenant who posts such pods fills the host with nothing.
 func (p *Pusher) Ensure(ctx context.Context, namespace string, refs []rewrite.Reference) (settle func(refused bool), err error) {
 	pushed := make([]reference, 0, len(refs))
 	for _, ref := range refs {
