@@ -97,7 +97,7 @@ func (k *Keeper) Write(ctx context.Context, pod *corev1.Pod, data map[string][]b
 	body, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{
 			"uid": old.UID, "resourceVersion": old.ResourceVersion,
-			"labels": want.Labels, "annotations": want.Annotations,
+			"labels": want.Labels, "annotations": want.Annotations, "ownerReferences": want.OwnerReferences,
 		},
 		"data": hostview.Changes(want.Data, old.Data),
 	})
@@ -111,6 +111,7 @@ func (k *Keeper) Write(ctx context.Context, pod *corev1.Pod, data map[string][]b
 func (k *Keeper) secret(pod *corev1.Pod, data map[string][]byte, renewAt time.Time) *corev1.Secret {
 	marks := k.Translator.NamespaceSelector(pod.Namespace)
 	marks[hostview.LabelComposed] = string(k.Purpose)
+	controller := true
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: k.Translator.Cluster().HostNamespace,
@@ -125,7 +126,7 @@ func (k *Keeper) secret(pod *corev1.Pod, data map[string][]byte, renewAt time.Ti
 				annotationKeys:         joined(slices.Collect(maps.Keys(data))),
 			},
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: "v1", Kind: "Pod", Name: k.Translator.Name(pod.Namespace, pod.Name), UID: pod.UID,
+				APIVersion: "v1", Kind: "Pod", Name: k.Translator.Name(pod.Namespace, pod.Name), UID: pod.UID, Controller: &controller,
 			}},
 		},
 		Type: corev1.SecretTypeOpaque,
