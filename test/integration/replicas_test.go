@@ -306,7 +306,7 @@ func TestDeposedLeaderEnds(t *testing.T) {
 	// What was in flight when it was stopped may have come through.
 	r.rolledOut(other.virtual, "default", "web")
 	r.onceEach()
-	if holder := other.holder(t.Context()); !strings.Contains(holder, other.listen[strings.LastIndex(other.listen, ":"):]+"_") {
+	if holder := other.holder(t.Context()); !other.is(holder) {
 		t.Errorf("%s leads", holder)
 	}
 	r.start(leads)

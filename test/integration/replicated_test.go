@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -164,7 +163,7 @@ func (r *replicated) leads(without ...*replica) (leads, other *replica) {
 			if rep.process == nil || slices.Contains(without, rep) {
 				continue
 			}
-			if holder = rep.holder(ctx); strings.Contains(holder, rep.listen[strings.LastIndex(rep.listen, ":"):]+"_") {
+			if holder = rep.holder(ctx); rep.is(holder) {
 				leads = rep
 			} else {
 				other = rep
@@ -173,6 +172,12 @@ func (r *replicated) leads(without ...*replica) (leads, other *replica) {
 		return leads != nil, holder
 	})
 	return leads, other
+}
+
+// is reports whether a replica has, or had before a restart, an identity. It is
+// random; the log alone says which replica it belongs to.
+func (rep *replica) is(holder string) bool {
+	return holder != "" && rep.process.Said(`"This replica has an identity" identity="`+holder+`"`)
 }
 
 // holder is who leads, as a replica knows it.
