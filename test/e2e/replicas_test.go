@@ -73,7 +73,7 @@ func TestReplicasAsPods(t *testing.T) {
 	})
 
 	holder := k.run("get", "lease", "portico-controllers", "-n", "kube-system", "-o", "jsonpath={.spec.holderIdentity}")
-	leads, _, _ := strings.Cut(holder, ":")
+	leads := podOf(t, host, holder)
 	k.run("rollout", "restart", "deployment/web")
 	host.run("delete", "pod", leads, "--grace-period=0", "--force")
 	// A plain kubectl meets the dead door once in a while, until the host's
@@ -95,4 +95,18 @@ func TestReplicasAsPods(t *testing.T) {
 	if pods := k.names("pods", "-l", "app=web", "--field-selector=status.phase=Running"); len(pods) < 3 {
 		t.Errorf("pods %v, want 3", pods)
 	}
+}
+
+// podOf returns the porticod pod that has a leader's identity, which is random:
+// the log alone says which pod it belongs to.
+func podOf(t *testing.T, host kubectl, identity string) string {
+	t.Helper()
+	for line := range strings.Lines(host.run("logs", "-l", "app=porticod", "-c", "porticod", "--tail=-1", "--prefix")) {
+		if strings.Contains(line, `"This replica has an identity" identity="`+identity+`"`) {
+			pod, _, _ := strings.Cut(strings.TrimPrefix(line, "[pod/"), "/")
+			return pod
+		}
+	}
+	t.Fatalf("no porticod has the identity %s", identity)
+	return ""
 }
