@@ -4,8 +4,10 @@
 package push_test
 
 import (
+	"context"
 	"fmt"
 	goruntime "runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	clienttesting "k8s.io/client-go/testing"
 
 	"portico.dev/portico/rewrite"
@@ -68,6 +71,7 @@ func TestAttackRefusedPodsFillTheHost(t *testing.T) {
 // The removal is decided without the view, which is behind at first.
 func TestRefusedThenTaken(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1"), configMap("default", "settings", "c1")}, nil)
+	h.watching()
 	h.begin("default")(true)
 	h.begin("default")(false)
 	h.createPod(pod("default", "p"))
@@ -168,5 +172,17 @@ func TestAttackPodNamesThousands(t *testing.T) {
 	settle(true)
 	if n := most.Load() - before; n > 100 {
 		t.Errorf("%d goroutines more for one pod", n)
+	}
+}
+
+// watching waits until the pods of the virtual cluster are watched: a fake API
+// tells nobody of an object that is made between a list and the watch after it.
+func (h *harness) watching() {
+	h.t.Helper()
+	err := wait.PollUntilContextTimeout(h.t.Context(), time.Millisecond, 10*time.Second, true, func(context.Context) (bool, error) {
+		return slices.ContainsFunc(h.virtual.Actions(), func(a clienttesting.Action) bool { return a.Matches("watch", "pods") }), nil
+	})
+	if err != nil {
+		h.t.Fatal("the pods of the virtual cluster are not watched")
 	}
 }
