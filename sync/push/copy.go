@@ -26,6 +26,8 @@ type copies interface {
 	// the informer otherwise. Without a virtual object there is no copy; that is never believed of the informer. It
 	// reports whether it made a copy where there was none.
 	push(ctx context.Context, r reference, live bool) (made bool, err error)
+	// follow brings a copy that exists in step, and makes none: the view may have one that was removed a moment ago.
+	follow(ctx context.Context, r reference) error
 	// remove deletes the copy if the view has one.
 	remove(ctx context.Context, r reference) error
 	// drop deletes the copy, also one that the view does not have yet.
@@ -102,30 +104,47 @@ func (p *Pusher) configMapCopies(host kubernetes.Interface) copies {
 }
 
 func (k *kindCopies[T]) push(ctx context.Context, r reference, live bool) (made bool, err error) {
-	virtual, err := k.read(ctx, r, live)
-	if apierrors.IsNotFound(err) {
-		return false, k.remove(ctx, r)
-	}
-	if err != nil {
+	want, inStep, err := k.compare(ctx, r, live)
+	if inStep || err != nil {
 		return false, err
-	}
-	want, err := k.toHost(virtual)
-	if err != nil {
-		return false, fmt.Errorf("translate %s: %w", r.key(), err)
-	}
-
-	if seen, err := k.seen(want.GetName()); err == nil && inStep(want, seen, seen.GetAnnotations()[hostview.AnnotationDigest]) {
-		return false, nil
 	}
 	_, err = k.host.Create(ctx, want, metav1.CreateOptions{})
 	if err == nil {
-		klog.FromContext(ctx).V(4).Info("Pushed object", "kind", k.kind, "virtualObject", klog.KObj(virtual), "hostObject", klog.KObj(want))
+		klog.FromContext(ctx).V(4).Info("Pushed object", "kind", k.kind, "virtualObject", klog.KRef(r.namespace, r.name), "hostObject", klog.KObj(want))
 		return true, nil
 	}
 	if !apierrors.IsAlreadyExists(err) {
 		return false, err
 	}
 	return false, k.correct(ctx, r, want)
+}
+
+func (k *kindCopies[T]) follow(ctx context.Context, r reference) error {
+	want, inStep, err := k.compare(ctx, r, false)
+	if inStep || err != nil {
+		return err
+	}
+	if err := k.correct(ctx, r, want); !apierrors.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+// compare returns the copy that there should be, and whether nothing is left to do: the view has it, or there is no
+// virtual object and the copy was removed.
+func (k *kindCopies[T]) compare(ctx context.Context, r reference, live bool) (want T, done bool, err error) {
+	virtual, err := k.read(ctx, r, live)
+	if apierrors.IsNotFound(err) {
+		return want, true, k.remove(ctx, r)
+	}
+	if err != nil {
+		return want, false, err
+	}
+	if want, err = k.toHost(virtual); err != nil {
+		return want, false, fmt.Errorf("translate %s: %w", r.key(), err)
+	}
+	seen, err := k.seen(want.GetName())
+	return want, err == nil && inStep(want, seen, seen.GetAnnotations()[hostview.AnnotationDigest]), nil
 }
 
 func (k *kindCopies[T]) read(ctx context.Context, r reference, live bool) (T, error) {

@@ -194,17 +194,28 @@ func (p *Pusher) reconcile(ctx context.Context, r reference) (time.Duration, err
 		return 0, err
 	}
 	kind := p.kept[r.kind]
-	again, keep := p.wanted(r, len(users) > 0, kind.known(r))
-	if keep {
+	switch again, want := p.wanted(r, len(users) > 0, kind.known(r)); want {
+	case wantCopy:
 		_, err := kind.push(ctx, r, false)
 		return again, err
+	case wantInStep:
+		return again, kind.follow(ctx, r)
 	}
 	return 0, kind.remove(ctx, r)
 }
 
+// want is how a copy is to be treated.
+type want int
+
+const (
+	wantNone   want = iota // there is to be none
+	wantInStep             // one that exists lingers, and is kept in step
+	wantCopy               // there is to be one
+)
+
 // wanted says whether there is to be a copy, and when that must be looked at again. A copy that nobody uses any more is
 // kept in step while it lingers, but never made.
-func (p *Pusher) wanted(r reference, used, exists bool) (again time.Duration, keep bool) {
+func (p *Pusher) wanted(r reference, used, exists bool) (again time.Duration, want want) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.cfg.Clock.Now()
@@ -212,22 +223,22 @@ func (p *Pusher) wanted(r reference, used, exists bool) (again time.Duration, ke
 	switch {
 	case used:
 		delete(p.idle, r)
-		return 0, true
+		return 0, wantCopy
 	case pinned > 0:
-		return pinned, true
+		return pinned, wantCopy
 	case !exists:
 		delete(p.idle, r)
-		return 0, false
+		return 0, wantNone
 	}
 	since, ok := p.idle[r]
 	if !ok {
 		p.idle[r], since = now, now
 	}
 	if wait := since.Add(p.cfg.Linger).Sub(now); wait > 0 {
-		return wait, true
+		return wait, wantInStep
 	}
 	delete(p.idle, r)
-	return 0, false
+	return 0, wantNone
 }
 
 // key identifies the reference in an index.
