@@ -53,6 +53,7 @@ type kindCopies[T metav1.Object] struct {
 	informed func(namespace, name string) (T, error) // virtual, from the informer
 	live     func(namespace string) client[T]        // virtual
 	seen     func(name string) (T, error)            // host, content replaced by its digest
+	removed  *removed                                // not seen any more
 	host     client[T]
 	toHost   func(T) (T, error)
 	// data returns what a merge patch must say to turn old's content into want's.
@@ -72,7 +73,8 @@ func (p *Pusher) secretCopies(host kubernetes.Interface) copies {
 		kind: kindSecret, resource: "secrets", translator: p.cfg.Translator,
 		informed: func(ns, name string) (*corev1.Secret, error) { return virtual.Secrets(ns).Get(name) },
 		live:     func(ns string) client[*corev1.Secret] { return p.cfg.Virtual.CoreV1().Secrets(ns) },
-		seen:     func(name string) (*corev1.Secret, error) { return seen.Secrets(p.namespace).Get(name) },
+		seen:     unlessRemoved(&p.removed, seen.Secrets(p.namespace).Get),
+		removed:  &p.removed,
 		host:     host.CoreV1().Secrets(p.namespace),
 		toHost:   p.cfg.Translator.SecretToHost,
 		data: func(want, old *corev1.Secret) map[string]any {
@@ -90,7 +92,8 @@ func (p *Pusher) configMapCopies(host kubernetes.Interface) copies {
 		kind: kindConfigMap, resource: "configmaps", translator: p.cfg.Translator,
 		informed: func(ns, name string) (*corev1.ConfigMap, error) { return virtual.ConfigMaps(ns).Get(name) },
 		live:     func(ns string) client[*corev1.ConfigMap] { return p.cfg.Virtual.CoreV1().ConfigMaps(ns) },
-		seen:     func(name string) (*corev1.ConfigMap, error) { return seen.ConfigMaps(p.namespace).Get(name) },
+		seen:     unlessRemoved(&p.removed, seen.ConfigMaps(p.namespace).Get),
+		removed:  &p.removed,
 		host:     host.CoreV1().ConfigMaps(p.namespace),
 		toHost:   p.cfg.Translator.ConfigMapToHost,
 		data: func(want, old *corev1.ConfigMap) map[string]any {
@@ -216,9 +219,13 @@ func (k *kindCopies[T]) drop(ctx context.Context, r reference) error {
 }
 
 func (k *kindCopies[T]) delete(ctx context.Context, old T) error {
+	k.removed.note(old.GetUID())
 	err := k.host.Delete(ctx, old.GetName(), metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(old.GetUID()))})
 	if apierrors.IsNotFound(err) {
 		return nil
+	}
+	if err != nil {
+		k.removed.forget(old.GetUID())
 	}
 	return err
 }

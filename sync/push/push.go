@@ -61,6 +61,7 @@ type Pusher struct {
 	synced    []cache.InformerSynced
 	queue     *queue.Queue[reference]
 	locks     locks[reference]
+	removed   removed
 
 	mu sync.Mutex
 	// pinned has the references that count as used without a pod; idle since when none uses one. Both are in memory

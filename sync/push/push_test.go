@@ -5,7 +5,9 @@ package push_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
@@ -56,6 +59,7 @@ func newHarness(t *testing.T, virtual, host []runtime.Object, prepare ...func(*h
 		t: t, virtual: fake.NewClientset(virtual...), host: fake.NewClientset(host...),
 		clock: testingclock.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), translator: translator(t, "vc"),
 	}
+	h.host.PrependReactor("create", "*", withUID())
 	for _, f := range prepare {
 		f(h)
 	}
@@ -84,6 +88,17 @@ func newHarness(t *testing.T, virtual, host []runtime.Object, prepare ...func(*h
 		factory.Shutdown()
 	})
 	return h
+}
+
+// withUID gives each created object a uid, as an API server does.
+func withUID() clienttesting.ReactionFunc {
+	var uids atomic.Int64
+	return func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if created, ok := a.(clienttesting.CreateAction).GetObject().(metav1.Object); ok {
+			created.SetUID(types.UID(fmt.Sprintf("host-uid-%d", uids.Add(1))))
+		}
+		return false, nil, nil
+	}
 }
 
 func secret(namespace, name, value string) *corev1.Secret {
