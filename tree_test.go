@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -98,6 +100,90 @@ func under(path, dir string) bool {
 
 func TestEveryFileHasItsHeaderAndEveryPackageItsDoc(t *testing.T) {
 	packages := map[string]bool{} // whether the package has a doc comment
+	for path, content := range goFiles(t) {
+		if !bytes.HasPrefix(content, []byte("// Copyright The Portico Authors\n// SPDX-License-Identifier: Apache-2.0\n\n")) {
+			t.Errorf("%s lacks the license header", path)
+		}
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		dir := filepath.Dir(path)
+		packages[dir] = packages[dir] || bytes.Contains(content, []byte("\n// Package ")) || bytes.Contains(content, []byte("\n// Command "))
+	}
+	for dir, documented := range packages {
+		if !documented {
+			t.Errorf("package in %s has no package comment", dir)
+		}
+	}
+}
+
+// A reader finds each file of a package on the map in its doc.go, and each file
+// that the map names. A package of one file needs no map.
+func TestEveryFileIsOnItsMap(t *testing.T) {
+	files := goFiles(t)
+	listed := map[string]map[string]bool{} // by directory, the files on its map
+	for path, content := range files {
+		if filepath.Base(path) != "doc.go" {
+			continue
+		}
+		dir := filepath.Dir(path)
+		listed[dir] = map[string]bool{}
+		for _, name := range onMap(string(content)) {
+			listed[dir][name] = true
+			if _, ok := files[filepath.Join(dir, name)]; !ok {
+				t.Errorf("the map of %s has %s, which is not there", dir, name)
+			}
+		}
+	}
+	for path := range files {
+		dir, name := filepath.Split(path)
+		dir = filepath.Clean(dir)
+		if strings.HasSuffix(name, "_test.go") || name == "doc.go" || listed[dir][name] {
+			continue
+		}
+		if listed[dir] != nil || !alone(files, path) {
+			t.Errorf("%s is not on the map of its package", path)
+		}
+	}
+}
+
+// alone reports whether a file is its package, apart from tests.
+func alone(files map[string][]byte, path string) bool {
+	for other := range files {
+		if other != path && filepath.Dir(other) == filepath.Dir(path) && !strings.HasSuffix(other, "_test.go") {
+			return false
+		}
+	}
+	return true
+}
+
+var goName = regexp.MustCompile(`[\w.-]+\.go\b`)
+
+// onMap returns the files that a package comment names under "# Map".
+func onMap(doc string) []string {
+	_, after, found := strings.Cut(doc, "\n// # Map\n")
+	if !found {
+		return nil
+	}
+	section, _, _ := strings.Cut(after, "\n// # ")
+	section, _, _ = strings.Cut(section, "\npackage ")
+	return goName.FindAllString(section, -1)
+}
+
+func TestOnMapReadsTheMapOnly(t *testing.T) {
+	doc := "// Package p is like old.go.\n//\n// # Map\n//\n//\ta.go, b_c.go  two files\n//\td_test.go     a test\n//\n// # More\n//\n// See gone.go.\npackage p\n"
+	if got, want := onMap(doc), []string{"a.go", "b_c.go", "d_test.go"}; !slices.Equal(got, want) {
+		t.Errorf("on the map are %v, want %v", got, want)
+	}
+	if got := onMap("// Package p has a.go.\npackage p\n"); got != nil {
+		t.Errorf("on no map are %v", got)
+	}
+}
+
+// goFiles returns the Go files of the module by path, without test data.
+func goFiles(t *testing.T) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -114,26 +200,11 @@ func TestEveryFileHasItsHeaderAndEveryPackageItsDoc(t *testing.T) {
 		if d.IsDir() || !strings.HasSuffix(path, ".go") {
 			return nil
 		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if !bytes.HasPrefix(content, []byte("// Copyright The Portico Authors\n// SPDX-License-Identifier: Apache-2.0\n\n")) {
-			t.Errorf("%s lacks the license header", path)
-		}
-		if strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		dir := filepath.Dir(path)
-		packages[dir] = packages[dir] || bytes.Contains(content, []byte("\n// Package ")) || bytes.Contains(content, []byte("\n// Command "))
-		return nil
+		files[path], err = os.ReadFile(path)
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for dir, documented := range packages {
-		if !documented {
-			t.Errorf("package in %s has no package comment", dir)
-		}
-	}
+	return files
 }

@@ -19,4 +19,5 @@
 //	pod.go service.go claim.go resourceclaim.go   what is rewritten
 //	kept.go     what is not, and why
 //	reach.go decided.go   which fields of a tenant's have an effect on the host
+//	volumes.go  volumes that a program on the host serves
 package rules

@@ -1,20 +1,23 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package podsecret keeps one host Secret per pod of a virtual cluster, for what the kubelet would have composed from its
-// own cluster: tokens and certificates. The pod's projected volumes read it.
+// Package podsecret keeps one host Secret per pod of a virtual cluster, for
+// content that the kubelet would compose from its own cluster: tokens and
+// certificates. The pod's projected volumes read it.
 //
-// It is not for Secrets of the tenant; those are pushed. It does not decide what is in the Secret, or when that is due.
+// It is not for Secrets of the tenant; those are pushed. It does not decide on
+// the content of a Secret, or when that is due.
 //
-// Invariants:
+// # Invariants
 //
-//   - A Secret belongs to one pod instance, by an ownerReference with its uid. The host's garbage collector removes it
-//     with the pod; a Secret of an earlier pod of the same name is replaced, not filled.
+//   - A Secret belongs to one pod instance, by an ownerReference with its uid. The
+//     host's garbage collector removes it with the pod; a Secret of an earlier pod
+//     of the same name is replaced, not filled.
 //   - A host Secret under our name that is not marked as ours is never touched.
 //   - The content is in no annotation, error, log line or cache.
 //
-// Files:
+// # Map
 //
-//	podsecret.go   Keeper
-//	pod.go         Finished
+//	podsecret.go  Keeper
+//	pod.go        Finished
 package podsecret

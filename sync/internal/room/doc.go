@@ -9,4 +9,8 @@
 // namespace. It counts what the view of the host shows and what this process has
 // made that the view does not show yet, so that many objects at once do not pass
 // the bound together. An object that is there keeps its place.
+//
+// # Map
+//
+//	room.go  Room
 package room
