@@ -4,11 +4,16 @@
 package rewrite
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"portico.dev/portico/rewrite/rules"
 )
@@ -72,6 +77,59 @@ func (t *Translator) isName(host, namespace, name string) bool {
 	return ok && host == former
 }
 
+// HostNames returns the host names that a virtual object can have: that of
+// today first, and the former one if that was another.
+func (t *Translator) HostNames(kind, namespace, name string) []string {
+	if kind == "Service" && isKubernetesService(namespace, name) {
+		return []string{t.cluster.Service}
+	}
+	names := []string{t.Name(namespace, name)}
+	if former, ok := t.FormerName(namespace, name); ok {
+		names = append(names, former)
+	}
+	return names
+}
+
+// Is reports whether a host object is identified as one virtual object. Its name
+// alone says nothing: whoever searches finds two virtual names with one former
+// host name, and the operator may have given an object any name.
+func (t *Translator) Is(host metav1.Object, kind, namespace, name string) bool {
+	if kind == "Service" && isKubernetesService(namespace, name) {
+		return host.GetNamespace() == t.cluster.HostNamespace && host.GetName() == t.cluster.Service
+	}
+	ns, n, err := t.Identify(kind, host)
+	return err == nil && ns == namespace && n == name
+}
+
+// Find returns the host object that is identified as a virtual one. get reads
+// an object by its host name: that of today, and if the virtual object is not
+// there, its former one. The error is the first one of get, or ErrForeign if
+// another object has the name of today.
+func Find[T any](t *Translator, kind, namespace, name string, get func(hostName string) (T, error)) (T, error) {
+	var none T
+	var missing error
+	for i, hostName := range t.HostNames(kind, namespace, name) {
+		found, err := get(hostName)
+		if err == nil {
+			m, err := meta.Accessor(found)
+			if err != nil {
+				return none, err
+			}
+			if t.Is(m, kind, namespace, name) {
+				return found, nil
+			}
+		} else if !apierrors.IsNotFound(err) {
+			return none, err
+		}
+		if i == 0 {
+			if missing = err; err == nil {
+				missing = fmt.Errorf("%w: %s %s/%s", ErrForeign, kind, t.cluster.HostNamespace, hostName)
+			}
+		}
+	}
+	return none, missing
+}
+
 // hostName returns the host name of an object that the object under translation
 // refers to.
 func (c *toHost) hostName(kind, name string) string {
@@ -85,6 +143,49 @@ func (c *toHost) hostName(kind, name string) string {
 	}
 	return c.t.Name(c.namespace, name)
 }
+
+// HostReference is a reference of a virtual object to one that is on the host in
+// its own right: a claim. Secrets and ConfigMaps are brought there by name.
+type HostReference struct {
+	Named
+	// Field is the rule that the reference is translated by: the kind that stands
+	// in Inputs.Former.
+	Field string
+}
+
+// HostReferences lists the claims that a virtual object names, each once.
+func (t *Translator) HostReferences(v runtime.Object) []HostReference {
+	var out []HostReference
+	add := func(kind, field, name string) {
+		ref := HostReference{Named: Named{Kind: kind, Name: name}, Field: field}
+		if name != "" && !slices.Contains(out, ref) {
+			out = append(out, ref)
+		}
+	}
+	switch v := v.(type) {
+	case *corev1.Pod:
+		for _, ref := range t.PodReferences(v) {
+			if ref.Kind == kindClaim {
+				add(kindClaim, kindClaim, ref.Name)
+			}
+		}
+		for _, c := range v.Spec.ResourceClaims {
+			if t.cluster.ResourceClaims && c.ResourceClaimName != nil {
+				add("ResourceClaim", "ResourceClaim", *c.ResourceClaimName)
+			}
+		}
+	case *corev1.PersistentVolumeClaim:
+		if s := v.Spec.DataSource; s != nil && s.Kind == kindClaim {
+			add(kindClaim, "DataSource", s.Name)
+		}
+		if s := v.Spec.DataSourceRef; s != nil && s.Kind == kindClaim {
+			add(kindClaim, "DataSource", s.Name)
+		}
+	}
+	return out
+}
+
+const kindClaim = "PersistentVolumeClaim"
 
 func (t *Translator) formerlyComposed(namespace, pod, key string, s *corev1.VolumeProjection) *corev1.VolumeProjection {
 	return composed(composedNames{t.FormerTokenSecretName, t.FormerCertificateSecretName, t.FormerTrustBundleName}, namespace, pod, key, s)

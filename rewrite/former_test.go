@@ -4,6 +4,7 @@
 package rewrite_test
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	resourcev1 "k8s.io/api/resource/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -205,6 +207,136 @@ func TestAttackFormerNameOfAnotherObject(t *testing.T) {
 	forged.SetAnnotations(with(forged.GetAnnotations(), rewrite.AnnotationName, longName+"-2"))
 	if ns, name, err := tr.Identify("PersistentVolumeClaim", forged); err == nil {
 		t.Errorf("believed to be %s/%s", ns, name)
+	}
+}
+
+// TestFind: a virtual object is looked for under the name of today and then under
+// the former one, and only an object that is identified as it is found.
+func TestFind(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	claim := func(name string) *corev1.PersistentVolumeClaim {
+		v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: name}}
+		return toHost(t, tr, v, rewrite.Inputs{}).(*corev1.PersistentVolumeClaim)
+	}
+	named := func(c *corev1.PersistentVolumeClaim, name string) *corev1.PersistentVolumeClaim {
+		c = c.DeepCopy()
+		c.Name = name
+		return c
+	}
+	now := claim(longName)
+	former, _ := tr.FormerName("demo", longName)
+	operators := func(name string) *corev1.PersistentVolumeClaim {
+		return &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: now.Namespace, Name: name}}
+	}
+	notFound := apierrors.NewNotFound(corev1.Resource("persistentvolumeclaims"), now.Name)
+	for reason, c := range map[string]struct {
+		host  []*corev1.PersistentVolumeClaim
+		want  string
+		asked int
+		err   error
+	}{
+		"of today":                          {host: []*corev1.PersistentVolumeClaim{now}, want: now.Name, asked: 1},
+		"of before":                         {host: []*corev1.PersistentVolumeClaim{named(now, former)}, want: former, asked: 2},
+		"of both, that of today":            {host: []*corev1.PersistentVolumeClaim{now, named(now, former)}, want: now.Name, asked: 1},
+		"of none":                           {asked: 2, err: notFound},
+		"the operator has the name":         {host: []*corev1.PersistentVolumeClaim{operators(now.Name)}, asked: 2, err: rewrite.ErrForeign},
+		"the operator has it, and one was":  {host: []*corev1.PersistentVolumeClaim{operators(now.Name), named(now, former)}, want: former, asked: 2},
+		"the operator has the former name":  {host: []*corev1.PersistentVolumeClaim{operators(former)}, asked: 2, err: notFound},
+		"another of ours has the former":    {host: []*corev1.PersistentVolumeClaim{named(claim("another"), former)}, asked: 2, err: notFound},
+		"another of ours has that of today": {host: []*corev1.PersistentVolumeClaim{named(claim("another"), now.Name)}, asked: 2, err: rewrite.ErrForeign},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			asked := 0
+			got, err := rewrite.Find(tr, "PersistentVolumeClaim", "demo", longName, func(name string) (*corev1.PersistentVolumeClaim, error) {
+				asked++
+				for _, h := range c.host {
+					if h.Name == name {
+						return h, nil
+					}
+				}
+				return nil, apierrors.NewNotFound(corev1.Resource("persistentvolumeclaims"), name)
+			})
+			if c.err == nil {
+				if err != nil || got.Name != c.want {
+					t.Errorf("found %v (%v), want %s", got, err, c.want)
+				}
+			} else if got != nil || !errors.Is(err, c.err) && err.Error() != c.err.Error() {
+				t.Errorf("found %v (%v), want %v", got, err, c.err)
+			}
+			if asked != c.asked {
+				t.Errorf("the host was asked %d times, want %d", asked, c.asked)
+			}
+		})
+	}
+	if _, err := rewrite.Find(tr, "Pod", "demo", longName, func(string) (*corev1.Pod, error) { return nil, errors.New("away") }); err == nil || err.Error() != "away" {
+		t.Errorf("a host that is away gives %v", err)
+	}
+	asked := 0
+	_, err := rewrite.Find(tr, "Pod", "demo", "short", func(string) (*corev1.Pod, error) { asked++; return nil, notFound })
+	if asked != 1 || !apierrors.IsNotFound(err) {
+		t.Errorf("for a name without a hash, the host was asked %d times (%v)", asked, err)
+	}
+}
+
+// TestFindsOwnService: the one object that its host name alone identifies.
+func TestFindsOwnService(t *testing.T) {
+	tr := mustNew(t, rewrite.Cluster{Name: strings.Repeat("c", 60), HostNamespace: "team-a"})
+	got, err := rewrite.Find(tr, "Service", "default", "kubernetes", func(name string) (*corev1.Service, error) {
+		return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "team-a", Name: name}}, nil
+	})
+	if err != nil || got.Name != tr.ServiceName("default", "kubernetes") {
+		t.Errorf("found %v (%v)", got, err)
+	}
+}
+
+// TestHostReferences: the claims that an object names, and the kind that
+// Inputs.Former knows each of them by.
+func TestHostReferences(t *testing.T) {
+	withClaims, without := mustNew(t, testCluster()), testCluster()
+	without.ResourceClaims = false
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p"}, Spec: corev1.PodSpec{
+		ResourceClaims: []corev1.PodResourceClaim{{Name: "gpu", ResourceClaimName: new("gpu")}, {Name: "made", ResourceClaimTemplateName: new("template")}},
+		Volumes: []corev1.Volume{
+			{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}},
+			{Name: "again", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}},
+			{Name: "tmp", VolumeSource: corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}},
+			{Name: "s", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "s"}}},
+		},
+	}}
+	source := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "c"}, Spec: corev1.PersistentVolumeClaimSpec{
+		DataSource:    &corev1.TypedLocalObjectReference{Kind: "PersistentVolumeClaim", Name: "from"},
+		DataSourceRef: &corev1.TypedObjectReference{Kind: "PersistentVolumeClaim", Name: "from"},
+	}}
+	snapshot := &corev1.PersistentVolumeClaim{Spec: corev1.PersistentVolumeClaimSpec{
+		DataSource: &corev1.TypedLocalObjectReference{APIGroup: new("snapshot.storage.k8s.io"), Kind: "VolumeSnapshot", Name: "from"},
+	}}
+	claim := func(name, field string) rewrite.HostReference {
+		return rewrite.HostReference{Named: rewrite.Named{Kind: "PersistentVolumeClaim", Name: name}, Field: field}
+	}
+	gpu := rewrite.HostReference{Named: rewrite.Named{Kind: "ResourceClaim", Name: "gpu"}, Field: "ResourceClaim"}
+	volumes := []rewrite.HostReference{claim("data", "PersistentVolumeClaim"), claim("p-tmp", "PersistentVolumeClaim")}
+	for reason, c := range map[string]struct {
+		tr   *rewrite.Translator
+		v    runtime.Object
+		want []rewrite.HostReference
+	}{
+		"a pod":                               {withClaims, pod, append(slices.Clone(volumes), gpu)},
+		"a pod of a cluster without devices":  {mustNew(t, without), pod, volumes},
+		"a claim of another's content":        {withClaims, source, []rewrite.HostReference{claim("from", "DataSource")}},
+		"a claim of a snapshot's content":     {withClaims, snapshot, nil},
+		"a Service, which refers to no claim": {withClaims, &corev1.Service{}, nil},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			if d := diff(c.want, c.tr.HostReferences(c.v)); d != "" {
+				t.Errorf("references (-want +got):\n%s", d)
+			}
+		})
+	}
+	name, _ := withClaims.FormerName("demo", longName)
+	source.Spec.DataSource.Name, source.Spec.DataSourceRef.Name = longName, longName
+	h := toHost(t, withClaims, source, rewrite.Inputs{Former: []rewrite.Named{{Kind: "DataSource", Name: longName}}}).(*corev1.PersistentVolumeClaim)
+	if h.Spec.DataSource.Name != name || h.Spec.DataSourceRef.Name != name {
+		t.Errorf("the content is that of %q and %q, want %q", h.Spec.DataSource.Name, h.Spec.DataSourceRef.Name, name)
 	}
 }
 
