@@ -55,10 +55,9 @@ type Config struct {
 
 // Controller writes and renews the certificate Secrets of pods.
 type Controller struct {
-	namespace string
-	virtual   kubernetes.Interface
-	events    record.EventRecorder
-	clock     clock.WithTicker
+	virtual kubernetes.Interface
+	events  record.EventRecorder
+	clock   clock.WithTicker
 
 	keeper    podsecret.Keeper
 	informers informers.SharedInformerFactory
@@ -67,7 +66,6 @@ type Controller struct {
 	nodes     corelisters.NodeLister
 	accounts  corelisters.ServiceAccountLister
 	requests  certificateslisters.PodCertificateRequestLister
-	secrets   corelisters.SecretLister
 	loop      *queue.Loop[types.NamespacedName] // over pods
 	states    sync.Map                          // types.NamespacedName of a pod -> *state; the queue has one worker at a pod
 }
@@ -86,7 +84,8 @@ func New(cfg Config) (*Controller, error) {
 		cfg.Clock = clock.RealClock{}
 	}
 	keeper := podsecret.Keeper{
-		Translator: cfg.Translator, Host: cfg.Host, Purpose: hostview.Certificate, Name: cfg.Translator.CertificateSecretName,
+		Translator: cfg.Translator, Host: cfg.Host, Purpose: hostview.Certificate, Name: cfg.Translator.CertificateSecretName, Former: cfg.Translator.FormerCertificateSecretName,
+		Since: cfg.Clock.Now(),
 	}
 	view, err := keeper.View()
 	if err != nil {
@@ -94,11 +93,12 @@ func New(cfg Config) (*Controller, error) {
 	}
 	core := cfg.Informers.Core().V1()
 	requests, secrets := cfg.Informers.Certificates().V1().PodCertificateRequests(), view.Core().V1().Secrets()
+	keeper.Secrets = secrets.Lister()
 	c := &Controller{
-		namespace: cfg.Translator.Cluster().HostNamespace, virtual: cfg.Virtual, events: cfg.Events, clock: cfg.Clock,
+		virtual: cfg.Virtual, events: cfg.Events, clock: cfg.Clock,
 		keeper: keeper, informers: cfg.Informers, view: view,
 		pods: core.Pods().Lister(), nodes: core.Nodes().Lister(), accounts: core.ServiceAccounts().Lister(),
-		requests: requests.Lister(), secrets: secrets.Lister(),
+		requests: requests.Lister(),
 	}
 	c.loop = queue.NewLoop("certificates", cfg.Clock, c.reconcile)
 	c.loop.Await(core.Nodes().Informer().HasSynced, core.ServiceAccounts().Informer().HasSynced)
@@ -255,8 +255,8 @@ func (c *Controller) renewAt(s *state, pod *corev1.Pod, projections []rewrite.Ce
 	if !s.renewAt.IsZero() {
 		return s.renewAt
 	}
-	secret, err := c.secrets.Secrets(c.namespace).Get(c.keeper.Name(pod.Namespace, pod.Name))
-	if err != nil {
+	secret := c.keeper.Seen(pod)
+	if secret == nil {
 		return time.Time{}
 	}
 	return c.keeper.Due(secret, pod, dataKeys(projections))

@@ -44,15 +44,13 @@ type Config struct {
 
 // Controller writes and renews the token Secrets of pods.
 type Controller struct {
-	namespace string
-	virtual   kubernetes.Interface
-	clock     clock.WithTicker
+	virtual kubernetes.Interface
+	clock   clock.WithTicker
 
 	keeper    podsecret.Keeper
 	informers informers.SharedInformerFactory
 	view      informers.SharedInformerFactory
 	pods      corelisters.PodLister
-	secrets   corelisters.SecretLister
 	loop      *queue.Loop[types.NamespacedName] // over pods
 	written   sync.Map                          // types.NamespacedName of a pod -> written
 }
@@ -69,16 +67,18 @@ func New(cfg Config) (*Controller, error) {
 		cfg.Clock = clock.RealClock{}
 	}
 	keeper := podsecret.Keeper{
-		Translator: cfg.Translator, Host: cfg.Host, Purpose: hostview.Token, Name: cfg.Translator.TokenSecretName,
+		Translator: cfg.Translator, Host: cfg.Host, Purpose: hostview.Token, Name: cfg.Translator.TokenSecretName, Former: cfg.Translator.FormerTokenSecretName,
+		Since: cfg.Clock.Now(),
 	}
 	view, err := keeper.View()
 	if err != nil {
 		return nil, err
 	}
 	pods, secrets := cfg.Informers.Core().V1().Pods(), view.Core().V1().Secrets()
+	keeper.Secrets = secrets.Lister()
 	c := &Controller{
-		namespace: cfg.Translator.Cluster().HostNamespace, virtual: cfg.Virtual, clock: cfg.Clock, keeper: keeper,
-		informers: cfg.Informers, view: view, pods: pods.Lister(), secrets: secrets.Lister(),
+		virtual: cfg.Virtual, clock: cfg.Clock, keeper: keeper,
+		informers: cfg.Informers, view: view, pods: pods.Lister(),
 	}
 	c.loop = queue.NewLoop("tokens", cfg.Clock, c.reconcile)
 	return c, errors.Join(
@@ -172,8 +172,8 @@ func (c *Controller) renewAt(key types.NamespacedName, pod *corev1.Pod, projecti
 	if last, ok := c.written.Load(key); ok && last.(written).uid == pod.UID {
 		return last.(written).renewAt
 	}
-	secret, err := c.secrets.Secrets(c.namespace).Get(c.keeper.Name(key.Namespace, key.Name))
-	if err != nil {
+	secret := c.keeper.Seen(pod)
+	if secret == nil {
 		return time.Time{}
 	}
 	keys := make([]string, 0, len(projections))

@@ -8,11 +8,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -136,10 +138,21 @@ func (h *fixture) createPod(p *corev1.Pod) {
 // secret waits until the token Secret of a pod satisfies want, letting step pass at each look.
 func (h *fixture) secret(name, what string, step time.Duration, want func(*corev1.Secret) bool) *corev1.Secret {
 	h.T.Helper()
+	return h.wait(fmt.Sprintf("token secret of pod %q: %s", name, what), h.Translator.TokenSecretName("default", name), step, want)
+}
+
+// named is secret for one host name.
+func (h *fixture) named(hostName string, step time.Duration, want func(*corev1.Secret) bool) *corev1.Secret {
+	h.T.Helper()
+	return h.wait("host secret "+hostName, hostName, step, want)
+}
+
+func (h *fixture) wait(what, hostName string, step time.Duration, want func(*corev1.Secret) bool) *corev1.Secret {
+	h.T.Helper()
 	var last *corev1.Secret
-	h.Eventually(fmt.Sprintf("token secret of pod %q: %s", name, what), func(ctx context.Context) (bool, any) {
+	h.Eventually(what, func(ctx context.Context) (bool, any) {
 		h.Clock.Step(step)
-		s, err := h.Host.CoreV1().Secrets(harness.HostNamespace).Get(ctx, h.Translator.TokenSecretName("default", name), metav1.GetOptions{})
+		s, err := h.Host.CoreV1().Secrets(harness.HostNamespace).Get(ctx, hostName, metav1.GetOptions{})
 		if err != nil {
 			return false, err
 		}
@@ -324,7 +337,110 @@ func TestRefusedTokenIsTriedAgain(t *testing.T) {
 	h.secret("web", "a secret", time.Second, anySecret)
 }
 
+// hostPod is what an earlier version made of a pod: its tokens are where they were then.
+func hostPod(t *testing.T, tr *rewrite.Translator, p *corev1.Pod) *corev1.Pod {
+	t.Helper()
+	host, err := tr.PodToHost(p, rewrite.Inputs{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host.UID = p.UID
+	if name, ok := tr.FormerName(p.Namespace, p.Name); ok {
+		host.Name = name
+	}
+	for i := range host.Spec.Volumes[0].Projected.Sources {
+		host.Spec.Volumes[0].Projected.Sources[i].Secret.Name = tr.FormerTokenSecretName(p.Namespace, p.Name)
+	}
+	return host
+}
+
+// formerSecret is the Secret that an earlier version wrote for a pod.
+func formerSecret(t *testing.T, p *corev1.Pod) *corev1.Secret {
+	t.Helper()
+	h := start(t, []runtime.Object{p}, nil)
+	s := h.secret(p.Name, "a secret", 0, anySecret)
+	h.Stop()
+	s.Name = h.Translator.FormerTokenSecretName(p.Namespace, p.Name)
+	if name, ok := h.Translator.FormerName(p.Namespace, p.Name); ok {
+		s.OwnerReferences[0].Name = name
+	}
+	return s
+}
+
+const longName = "a-name-that-needs-the-hash-rule-on-the-host-because-it-is-so-long"
+
+// A pod of before goes on: what it mounts is renewed where it is, and its owner is looked for by the name that it has.
+func TestFormerSecretIsRenewedInPlace(t *testing.T) {
+	for _, name := range []string{"web", longName} {
+		t.Run(name, func(t *testing.T) {
+			p := pod(name, "uid-1")
+			former := formerSecret(t, p)
+			h := start(t, []runtime.Object{p}, []runtime.Object{former})
+			s := h.named(former.Name, 10*time.Second, func(s *corev1.Secret) bool { return values(p, s)["vault"] != values(p, former)["vault"] })
+			if d := cmp.Diff(former.OwnerReferences, s.OwnerReferences); d != "" {
+				t.Errorf("the garbage collector looks for another owner (-want +got):\n%s", d)
+			}
+			h.OnlyWrites("secrets", former.Name)
+		})
+	}
+}
+
+// A pod of before that had no tokens yet, or lost them, gets them where it looks for them. A pod of today that has its
+// name later does not.
+func TestFormerPodGetsItsFirstTokens(t *testing.T) {
+	for _, name := range []string{"web", longName} {
+		t.Run(name, func(t *testing.T) {
+			tr, p := harness.Translator(t), pod(name, "uid-1")
+			host := hostPod(t, tr, p)
+			h := start(t, []runtime.Object{p}, []runtime.Object{host})
+			s := h.named(tr.FormerTokenSecretName("default", name), 0, anySecret)
+			if len(s.OwnerReferences) != 1 || s.OwnerReferences[0].Name != host.Name || s.OwnerReferences[0].UID != "uid-1" {
+				t.Errorf("owners %+v, want the pod %s", s.OwnerReferences, host.Name)
+			}
+			if err := h.Host.CoreV1().Secrets(harness.HostNamespace).Delete(t.Context(), s.Name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			h.named(s.Name, 0, anySecret)
+			if err := h.Virtual.CoreV1().Pods("default").Delete(t.Context(), name, metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			next := pod(name, "uid-2")
+			next.CreationTimestamp = metav1.NewTime(h.Clock.Now().Add(time.Minute))
+			h.createPod(next)
+			h.secret(name, "the Secret of the next pod", 0, anySecret)
+		})
+	}
+}
+
 // --- attacks ---
+
+// TestAttackFormerTokenSecretOfAnotherPod: whoever searches finds a pod whose token Secret had the name of another pod's,
+// or of a Secret of the operator. It is neither changed nor taken for the pod's own.
+func TestAttackFormerTokenSecretOfAnotherPod(t *testing.T) {
+	tr := harness.Translator(t)
+	p := pod("web", "uid-1")
+	name := tr.FormerTokenSecretName("default", "web")
+	another := formerSecret(t, pod("another", "uid-9"))
+	another.Name = name
+	for reason, there := range map[string]*corev1.Secret{
+		"another pod's":  another,
+		"the operator's": {ObjectMeta: metav1.ObjectMeta{Namespace: harness.HostNamespace, Name: name}, Data: map[string][]byte{"value": []byte("secret")}},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			h := start(t, []runtime.Object{p}, []runtime.Object{there})
+			h.secret("web", "a Secret of its own", 0, anySecret)
+			h.OnlyWrites("secrets", tr.TokenSecretName("default", "web"))
+		})
+		t.Run(reason+", and the pod mounts it", func(t *testing.T) {
+			h := start(t, []runtime.Object{p}, []runtime.Object{there, hostPod(t, tr, p)})
+			h.logged("not ours")
+			h.Stop()
+			if got := harness.Writes(&h.Host.Fake, "secrets"); !slices.Equal(got, []string{"create " + name}) {
+				t.Errorf("the host got %v, want a try to create it", got)
+			}
+		})
+	}
+}
 
 func TestForeignSecretUnderTheNameIsNotTouched(t *testing.T) {
 	tr := harness.Translator(t)

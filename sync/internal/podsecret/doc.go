@@ -13,6 +13,8 @@
 //   - A Secret belongs to one pod instance, by an ownerReference with its uid. The
 //     host's garbage collector removes it with the pod; a Secret of an earlier pod
 //     of the same name is replaced, not filled.
+//   - A pod that mounts its Secret by a former name has it there, and no other pod
+//     has one there.
 //   - A host Secret under our name that is not marked as ours is never touched.
 //   - The content is in no annotation, error, log line or cache.
 //

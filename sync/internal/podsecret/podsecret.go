@@ -6,6 +6,7 @@ package podsecret
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
 
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/internal/hostview"
@@ -37,8 +39,12 @@ type Keeper struct {
 	Host       kubernetes.Interface
 	// Purpose sets these Secrets apart from others, and stands in errors.
 	Purpose hostview.Purpose
-	// Name is the host name of the Secret of a virtual pod.
-	Name func(namespace, pod string) string
+	// Name is the host name of the Secret of a virtual pod, and Former what it was.
+	Name, Former func(namespace, pod string) string
+	// Secrets are those of the view.
+	Secrets corelisters.SecretLister
+	// Since is when this process began: no later pod mounts a Secret by its former name.
+	Since time.Time
 }
 
 // View returns informers over the Secrets of this purpose.
@@ -53,7 +59,47 @@ func (k *Keeper) KeyOf(obj any) (types.NamespacedName, bool) {
 		return types.NamespacedName{}, false
 	}
 	key := types.NamespacedName{Namespace: secret.Annotations[rewrite.AnnotationNamespace], Name: secret.Annotations[rewrite.AnnotationName]}
-	return key, secret.Name == k.Name(key.Namespace, key.Name)
+	return key, secret.Name == k.Name(key.Namespace, key.Name) || secret.Name == k.Former(key.Namespace, key.Name)
+}
+
+// Seen returns the Secret of a pod that the view has, or nil. Of two the pod mounts the one with the former name, which
+// nobody but an earlier version has made for it.
+func (k *Keeper) Seen(pod *corev1.Pod) *corev1.Secret {
+	seen := k.Secrets.Secrets(k.Translator.Cluster().HostNamespace)
+	if secret, err := seen.Get(k.Former(pod.Namespace, pod.Name)); err == nil && k.ours(secret, pod) && OwnedBy(secret, pod.UID) {
+		return secret
+	}
+	if secret, err := seen.Get(k.Name(pod.Namespace, pod.Name)); err == nil {
+		return secret
+	}
+	return nil
+}
+
+// place is where the Secret of a pod is on the host, and the host pod that owns it there.
+type place struct{ secret, pod string }
+
+// placeOf says where the pod mounts its Secret from. A pod of an earlier version may be without one still.
+func (k *Keeper) placeOf(ctx context.Context, pod *corev1.Pod) (place, error) {
+	now, former := place{k.Name(pod.Namespace, pod.Name), k.Translator.Name(pod.Namespace, pod.Name)}, k.Former(pod.Namespace, pod.Name)
+	switch secret := k.Seen(pod); {
+	case secret != nil && secret.Name == former:
+		return place{former, ownerName(secret, pod.UID)}, nil
+	case secret != nil && OwnedBy(secret, pod.UID) || pod.CreationTimestamp.After(k.Since):
+		return now, nil
+	}
+	pods := k.Host.CoreV1().Pods(k.Translator.Cluster().HostNamespace)
+	host, err := rewrite.Find(k.Translator, "Pod", pod.Namespace, pod.Name, func(name string) (*corev1.Pod, error) {
+		return pods.Get(ctx, name, metav1.GetOptions{})
+	})
+	switch {
+	case apierrors.IsNotFound(err), errors.Is(err, rewrite.ErrForeign):
+		return now, nil // it has just gone
+	case err != nil:
+		return place{}, err
+	case host.UID == pod.UID && slices.Contains(k.Translator.FormerMounts(host), former):
+		return place{former, host.Name}, nil
+	}
+	return now, nil
 }
 
 // Due says when the content of a pod's Secret must be renewed: the zero time if now, because it is not ours, of an earlier
@@ -71,9 +117,13 @@ func (k *Keeper) Due(secret *corev1.Secret, pod *corev1.Pod, keys []string) time
 
 // Write brings the Secret of a pod to the host. The host's answer decides, not the view.
 func (k *Keeper) Write(ctx context.Context, pod *corev1.Pod, data map[string][]byte, renewAt time.Time) error {
-	want := k.secret(pod, data, renewAt)
+	at, err := k.placeOf(ctx, pod)
+	if err != nil {
+		return k.describe("place", pod, err)
+	}
+	want := k.secret(pod, at, data, renewAt)
 	secrets := k.Host.CoreV1().Secrets(want.Namespace)
-	_, err := secrets.Create(ctx, want, metav1.CreateOptions{})
+	_, err = secrets.Create(ctx, want, metav1.CreateOptions{})
 	if !apierrors.IsAlreadyExists(err) {
 		return k.describe("create", pod, err)
 	}
@@ -108,14 +158,14 @@ func (k *Keeper) Write(ctx context.Context, pod *corev1.Pod, data map[string][]b
 	return k.describe("renew", pod, err)
 }
 
-func (k *Keeper) secret(pod *corev1.Pod, data map[string][]byte, renewAt time.Time) *corev1.Secret {
+func (k *Keeper) secret(pod *corev1.Pod, at place, data map[string][]byte, renewAt time.Time) *corev1.Secret {
 	marks := k.Translator.NamespaceSelector(pod.Namespace)
 	marks[hostview.LabelComposed] = string(k.Purpose)
 	controller := true
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: k.Translator.Cluster().HostNamespace,
-			Name:      k.Name(pod.Namespace, pod.Name),
+			Name:      at.secret,
 			Labels:    marks,
 			Annotations: map[string]string{
 				rewrite.AnnotationNamespace: pod.Namespace,
@@ -126,7 +176,7 @@ func (k *Keeper) secret(pod *corev1.Pod, data map[string][]byte, renewAt time.Ti
 				annotationKeys:         joined(slices.Collect(maps.Keys(data))),
 			},
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: "v1", Kind: "Pod", Name: k.Translator.Name(pod.Namespace, pod.Name), UID: pod.UID, Controller: &controller,
+				APIVersion: "v1", Kind: "Pod", Name: at.pod, UID: pod.UID, Controller: &controller,
 			}},
 		},
 		Type: corev1.SecretTypeOpaque,
@@ -153,6 +203,16 @@ func (k *Keeper) describe(action string, pod *corev1.Pod, err error) error {
 // OwnedBy reports whether a Secret is of the pod instance with this uid.
 func OwnedBy(secret *corev1.Secret, uid types.UID) bool {
 	return slices.ContainsFunc(secret.OwnerReferences, func(o metav1.OwnerReference) bool { return o.Kind == "Pod" && o.UID == uid })
+}
+
+// ownerName is the name of the owner that OwnedBy finds: the host's garbage collector looks for it by that.
+func ownerName(secret *corev1.Secret, uid types.UID) string {
+	for _, o := range secret.OwnerReferences {
+		if o.Kind == "Pod" && o.UID == uid {
+			return o.Name
+		}
+	}
+	return ""
 }
 
 func joined(keys []string) string {
