@@ -6,7 +6,9 @@ package push
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,6 +34,10 @@ type copies interface {
 	remove(ctx context.Context, r reference) error
 	// drop deletes the copy, also one that the view does not have yet.
 	drop(ctx context.Context, r reference) error
+	// followFormer is follow for a copy that an earlier version made under another name, where pods of then mount it.
+	followFormer(ctx context.Context, r reference) error
+	// vacant returns a Status if a host object that is no copy has the name: a pod that refers to it would mount that.
+	vacant(ctx context.Context, r reference) error
 	// known reports whether the view has a copy.
 	known(r reference) bool
 }
@@ -203,8 +209,17 @@ func (k *kindCopies[T]) remove(ctx context.Context, r reference) error {
 }
 
 func (k *kindCopies[T]) drop(ctx context.Context, r reference) error {
+	for _, name := range k.translator.HostNames(k.kind, r.namespace, r.name) {
+		if err := k.dropNamed(ctx, r, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *kindCopies[T]) dropNamed(ctx context.Context, r reference, name string) error {
 	// The view may be behind; the decision is made on what is there, and holds for that object only.
-	old, err := k.host.Get(ctx, k.translator.Name(r.namespace, r.name), metav1.GetOptions{})
+	old, err := k.host.Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -231,20 +246,21 @@ func (k *kindCopies[T]) delete(ctx context.Context, old T) error {
 }
 
 func (k *kindCopies[T]) known(r reference) bool {
-	_, err := k.seen(k.translator.Name(r.namespace, r.name))
-	return err == nil
+	return slices.ContainsFunc(k.translator.HostNames(k.kind, r.namespace, r.name), func(name string) bool {
+		_, err := k.seen(name)
+		return err == nil
+	})
 }
 
 // ours reports whether a host object is the copy of exactly this virtual object.
 func (k *kindCopies[T]) ours(r reference, host T) bool {
-	namespace, name, err := k.translator.Identify(k.kind, host)
-	return err == nil && namespace == r.namespace && name == r.name
+	return k.translator.Is(host, k.kind, r.namespace, r.name)
 }
 
 // taken is the answer when somebody else's object has the copy's name. It says so in virtual terms only.
 func (k *kindCopies[T]) taken(r reference) error {
-	return apierrors.NewConflict(schema.GroupResource{Resource: k.resource}, r.name,
-		fmt.Errorf("the name that it would have on the host is in use there"))
+	return apierrors.NewForbidden(schema.GroupResource{Resource: k.resource}, r.name,
+		errors.New("on the host of this cluster its name belongs to an object that is not of the cluster; use another name"))
 }
 
 // inStep reports whether host has the content of digest that want has, and the labels and annotations that it is to have.

@@ -15,7 +15,10 @@
 //
 //   - Only objects that a pod of the same virtual namespace names are on the host.
 //   - A host object under the name of a copy that is not marked as ours is never
-//     read, changed or deleted; the pod that needs the name gets an error.
+//     read, changed or deleted; the pod that needs the name gets an error, also
+//     when the virtual object does not exist.
+//   - A copy that an earlier version made under another name is kept there as long
+//     as a pod names it, and never made.
 //   - A reference to an object that does not exist is no error: the pod waits for
 //     it as on any cluster, and the copy is made when the object is.
 //   - A copy that was removed is not believed to be there because the view is
@@ -42,5 +45,6 @@
 //	pins.go     copies for pods on their way, which go if these are refused
 //	copy.go     one kind's copies: write, correct, remove
 //	locks.go    one lock per object
+//	former.go   copies that have a former name; names that are taken
 //	removed.go  removed copies that the view may still have
 package push

@@ -164,8 +164,11 @@ func (p *Pusher) ensure(ctx context.Context, r reference) error {
 	// is in every pod and as good as constant: there the informer will do.
 	live := r.name != rootCA
 	made, err := p.kinds[r.kind].push(ctx, r, live)
-	if made {
+	switch {
+	case made:
 		p.noteMade(r)
+	case err == nil:
+		err = p.kinds[r.kind].vacant(ctx, r)
 	}
 	return p.forTenant(r, err)
 }
@@ -198,9 +201,9 @@ func (p *Pusher) reconcile(ctx context.Context, r reference) (time.Duration, err
 	switch again, want := p.wanted(r, len(users) > 0, kind.known(r)); want {
 	case wantCopy:
 		_, err := kind.push(ctx, r, false)
-		return again, err
+		return again, errors.Join(err, kind.followFormer(ctx, r))
 	case wantInStep:
-		return again, kind.follow(ctx, r)
+		return again, errors.Join(kind.follow(ctx, r), kind.followFormer(ctx, r))
 	}
 	return 0, kind.remove(ctx, r)
 }

@@ -443,8 +443,8 @@ func TestForeignHostObjectIsNeitherReadNorOverwritten(t *testing.T) {
 	foreign := secret(hostNamespace, "creds-x-default-x-vc", "the host's")
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1")}, []runtime.Object{foreign})
 	_, err := h.pusher.Ensure(t.Context(), "default", refs())
-	if !apierrors.IsConflict(err) {
-		t.Errorf("got %v, want a conflict", err)
+	if !apierrors.IsForbidden(err) {
+		t.Errorf("got %v, want a refusal", err)
 	}
 	if err != nil && (strings.Contains(err.Error(), "-x-") || strings.Contains(err.Error(), hostNamespace)) {
 		t.Errorf("the error names the host: %v", err)
@@ -463,8 +463,8 @@ func TestMislabelledHostObjectIsForeign(t *testing.T) {
 	}
 	host.Name = tr.Name("default", "creds")
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1")}, []runtime.Object{host})
-	if _, err := h.pusher.Ensure(t.Context(), "default", refs()); !apierrors.IsConflict(err) {
-		t.Errorf("got %v, want a conflict", err)
+	if _, err := h.pusher.Ensure(t.Context(), "default", refs()); !apierrors.IsForbidden(err) {
+		t.Errorf("got %v, want a refusal", err)
 	}
 	if got := h.value("Secret", "default", "creds"); got != "x" {
 		t.Errorf("the object holds %q now", got)
