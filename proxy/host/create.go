@@ -44,7 +44,13 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 	if err != nil {
 		return err
 	}
+	if err := s.vacant(ctx, k); err != nil {
+		return err
+	}
 	in := s.cfg.Inputs(ctx, versioned)
+	if in.Former, err = s.claims(ctx, k, versioned); err != nil {
+		return err
+	}
 	switch v := versioned.(type) {
 	case *corev1.Pod:
 		in.HostClasses, err = s.hostClasses(ctx, v, k)

@@ -83,7 +83,7 @@ func (s *Storage) hostRemove(ctx context.Context, k key, orig *state) (runtime.O
 	if err != nil {
 		return nil, err
 	}
-	name, uid, rv := s.hostName(k), m.GetUID(), m.GetResourceVersion()
+	name, uid, rv := m.GetName(), m.GetUID(), m.GetResourceVersion()
 	held := slices.Contains(m.GetFinalizers(), rewrite.FinalizerVirtual)
 	if held {
 		reply, err := s.release(ctx, k, orig, m)
@@ -137,5 +137,5 @@ func (s *Storage) release(ctx context.Context, k key, orig *state, host metav1.O
 	if err != nil {
 		return nil, err
 	}
-	return s.hostPatch(ctx, s.hostName(k), p)
+	return s.hostPatch(ctx, host.GetName(), p)
 }

@@ -33,6 +33,9 @@
 //   - A read of the latest state shows every write that was acknowledged before
 //     it began.
 //   - One host object that cannot be shown never ends a list or a watch.
+//   - A host object is the virtual one that its labels and annotations say, under
+//     the name of today or the former one. Any other object under these names is
+//     not read, changed or deleted, and no new object can refer to it.
 //   - No host name, and nothing that is between the door and its host, is in an
 //     answer to a tenant; nothing that identifies a tenant reaches the host.
 //   - A tenant puts no pod on a node that is not shown, or whose taints it would
@@ -55,7 +58,7 @@
 //	config.go       Config and what it asks others for
 //	storage.go      Storage; keys; what becomes of a reply
 //	kind.go         what differs between kinds; conversion
-//	state.go        reading one object
+//	state.go        reading one object; find.go  which host object it is
 //	create.go update.go delete.go   writing
 //	placement.go    pods that a tenant puts on a node
 //	diff.go route.go   what changed, and which host calls make it so

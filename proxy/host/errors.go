@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -61,11 +62,10 @@ func (s *Storage) interpret(ctx context.Context, err error, k key) error {
 	}
 
 	st := status.Status()
-	hostName := s.hostName(k)
 	switch {
 	case st.Reason == metav1.StatusReasonAlreadyExists:
 		return storage.NewKeyExistsError(k.path, 0)
-	case st.Code == http.StatusNotFound && st.Details != nil && st.Details.Name == hostName:
+	case st.Code == http.StatusNotFound && st.Details != nil && slices.Contains(s.hostNames(k), st.Details.Name):
 		return storage.NewKeyNotFoundError(k.path, 0)
 	case st.Code == http.StatusNotFound:
 		// The namespace, or a whole resource: not what the tenant asked about.
@@ -117,7 +117,9 @@ func (s *Storage) known(k key) map[string]rewrite.VirtualRef {
 		}
 	}
 	if k.name != "" {
-		known[s.hostName(k)] = rewrite.VirtualRef{Namespace: k.namespace, Name: k.name}
+		for _, hostName := range s.hostNames(k) {
+			known[hostName] = rewrite.VirtualRef{Namespace: k.namespace, Name: k.name}
+		}
 	}
 	return known
 }

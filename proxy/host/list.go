@@ -23,6 +23,7 @@ import (
 type item struct {
 	path     string // its virtual key
 	hostName string
+	now      bool // not a former name
 	obj      runtime.Object
 }
 
@@ -94,10 +95,21 @@ func (s *Storage) showList(ctx context.Context, h runtime.Object) ([]item, error
 		if err != nil {
 			return err
 		}
-		items = append(items, item{path: k.path, hostName: s.hostName(k), obj: v})
+		m, err := meta.Accessor(o)
+		if err != nil {
+			return err
+		}
+		items = append(items, item{path: k.path, hostName: m.GetName(), now: m.GetName() == s.hostNames(k)[0], obj: v})
 		return nil
 	})
-	slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.path, b.path) })
+	// Of two host objects that are one virtual object, that of today comes first.
+	slices.SortFunc(items, func(a, b item) int {
+		if a.path == b.path && a.now {
+			return -1
+		}
+		return strings.Compare(a.path, b.path)
+	})
+	items = slices.CompactFunc(items, func(a, b item) bool { return a.path == b.path })
 	return items, err
 }
 

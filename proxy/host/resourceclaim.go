@@ -5,6 +5,7 @@ package host
 
 import (
 	"context"
+	"errors"
 
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
@@ -34,8 +35,8 @@ func (s *Storage) claimFacts(ctx context.Context, claim *resourcev1.ResourceClai
 	if owner == nil {
 		return nil
 	}
-	pod, err := s.podNames.pod(ctx, s.cfg.Translator.Name(k.namespace, owner.Name))
-	if apierrors.IsNotFound(err) {
+	pod, err := findPod(ctx, s.cfg, k.namespace, owner.Name)
+	if apierrors.IsNotFound(err) || errors.Is(err, rewrite.ErrForeign) {
 		return nil
 	}
 	if err != nil {
@@ -44,8 +45,10 @@ func (s *Storage) claimFacts(ctx context.Context, claim *resourcev1.ResourceClai
 	}
 	// On the host the uid alone tells what a claim was made for. It may be that
 	// of another namespace's pod, and of another cluster's.
-	namespace, name, err := s.cfg.Translator.Identify("Pod", pod)
-	in.ControllerPod = err == nil && namespace == k.namespace && name == owner.Name && pod.UID == owner.UID
+	in.ControllerPod = pod.UID == owner.UID
+	if pod.Name != s.cfg.Translator.Name(k.namespace, owner.Name) {
+		in.Former = append(in.Former, rewrite.Named{Kind: "Pod", Name: owner.Name})
+	}
 	return nil
 }
 

@@ -103,6 +103,15 @@ func (s *shown) remove(hostName string) (types.NamespacedName, bool) {
 	return e.virtual, ok
 }
 
+// removeIf is remove for a host object that was shown under that virtual name.
+func (s *shown) removeIf(hostName, namespace, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[hostName]; e.virtual == (types.NamespacedName{Namespace: namespace, Name: name}) {
+		delete(s.entries, hostName)
+	}
+}
+
 // protobuf is what every type of k8s.io/api has.
 type protobuf interface {
 	Marshal() ([]byte, error)

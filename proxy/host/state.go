@@ -34,7 +34,7 @@ type state struct {
 // is possible. suggestion is what the cache has, and saves a translation where
 // it is of the same revision.
 func (s *Storage) remembered(ctx context.Context, k key, ignoreNotFound bool, suggestion runtime.Object) (*state, error) {
-	e, ok := s.shown.get(s.hostName(k))
+	e, ok := s.entry(k)
 	if !ok {
 		return s.read(ctx, k, ignoreNotFound)
 	}
@@ -58,14 +58,14 @@ func (s *Storage) remembered(ctx context.Context, k key, ignoreNotFound bool, su
 // read returns the state of an object as the host has it.
 func (s *Storage) read(ctx context.Context, k key, ignoreNotFound bool) (*state, error) {
 	st := &state{virtual: s.newFunc(), current: true}
-	h, err := s.hostGet(ctx, s.hostName(k), "")
+	h, err := s.find(ctx, k, "")
 	if err == nil {
 		st.host = h
 		err = s.restore(ctx, h, st.virtual)
 	}
 	if err = s.interpretRead(ctx, err, k); err != nil {
 		if storage.IsNotFound(err) {
-			s.shown.remove(s.hostName(k))
+			s.forget(k)
 			if ignoreNotFound {
 				return &state{virtual: s.newFunc(), current: true}, nil
 			}
@@ -79,7 +79,7 @@ func (s *Storage) read(ctx context.Context, k key, ignoreNotFound bool) (*state,
 	if st.rv, err = s.versioner.ParseResourceVersion(m.GetResourceVersion()); err != nil {
 		return nil, err
 	}
-	if e, ok := s.shown.get(s.hostName(k)); ok && e.uid == m.GetUID() {
+	if e, ok := s.shown.get(m.GetName()); ok && e.uid == m.GetUID() {
 		st.corrupt = e.corrupt
 	}
 	return st, nil
@@ -102,7 +102,7 @@ func (s *Storage) Get(ctx context.Context, path string, opts storage.GetOptions,
 	if err != nil {
 		return err
 	}
-	h, err := s.hostGet(ctx, s.hostName(k), opts.ResourceVersion)
+	h, err := s.find(ctx, k, opts.ResourceVersion)
 	if err == nil {
 		err = s.restore(ctx, h, objPtr)
 	}

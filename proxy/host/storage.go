@@ -120,14 +120,6 @@ func (s *Storage) scope(path string) (namespace string, err error) {
 	return namespace, nil
 }
 
-// hostName returns the name of a virtual object on the host.
-func (s *Storage) hostName(k key) string {
-	if s.kind.resource == "services" {
-		return s.cfg.Translator.ServiceName(k.namespace, k.name)
-	}
-	return s.cfg.Translator.Name(k.namespace, k.name)
-}
-
 // show sets into to the virtual form of a host object. A corrupt overlay is
 // not an error: the object is shown as far as the host has it.
 func (s *Storage) show(ctx context.Context, h, into runtime.Object) (*rewrite.CorruptOverlayError, error) {

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/filters"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
+	"k8s.io/klog/v2"
 	"k8s.io/streaming/pkg/httpstream"
 
 	"portico.dev/portico/rewrite"
@@ -84,9 +85,9 @@ type target struct {
 // find looks up the virtual object that a stream is about.
 func (s *Streams) find(ctx context.Context, resource, subresource, id string) (target, error) {
 	t := target{resource: resource, subresource: subresource, id: id, namespace: request.NamespaceValue(ctx), name: id}
-	getter, nameOnHost := s.pods, s.cfg.Translator.Name
+	getter := s.pods
 	if resource == "services" {
-		getter, nameOnHost = s.services, s.cfg.Translator.ServiceName
+		getter = s.services
 	}
 	if subresource == "proxy" {
 		_, name, _, valid := utilnet.SplitSchemeNamePort(id)
@@ -104,8 +105,36 @@ func (s *Streams) find(ctx context.Context, resource, subresource, id string) (t
 		return t, err
 	}
 	t.namespace = m.GetNamespace()
-	t.hostName = nameOnHost(t.namespace, t.name)
-	return t, nil
+	t.hostName, err = s.hostName(ctx, t)
+	return t, err
+}
+
+// hostName returns the host name of the target. The host is asked if there are
+// two that it can have.
+func (s *Streams) hostName(ctx context.Context, t target) (string, error) {
+	kind := "Pod"
+	if t.resource == "services" {
+		kind = "Service"
+	}
+	if names := s.cfg.Translator.HostNames(kind, t.namespace, t.name); len(names) == 1 {
+		return names[0], nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	defer cancel()
+	found, err := rewrite.Find(s.cfg.Translator, kind, t.namespace, t.name, func(hostName string) (metav1.Object, error) {
+		if kind == "Service" {
+			return s.cfg.Client.CoreV1().Services(s.namespace).Get(ctx, hostName, metav1.GetOptions{})
+		}
+		return s.cfg.Client.CoreV1().Pods(s.namespace).Get(ctx, hostName, metav1.GetOptions{})
+	})
+	switch {
+	case err == nil:
+		return found.GetName(), nil
+	case apierrors.IsNotFound(err), errors.Is(err, rewrite.ErrForeign):
+		return "", apierrors.NewNotFound(schema.GroupResource{Resource: t.resource}, t.name)
+	}
+	klog.FromContext(ctx).Info("Host object of a stream not found", "resource", t.resource, "virtualObject", klog.KRef(t.namespace, t.name), "err", err)
+	return "", unavailable("the host of this cluster cannot be reached for %s/%s", t.resource, t.subresource)
 }
 
 // hostID is the id of the host object in a URL.

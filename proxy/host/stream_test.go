@@ -70,14 +70,14 @@ func newStreaming(t *testing.T, onHost http.HandlerFunc) *streaming {
 	return s
 }
 
-// only is a getter that has demo/web.
+// only is a getter that has demo/web, and one with a name that is hashed.
 type only struct{ resource string }
 
 func (o only) Get(ctx context.Context, name string, _ *metav1.GetOptions) (runtime.Object, error) {
-	if request.NamespaceValue(ctx) != "demo" || name != "web" {
+	if request.NamespaceValue(ctx) != "demo" || name != "web" && name != longName {
 		return nil, apierrors.NewNotFound(schema.GroupResource{Resource: o.resource}, name)
 	}
-	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "web"}}, nil
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: name}}, nil
 }
 
 // Authorize implements authorizer.UnconditionalAuthorizer.

@@ -179,12 +179,11 @@ func (s *Storage) allowed(ctx context.Context, p plan, k key) error {
 // execute makes the calls of a plan, each conditional on the reply to the one
 // before. It returns the last reply, which is nil if there was no call.
 func (s *Storage) execute(ctx context.Context, k key, orig *state, p plan) (runtime.Object, error) {
-	name := s.hostName(k)
 	m, err := meta.Accessor(orig.host)
 	if err != nil {
 		return nil, err
 	}
-	uid, rv := m.GetUID(), m.GetResourceVersion()
+	name, uid, rv := m.GetName(), m.GetUID(), m.GetResourceVersion()
 	var reply runtime.Object
 	for _, st := range p.steps {
 		if st.subresource == subBinding {

@@ -47,6 +47,7 @@ func (s *Storage) Watch(ctx context.Context, path string, opts storage.ListOptio
 	}
 	options := metav1.ListOptions{ResourceVersion: opts.ResourceVersion, AllowWatchBookmarks: true}
 	var namespace string
+	var one key
 	var err error
 	if opts.Recursive {
 		namespace, err = s.scope(path)
@@ -54,7 +55,10 @@ func (s *Storage) Watch(ctx context.Context, path string, opts storage.ListOptio
 		var k key
 		k, err = s.parse(path)
 		namespace = k.namespace
-		options.FieldSelector = fields.OneTermEqualSelector("metadata.name", s.hostName(k)).String()
+		one = k
+		if names := s.hostNames(k); len(names) == 1 {
+			options.FieldSelector = fields.OneTermEqualSelector("metadata.name", names[0]).String()
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -63,7 +67,7 @@ func (s *Storage) Watch(ctx context.Context, path string, opts storage.ListOptio
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	w := &hostWatcher{s: s, options: options, pred: opts.Predicate, result: make(chan watch.Event, watchBuffer), cancel: cancel}
+	w := &hostWatcher{s: s, options: options, pred: opts.Predicate, one: one, result: make(chan watch.Event, watchBuffer), cancel: cancel}
 	go w.run(ctx)
 	return w, nil
 }
@@ -74,6 +78,7 @@ type hostWatcher struct {
 	s       *Storage
 	options metav1.ListOptions // ResourceVersion moves on with what was seen
 	pred    storage.SelectionPredicate
+	one     key // what is watched alone, if it is not a collection
 	result  chan watch.Event
 	cancel  context.CancelFunc
 }
@@ -261,6 +266,9 @@ func (w *hostWatcher) translate(ctx context.Context, ev watch.Event, m metav1.Ob
 	}
 	if ev.Type == watch.Deleted {
 		w.s.shown.remove(m.GetName())
+	}
+	if k, err := w.s.keyOf(v); err != nil || w.one.path != "" && k.name != w.one.name || w.s.superseded(m, k) {
+		return w.bookmark(w.s.newFunc(), rv)
 	}
 	if !w.pred.Empty() {
 		if match, err := w.pred.Matches(v); err != nil || !match {
