@@ -101,7 +101,7 @@ func TestRefusedThenTaken(t *testing.T) {
 // test never tells of the removal.
 func TestRemovedCopyIsMadeAgainForTheNextPod(t *testing.T) {
 	changes := watch.NewFake()
-	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1")}, nil, func(h *harness) {
+	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1"), configMap("default", "settings", "c1")}, nil, func(h *harness) {
 		h.host.PrependWatchReactor("secrets", clienttesting.DefaultWatchReactor(changes, nil))
 	})
 	refused := h.begin("default")
