@@ -167,3 +167,10 @@ func (t *Translator) Identify(kind string, m metav1.Object) (namespace, name str
 	}
 	return namespace, name, nil
 }
+
+// VirtualOwners returns the owner references of the virtual object that a host
+// object is. They are in its overlay, and the error is that of a corrupt one.
+func VirtualOwners(host metav1.Object) ([]metav1.OwnerReference, error) {
+	o, err := decodeOverlay(host.GetAnnotations())
+	return o.OwnerReferences, err
+}

@@ -1,0 +1,107 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pause
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+
+	"portico.dev/portico/rewrite"
+)
+
+// Annotations of the workload that is the control plane of a cluster.
+const (
+	// AnnotationPaused is "true" from the beginning of a pause to the end of it.
+	AnnotationPaused = rewrite.Prefix + "paused"
+	// AnnotationReplicas is the number of replicas to go back to.
+	AnnotationReplicas = rewrite.Prefix + "replicas"
+)
+
+// poll is the time between two looks at what is on its way out.
+const poll = 500 * time.Millisecond
+
+// Cluster is a virtual cluster as the host sees it.
+type Cluster struct {
+	// Host needs the rights to change StatefulSets and Deployments, to delete,
+	// patch and create pods, and to write Secrets in the namespace.
+	Host kubernetes.Interface
+	// Namespace is the host namespace.
+	Namespace string
+	// Name of the virtual cluster.
+	Name string
+	// Report, if set, is called with each step, in words.
+	Report func(step string)
+}
+
+// ErrNoWorkload is returned for a cluster whose control plane is no StatefulSet
+// and no Deployment of the host, but a process that somebody else started.
+var ErrNoWorkload = errors.New("the host runs no control plane of this virtual cluster")
+
+// Pause ends the control plane, and removes the cluster's pods from the host
+// when it is gone. It returns when the last of them is gone.
+func (c Cluster) Pause(ctx context.Context) error {
+	workloads, err := c.workloads(ctx)
+	if err != nil {
+		return err
+	}
+	c.report("stopping the control plane")
+	for _, w := range workloads {
+		if err := w.stop(ctx); err != nil {
+			return err
+		}
+	}
+	for _, w := range workloads {
+		if err := c.stopped(ctx, w); err != nil {
+			return err
+		}
+	}
+	c.report("removing pods")
+	return c.removePods(ctx)
+}
+
+// Resume makes the pods again that nothing else would make, and starts the
+// control plane. It returns when the host has been told to, not when the cluster
+// serves. A pod that the host refuses stays written down for the next call, and
+// does not keep the cluster from starting: the error says which.
+func (c Cluster) Resume(ctx context.Context) error {
+	workloads, err := c.workloads(ctx)
+	if err != nil {
+		return err
+	}
+	c.report("making pods again")
+	refused := c.restorePods(ctx)
+	if ctx.Err() != nil {
+		return refused
+	}
+	c.report("starting the control plane")
+	for _, w := range workloads {
+		if err := w.start(ctx); err != nil {
+			return errors.Join(refused, err)
+		}
+	}
+	return refused
+}
+
+// Paused reports whether the cluster is paused, or is being paused.
+func (c Cluster) Paused(ctx context.Context) (bool, error) {
+	workloads, err := c.workloads(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, w := range workloads {
+		if w.meta.GetAnnotations()[AnnotationPaused] == "true" {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (c Cluster) report(step string) {
+	if c.Report != nil {
+		c.Report(step)
+	}
+}
