@@ -196,7 +196,7 @@ func readFile(path string, c *Config) (field.ErrorList, error) {
 		if !errors.As(u, &at) {
 			return nil, fmt.Errorf("configuration file %s: %w", path, u)
 		}
-		errs = append(errs, field.Forbidden(field.NewPath(at.FieldPath()), "no such key"))
+		errs = append(errs, unknownKey(at.FieldPath()))
 	}
 	return errs, nil
 }
