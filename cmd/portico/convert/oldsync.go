@@ -1,0 +1,51 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package convert
+
+import "slices"
+
+// oldSyncRows are the keys of the charts before 0.20 under sync.
+var oldSyncRows = slices.Concat(
+	one(
+		always("sync.pods.enabled", "Pods are always the host's."),
+		all("sync.pods.ephemeralContainers", "Ephemeral containers always work."),
+		all("sync.pods.status", "The status of a pod is always the host's."),
+		always("sync.services.enabled", "Services are always the host's."),
+		always("sync.persistentvolumeclaims.enabled", "Volume claims are always the host's."),
+		always("sync.endpoints.enabled", "Endpoints of Services without a selector always reach the host."),
+		always("sync.secrets.enabled", "Secrets that pods name always reach the host."),
+		none("sync.secrets.all", "Only Secrets that pods name reach the host."),
+		always("sync.configmaps.enabled", "ConfigMaps that pods name always reach the host."),
+		none("sync.configmaps.all", "Only ConfigMaps that pods name reach the host."),
+		always("sync.events.enabled", "Events of the host about a cluster's pods are always shown."),
+		none("sync.fake-nodes.enabled", "Nodes are made up unless sync.nodes shows real ones.", true),
+		none("sync.fake-persistentvolumes.enabled", "The volumes of bound claims are the host's, and not shown.", true),
+
+		ours("sync.nodes.enabled", boolean),
+		ours("sync.nodes.syncAllNodes", boolean),
+		ours("sync.nodes.nodeSelector", text),
+		none("sync.nodes.enableScheduler", noScheduler),
+		none("sync.nodes.syncNodeChanges", "No tenant can change a node of the host."),
+		all("sync.nodes.fakeKubeletIPs", "Made-up nodes have no kubelet; with real ones see sync.nodes.proxy."),
+		none("sync.nodes.reservedResources", "Real nodes are shown with what the host says they have."),
+
+		move("sync.priorityclasses.enabled", "sync.toHost.priorityClasses.enabled", boolean, ""),
+	),
+	each(none, noToHost, "sync.ingresses", "sync.networkpolicies", "sync.volumesnapshots"),
+	one(
+		none("sync.ingressclasses", "Ingresses stay inside, and so no class of the host is shown."),
+		none("sync.persistentvolumes", "Volumes that a tenant makes do not reach the host; the host binds claims."),
+		none("sync.storageclasses", "Storage classes of tenants stay inside. A claim may name a class of the host without more."),
+		none("sync.hoststorageclasses", "Classes of the host are not shown; a volume claim may name one all the same."),
+		none("sync.legacy-storageclasses", "Classes of the host are not shown; a volume claim may name one all the same."),
+		none("sync.poddisruptionbudgets", "Budgets are kept inside, for evictions through the virtual API; a drain on the host does not see them."),
+		none("sync.serviceaccounts", "All pods run as one ServiceAccount of the host, without rights. Tokens of virtual accounts are the virtual cluster's."),
+		none("sync.csistoragecapacities", notShown+" The host's scheduler knows them."),
+		none("sync.csinodes", notShown+" The host's scheduler knows them."),
+		none("sync.csidrivers", notShown+" The host's scheduler knows them."),
+		none("sync.generic.config", "Custom resources stay in the virtual cluster.", "---", "---\n"),
+		none("sync.generic.role", "Custom resources stay in the virtual cluster."),
+		none("sync.generic.clusterRole", "Custom resources stay in the virtual cluster."),
+	),
+)

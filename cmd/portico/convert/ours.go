@@ -1,0 +1,74 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package convert
+
+import "slices"
+
+// byChart is said of keys of portico.yaml that are no values of the chart.
+const byChart = "The chart sets it."
+
+// porticoRows are the values of Portico's chart: the keys of portico.yaml, and
+// controlPlane.
+var porticoRows = slices.Concat(
+	owns(boolean,
+		"coredns.enabled", "store.insecure", "metadata.hideNodeAnnotations",
+		"sync.nodes.enabled", "sync.nodes.syncAllNodes", "sync.nodes.clearImageStatus", "sync.nodes.proxy",
+		"sync.fromHost.priorityClasses.enabled", "sync.fromHost.runtimeClasses.enabled", "sync.fromHost.deviceClasses.enabled",
+		"sync.toHost.priorityClasses.enabled", "sync.toHost.resourceClaims.enabled", "integrations.metricsServer.enabled"),
+	owns(number,
+		"host.qps", "host.burst", "host.maxStreams", "coredns.queriesPerSecond", "coredns.connections", "coredns.replicas",
+		"sync.toHost.priorityClasses.maxValue", "logLevel"),
+	owns(text,
+		"clusterDomain", "coredns.mode", "coredns.listen", "coredns.image", "store.durability", "store.endpoint", "store.prefix",
+		"store.tls.caFile", "store.tls.certFile", "store.tls.keyFile", "store.tls.serverName", "store.usernameFile", "store.passwordFile",
+		"reads", "pods.hostsImage", "sync.nodes.nodeSelector"),
+	owns(list,
+		"certSANs", "coredns.upstream", "coredns.clients", "pods.tolerations", "pods.allowedTolerations", "pods.schedulers", "pods.volumeDrivers",
+		"metadata.movedLabels", "metadata.hiddenAnnotations", "egress.allow", "mapServices.fromHost", "mapServices.fromVirtual"),
+	allowedMetadata("pods", "services", "secrets", "configMaps", "persistentVolumeClaims", "resourceClaims", "endpointSlices"),
+	owns(object,
+		"pods.nodeSelector", "images",
+		"sync.fromHost.priorityClasses.selector", "sync.fromHost.runtimeClasses.selector", "sync.fromHost.deviceClasses.selector"),
+	// A quantity, which may look like a number.
+	owns(anything, "store.maxSize"),
+	one(
+		none("sync.nodes.enableScheduler", noScheduler),
+		move("replicas", "controlPlane.replicas", number, ""),
+		none("name", "The name of the release is the name of the cluster."),
+		none("host.namespace", "The namespace of the release is the namespace of the cluster."),
+	),
+	each(none, byChart,
+		"host.kubeconfig", "host.advertiseAddress", "host.serviceName", "host.workloadServiceAccount", "dataDir", "listen", "kubeconfigPath"),
+	owns(text, "controlPlane.storeSecret", "controlPlane.priorityClassName"),
+	owns(number, "controlPlane.replicas"),
+	owns(boolean, "controlPlane.paused"),
+	owns(list, "controlPlane.tolerations"),
+	// The chart's schema says what is below.
+	owns(object,
+		"controlPlane.image", "controlPlane.resources", "controlPlane.persistence", "controlPlane.etcd", "controlPlane.podDisruptionBudget",
+		"controlPlane.networkPolicy", "controlPlane.serviceMonitor", "controlPlane.nodeSelector", "controlPlane.affinity",
+		"controlPlane.annotations", "controlPlane.labels"),
+	owns(anything,
+		"controlPlane.spread",
+		"controlPlane.service.type", "controlPlane.service.nodePort", "controlPlane.service.annotations", "controlPlane.service.loadBalancerIP",
+		"controlPlane.service.loadBalancerSourceRanges", "controlPlane.service.externalTrafficPolicy",
+		"controlPlane.ingress.enabled", "controlPlane.ingress.className", "controlPlane.ingress.host", "controlPlane.ingress.annotations"),
+)
+
+// owns makes rows of keys that stay as they are.
+func owns(k kind, paths ...string) []row {
+	var rows []row
+	for _, p := range paths {
+		rows = append(rows, ours(p, k))
+	}
+	return rows
+}
+
+func allowedMetadata(kinds ...string) []row {
+	var rows []row
+	for _, k := range kinds {
+		rows = append(rows, owns(list, "metadata.allowed."+k+".labels", "metadata.allowed."+k+".annotations")...)
+	}
+	return rows
+}
