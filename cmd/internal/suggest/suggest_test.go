@@ -38,8 +38,7 @@ func TestClosest(t *testing.T) {
 	}
 }
 
-// Of two words that are equally close, the first of the alphabet is the one
-// that is suggested.
+// Two words that are equally close: the first of the alphabet is suggested.
 func TestEquallyClose(t *testing.T) {
 	for _, words := range [][]string{{"cat", "bat"}, {"bat", "cat"}} {
 		if got := suggest.Closest("hat", words); got != "bat" {

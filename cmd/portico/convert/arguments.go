@@ -47,7 +47,7 @@ func syncerArgs(c *conversion, r row, v any) error {
 	return nil
 }
 
-// tolerations takes apart what vcluster writes as one text each: *, KEY,
+// tolerations takes apart the one text that vcluster writes for each: *, KEY,
 // KEY:EFFECT, KEY=VALUE or KEY=VALUE:EFFECT.
 func tolerations(c *conversion, r row, v any) error {
 	var all []any

@@ -61,8 +61,8 @@ func (c *conversion) put(r row, to string, v any) error {
 	return nil
 }
 
-// set is put without an entry in the account. What several keys say about one
-// list or map is joined; about anything else they must agree.
+// set is put without an entry in the account. Entries that several keys have
+// for one list or map are joined; about anything else the keys must agree.
 func (c *conversion) set(from, to string, v any) error {
 	first, has := c.origin[to]
 	c.origin[to] = from

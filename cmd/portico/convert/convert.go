@@ -70,14 +70,14 @@ func convert(content map[string]any) (Result, error) {
 		return Result{}, errors.Join(errs...)
 	}
 	if form == FormPortico {
-		// What did not change needs no account.
+		// A key that did not change needs no account.
 		c.result.Mapped = slices.DeleteFunc(c.result.Mapped, func(m Mapping) bool { return m.From == m.To })
 	}
 	return c.result, nil
 }
 
-// decode reads YAML. A key that is there twice is an error: nobody can tell
-// which was meant.
+// decode reads YAML. A key that is there twice is an error: either may be the
+// one that was meant.
 func decode(in []byte) (map[string]any, error) {
 	raw, err := yaml.YAMLToJSONStrict(in)
 	if err != nil {
@@ -105,7 +105,7 @@ func numbers(v any) any {
 		if n, err := v.Int64(); err == nil {
 			return n
 		}
-		f, _ := v.Float64() // what JSON has as a number is one
+		f, _ := v.Float64() // a JSON number always parses
 		return f
 	case []any:
 		for i := range v {

@@ -40,7 +40,7 @@ func read(t *testing.T, file string) []byte {
 	return content
 }
 
-// golden compares what a file became with the text beside it.
+// golden compares a rendered result with the text next to its file.
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	beside := strings.TrimSuffix(file, ".yaml") + ".txt"
@@ -104,7 +104,7 @@ func TestMistakes(t *testing.T) {
 				t.Fatalf("no error; got %+v", got)
 			}
 			if got.Values != nil {
-				t.Errorf("values %v beside an error", got.Values)
+				t.Errorf("values %v together with an error", got.Values)
 			}
 			golden(t, file, err.Error()+"\n")
 		})
@@ -161,8 +161,8 @@ func leaves(path string, v any) []string {
 	return all
 }
 
-// TestDefaultsAskForNothing: people copy whole files. What is in them without
-// having been chosen must not bury what has.
+// TestDefaultsAskForNothing: people copy whole files. Values that were never
+// chosen must not bury those that were.
 func TestDefaultsAskForNothing(t *testing.T) {
 	for _, name := range []string{"new-defaults", "old-defaults"} {
 		got, err := Convert(read(t, filepath.Join("testdata", "values", name+".yaml")))
@@ -171,7 +171,7 @@ func TestDefaultsAskForNothing(t *testing.T) {
 		}
 		for _, m := range got.Missing {
 			// The version is another in each of their releases, so it cannot be
-			// told from one that was chosen.
+			// distinguished from one that was chosen.
 			if m.Path != "controlPlane.distro.k8s.image.tag" {
 				t.Errorf("%s: %s is missing: %s", name, m.Path, m.Why)
 			}
@@ -252,7 +252,7 @@ func (t *table) has(path string) bool {
 	return false
 }
 
-// TestConvertedValuesStayAsTheyAre: what comes out is in Portico's form.
+// TestConvertedValuesStayAsTheyAre: the result is in Portico's form.
 func TestConvertedValuesStayAsTheyAre(t *testing.T) {
 	for _, file := range slices.Concat(files(t, "seed"), files(t, "values")) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
@@ -328,7 +328,7 @@ func TestPorticosOwnValuesPassUnchanged(t *testing.T) {
 }
 
 // TestNoCredentialIsTold: results are printed and errors are logged, so neither
-// has what a tenant's operator keeps to themselves.
+// has a credential in it.
 func TestNoCredentialIsTold(t *testing.T) {
 	seen := 0
 	for _, file := range slices.Concat(files(t, "values"), files(t, "errors")) {

@@ -17,17 +17,17 @@
 //   - A key that no form has is an error with its path and, if there is one that
 //     is like it, the key that was meant.
 //   - One file has one form. A key of another form is an error that says which.
-//   - A key is Needless only if its value asks for what Portico does without it.
+//   - A key is Needless only if Portico does without it as its value asks.
 //   - The account and the errors have keys in them and no values, which may be
 //     credentials. A password in the address of a store is not taken over.
-//   - The tables are what docs/from-vcluster.md says: the page is written from
-//     them.
+//   - The tables and docs/from-vcluster.md say the same: the page is written
+//     from them.
 //
 // # Map
 //
 //	convert.go    Convert: which form a file has, and the walk through it
 //	conversion.go the result while it is made
-//	row.go        row, the kinds of rows, and what a value asks for
+//	row.go        row, the kinds of rows, and whether a value asks for anything
 //	table.go      tables of rows: which keys there are, and errors for others
 //	ours.go       the rows of Portico's own form
 //	newsync.go newcluster.go newcontrol.go newworkload.go newstore.go  the rows of 0.20 and later

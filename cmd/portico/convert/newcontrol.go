@@ -92,7 +92,7 @@ var newControlRows = slices.Concat(
 	),
 )
 
-// What vcluster gives its DNS pods unless told otherwise.
+// Values that vcluster has for its DNS pods by default.
 var (
 	dnsResources = map[string]any{
 		"limits":   map[string]any{"cpu": "1000m", "memory": "170Mi"},

@@ -45,8 +45,8 @@ var newStoreRows = slices.Concat(
 		move(externalEtcd+".tls.keyFile", "store.tls.keyFile", text, storeFiles),
 	),
 	one(
-		via("controlPlane.backingStore.etcd.embedded.enabled", "controlPlane.etcd.enabled", boolean, either, "As pods of their own beside porticod."),
-		none("controlPlane.backingStore.etcd.embedded.migrateFromDeployedEtcd", "Data of a vcluster cannot be taken over: see the page's last part."),
+		via("controlPlane.backingStore.etcd.embedded.enabled", "controlPlane.etcd.enabled", boolean, either, "As pods of their own next to porticod."),
+		none("controlPlane.backingStore.etcd.embedded.migrateFromDeployedEtcd", "No data of a vcluster is taken over (docs/from-vcluster.md)."),
 		none("controlPlane.backingStore.etcd.embedded.snapshotCount", noEtcdOptions),
 		none("controlPlane.backingStore.etcd.embedded.extraArgs", noEtcdOptions),
 

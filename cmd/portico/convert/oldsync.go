@@ -20,7 +20,7 @@ var oldSyncRows = slices.Concat(
 		none("sync.configmaps.all", "Only ConfigMaps that pods name reach the host."),
 		always("sync.events.enabled", "Events of the host about a cluster's pods are always shown."),
 		none("sync.fake-nodes.enabled", "Nodes are made up unless sync.nodes shows real ones.", true),
-		none("sync.fake-persistentvolumes.enabled", "The volumes of bound claims are the host's, and not shown.", true),
+		none("sync.fake-persistentvolumes.enabled", "The volumes of bound claims are shown, as the host has them.", true),
 
 		ours("sync.nodes.enabled", boolean),
 		ours("sync.nodes.syncAllNodes", boolean),
@@ -28,14 +28,14 @@ var oldSyncRows = slices.Concat(
 		none("sync.nodes.enableScheduler", noScheduler),
 		none("sync.nodes.syncNodeChanges", "No tenant can change a node of the host."),
 		all("sync.nodes.fakeKubeletIPs", "Made-up nodes have no kubelet; with real ones see sync.nodes.proxy."),
-		none("sync.nodes.reservedResources", "Real nodes are shown with what the host says they have."),
+		none("sync.nodes.reservedResources", "Real nodes are shown with the resources that the host says they have."),
 
 		move("sync.priorityclasses.enabled", "sync.toHost.priorityClasses.enabled", boolean, ""),
 	),
 	each(none, noToHost, "sync.ingresses", "sync.networkpolicies", "sync.volumesnapshots"),
 	one(
 		none("sync.ingressclasses", "Ingresses stay inside, and so no class of the host is shown."),
-		none("sync.persistentvolumes", "Volumes that a tenant makes do not reach the host; the host binds claims."),
+		none("sync.persistentvolumes", "Volumes that a tenant makes do not reach the host. Those of bound claims are shown."),
 		none("sync.storageclasses", "Storage classes of tenants stay inside. A claim may name a class of the host without more."),
 		none("sync.hoststorageclasses", "Classes of the host are not shown; a volume claim may name one all the same."),
 		none("sync.legacy-storageclasses", "Classes of the host are not shown; a volume claim may name one all the same."),

@@ -65,8 +65,8 @@ var oldWorkloadRows = slices.Concat(
 
 		via("etcd.replicas", "controlPlane.etcd.replicas", number, etcdReplicas, "Switches controlPlane.etcd on."),
 		none("etcd.disabled", "The chart has an etcd only if controlPlane.etcd is on."),
-		via("embeddedEtcd.enabled", "controlPlane.etcd.enabled", boolean, either, "As pods of their own beside porticod."),
-		none("embeddedEtcd.migrateFromEtcd", "Data of a vcluster cannot be taken over: see the page's last part."),
+		via("embeddedEtcd.enabled", "controlPlane.etcd.enabled", boolean, either, "As pods of their own next to porticod."),
+		none("embeddedEtcd.migrateFromEtcd", "No data of a vcluster is taken over (docs/from-vcluster.md)."),
 		always("etcd.storage.persistence", noEtcdOptions),
 		none("etcd.autoDeletePersistentVolumeClaims", noEtcdOptions, true),
 		none("etcd.resources", noEtcdOptions, map[string]any{"requests": map[string]any{"cpu": "20m", "memory": "150Mi"}}),
@@ -113,7 +113,7 @@ var oldWorkloadRows = slices.Concat(
 	),
 )
 
-// components are rows of what had a pod of its own.
+// components are rows of programs that had pods of their own.
 func components(names ...string) []row {
 	var rows []row
 	for _, name := range names {

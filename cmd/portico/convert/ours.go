@@ -44,7 +44,7 @@ var porticoRows = slices.Concat(
 	owns(number, "controlPlane.replicas"),
 	owns(boolean, "controlPlane.paused"),
 	owns(list, "controlPlane.tolerations"),
-	// The chart's schema says what is below.
+	// The keys below are for the chart's schema to check.
 	owns(object,
 		"controlPlane.image", "controlPlane.resources", "controlPlane.persistence", "controlPlane.etcd", "controlPlane.podDisruptionBudget",
 		"controlPlane.networkPolicy", "controlPlane.serviceMonitor", "controlPlane.nodeSelector", "controlPlane.affinity",

@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// row says what becomes of a key of a form, and of all that is below it.
+// row is the rule for a key of a form, and for all that is below it.
 type row struct {
 	// path of the key, with dots between the levels.
 	path string
@@ -18,9 +18,9 @@ type row struct {
 	kind kind
 	// note is a remark, or the reason why there is no counterpart.
 	note string
-	// same are values that ask for what Portico does anyhow.
+	// same are values that ask for nothing that Portico does not do anyhow.
 	same []any
-	// strict: a value that is empty or false is no exception to what note says.
+	// strict: a value that is empty or false is no exception to the note.
 	strict bool
 	// when is the key that must be on for this one to have a meaning.
 	when string

@@ -76,7 +76,7 @@ func namespaced(name string) bool {
 	return ok && namespace != "" && rest != "" && !strings.Contains(rest, "/")
 }
 
-// serviceSpec takes of the Service's spec what the chart has.
+// serviceSpec takes the keys of the Service's spec that the chart has.
 func serviceSpec(c *conversion, r row, v any) error {
 	return fields(c, r, v, "The Service's spec is the chart's but for some keys.", map[string]string{
 		"type": "type", "loadBalancerIP": "loadBalancerIP", "externalTrafficPolicy": "externalTrafficPolicy",
@@ -84,7 +84,7 @@ func serviceSpec(c *conversion, r row, v any) error {
 	})
 }
 
-// ingressSpec takes of the Ingress' spec what the chart has.
+// ingressSpec takes the keys of the Ingress' spec that the chart has.
 func ingressSpec(c *conversion, r row, v any) error {
 	r.to = "controlPlane.ingress"
 	return fields(c, r, v, tlsPasses, map[string]string{"ingressClassName": "className"})

@@ -20,7 +20,7 @@ func dataSource(c *conversion, r row, v any) error {
 	}
 	user, password, address, ok := credentials(rest)
 	if !ok {
-		c.missing(r.path, "The address cannot be told from the password in it: write store.endpoint without any password, and store.passwordFile.")
+		c.missing(r.path, "The end of the password in it is not certain: write store.endpoint without any password, and store.passwordFile.")
 		return nil
 	}
 	if user != "" {

@@ -64,7 +64,7 @@ func automaticSwitch(c *conversion, r row, v any) error {
 	return &ValueError{Path: r.path, Why: "must be true, false or auto"}
 }
 
-// quota is for a limit that is on with the other unless it is told otherwise.
+// quota is for a limit that is on with the other unless it is set itself.
 func quota(other string) func(*conversion, row, any) error {
 	return func(c *conversion, r row, v any) error {
 		var enabled any = "auto"
