@@ -35,7 +35,7 @@ const (
 	grace = 30 * time.Second
 )
 
-// ClusterOptions says what Start starts.
+// ClusterOptions configures the clusters that Start starts.
 type ClusterOptions struct {
 	// Dir takes the data, logs and kubeconfigs of both clusters.
 	Dir string
@@ -75,8 +75,8 @@ type Clusters struct {
 	options ClusterOptions
 }
 
-// Start starts both clusters and returns when both answer. What was started is
-// ended again when something fails.
+// Start starts both clusters and returns when both answer. If a step fails, it
+// ends the clusters that it has started.
 func Start(ctx context.Context, o ClusterOptions) (*Clusters, error) {
 	if o.Step == nil {
 		o.Step = func(_ string, do func() error) error { return do() }
@@ -198,12 +198,12 @@ func (c *Cluster) ended() error {
 func (c *Clusters) StopVirtual() error { return c.Virtual.stop() }
 
 // ResetVirtual removes all data of the virtual cluster, which must not be
-// running. What it had on the host stays there.
+// running. Its objects on the host stay there.
 func (c *Clusters) ResetVirtual() error { return os.RemoveAll(c.virtualDir()) }
 
 func (c *Clusters) virtualDir() string { return filepath.Join(c.options.Dir, c.Name) }
 
-// Stop ends both clusters, the virtual one first: it still has things to tell
+// Stop ends both clusters, the virtual one first: it still sends requests to
 // its host.
 func (c *Clusters) Stop() error { return errors.Join(c.Virtual.stop(), c.Host.stop()) }
 
@@ -215,7 +215,7 @@ func (c *Cluster) stop() error {
 	c.process = nil
 	select {
 	case <-process.Ended():
-		return nil // whoever waited for it has said so
+		return nil // the caller that waited for it reported the failure
 	default:
 		return process.Stop(grace)
 	}

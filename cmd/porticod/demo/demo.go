@@ -15,12 +15,12 @@ import (
 	"portico.dev/portico/cmd/porticod/child"
 )
 
-// patience bounds each step that waits for something. It is far above what a
-// slow machine needs; a step that gets here has failed.
+// patience bounds each step that waits for something. It is far above the needs
+// of a slow machine; a step that takes longer has failed.
 const patience = 2 * time.Minute
 
-// Streams are where the demo writes: what it has to say to Out, the log of a
-// child that failed to Err.
+// Streams are the demo's outputs: Out takes its own text, Err the log of a
+// child that failed.
 type Streams struct{ Out, Err io.Writer }
 
 // Options are the demo's choices.
@@ -35,7 +35,7 @@ type Options struct {
 	Executable string
 }
 
-// Error is a failure together with what a person can do about it.
+// Error is a failure together with a hint for the user.
 type Error struct {
 	Err  error
 	hint string
@@ -44,7 +44,7 @@ type Error struct {
 func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
-// Hint says what to do next.
+// Hint suggests the next step.
 func (e *Error) Hint() string { return e.hint }
 
 // Run runs the demo. Without Once it returns when ctx ends, which is no error.
@@ -90,7 +90,7 @@ func Run(ctx context.Context, s Streams, o Options) (err error) {
 	}
 }
 
-// show does what a user does and prints what both sides see of it.
+// show does a user's steps and prints the resulting views of both sides.
 func show(ctx context.Context, out io.Writer, p *progress, c *Clusters) error {
 	virtual, err := c.Virtual.Client()
 	if err != nil {
@@ -143,9 +143,9 @@ func prepareDir(dir string) (string, func() error, error) {
 	return abs, func() error { return nil }, nil
 }
 
-// conclude turns an error into what a person is to read. A demo that runs until
-// it is interrupted was told to end, so a step that did not get to its end is
-// no failure then.
+// conclude turns an error into one for a person to read. A demo that runs until
+// it is interrupted ends on request, so a step that was cut short is no failure
+// then.
 func conclude(ctx context.Context, s Streams, err error, once bool, dir string) error {
 	if err == nil || !once && ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil

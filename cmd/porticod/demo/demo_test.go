@@ -99,7 +99,7 @@ func TestWriteSideBySide(t *testing.T) {
 	}
 }
 
-// goodViews are what both sides see when all is well.
+// goodViews are the views of both sides when all is well.
 func goodViews() (tenant, host view) {
 	namespace := func(name string) corev1.Namespace {
 		return corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}

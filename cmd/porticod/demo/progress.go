@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// progress prints a line for each step: what is being done, and how long it
-// took. The same on a terminal and in a file.
+// progress prints a line for each step, with the time it took. The output is
+// the same on a terminal and in a file.
 type progress struct {
 	out io.Writer
 	now func() time.Time

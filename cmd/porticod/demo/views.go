@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// view is what one side sees.
+// view holds the objects that one side sees.
 type view struct {
 	namespaces  []corev1.Namespace
 	deployments []appsv1.Deployment // in all namespaces
@@ -44,7 +44,7 @@ func (v view) hasNamespace(name string) bool {
 	return slices.ContainsFunc(v.namespaces, func(n corev1.Namespace) bool { return n.Name == name })
 }
 
-// verify checks what the demo claims. It returns all that is wrong.
+// verify checks the demo's claims. It returns all violations.
 func verify(tenant, host view, cluster, namespace string) error {
 	var errs []error
 	if !tenant.hasNamespace(walkNamespace) {

@@ -24,13 +24,13 @@ const (
 	walkReplicas   = 2
 )
 
-// walk does what
+// walk does the same as
 //
 //	kubectl create namespace demo-nginx
 //	kubectl create deployment nginx-deployment -n demo-nginx --image=nginx --replicas=2
 //
-// do, and waits until the pods run. What exists already is left as it is, so
-// that the demo can be run again in the same directory.
+// and waits until the pods run. It leaves existing objects as they are, so that
+// the demo can be run again in the same directory.
 func walk(ctx context.Context, p *progress, client kubernetes.Interface) error {
 	if err := p.step("Creating namespace "+walkNamespace+" in the virtual cluster", func() error {
 		namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: walkNamespace}}
