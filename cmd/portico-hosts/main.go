@@ -71,7 +71,7 @@ func replace(path, content string) error {
 	if err := os.WriteFile(next, []byte(content), 0o600); err != nil { //nolint:gosec // As above.
 		return err
 	}
-	if err := os.Chmod(next, 0o644); err != nil { //nolint:gosec // Everybody in the pod reads it, whatever the umask is.
+	if err := os.Chmod(next, 0o644); err != nil { //nolint:gosec // All users in the pod read it, with any umask.
 		return err
 	}
 	return os.Rename(next, path) //nolint:gosec // As above.

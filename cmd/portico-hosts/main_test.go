@@ -33,7 +33,7 @@ func TestLinesOfThePodGetItsFullName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
-			// What a tenant may have left there.
+			// Files that a tenant may have left there.
 			for path, content := range map[string]string{from: c.hosts, to: "old", to + ".new": strings.Repeat("old", 1000)} {
 				if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 					t.Fatal(err)

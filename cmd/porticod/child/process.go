@@ -18,9 +18,9 @@ import (
 // tailBytes is how much of a log's end an error shows at most.
 const tailBytes = 4 << 10
 
-// Spec says what to start.
+// Spec describes the process to start.
 type Spec struct {
-	// Name is what the process is called in messages, e.g. "host cluster".
+	// Name is the name of the process in messages, e.g. "host cluster".
 	Name string
 	// Executable is the program's path.
 	Executable string
@@ -40,13 +40,13 @@ type Process struct {
 	stopped bool  // Stop was called; only its caller's goroutine uses it
 }
 
-// Error is returned when a child did not do what it was started for.
+// Error is returned when a child fails.
 type Error struct {
 	// Name is the child's.
 	Name string
 	// Log is the file with its whole output, Tail that file's end.
 	Log, Tail string
-	// Err is what went wrong.
+	// Err is the cause.
 	Err error
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // pollInterval is how often a file that is to appear, and a server that is to
-// answer, are looked at. It bounds what a start-up measurement can resolve.
+// answer, are looked at. It bounds the resolution of a start-up measurement.
 const pollInterval = 5 * time.Millisecond
 
 // AwaitCluster waits for the kubeconfig that the child writes once it is ready

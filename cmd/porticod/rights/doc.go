@@ -18,6 +18,6 @@
 //
 //	rights.go   Grant, Of
 //	table.go    the table
-//	excess.go   what a credential has beyond it
+//	excess.go   a credential's rights beyond it
 //	yaml.go     the Role and ClusterRole as people read them
 package rights

@@ -21,8 +21,9 @@ var everybodys = []rbacv1.PolicyRule{
 	rule("certificates.k8s.io", []string{"clustertrustbundles"}, "get", "list", "watch"),
 }
 
-// Excess returns what a credential may do in the host namespace beyond what the
-// grants need, one text for each rule of more, such as "delete roles.rbac.authorization.k8s.io".
+// Excess returns the rights of a credential in the host namespace beyond those
+// that the grants need, one text for each further rule, such as "delete
+// roles.rbac.authorization.k8s.io".
 func Excess(grants []Grant, has []authorizationv1.ResourceRule) []string {
 	needed := slices.Concat(everybodys, Role(grants), ClusterRole(grants))
 	var all []string

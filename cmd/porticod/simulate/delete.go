@@ -14,9 +14,9 @@ import (
 
 // carefulClient deletes only pods that are being deleted.
 //
-// kwok deletes what it has seen being deleted by name. When a client forces the
-// deletion and makes a pod of the same name, that would hit the new one; a
-// kubelet names the uid (pkg/kubelet/status/status_manager.go).
+// kwok deletes, by name, pods that it has seen being deleted. When a client
+// forces the deletion and makes a pod of the same name, that would hit the new
+// one; a kubelet names the uid (pkg/kubelet/status/status_manager.go).
 type carefulClient struct{ kubernetes.Interface }
 
 // CoreV1 implements kubernetes.Interface.

@@ -16,14 +16,14 @@
 //
 //   - Only nodes that carry kwok's annotation are touched, so simulated and
 //     real nodes can stand side by side.
-//   - What a node or a pod does is written in Stage objects: kwok's own
+//   - The behaviour of nodes and pods is written in Stage objects: kwok's own
 //     defaults, plus the ones in stages/, each with its reason.
 //
 // # Map
 //
 //	simulate.go  Run, WaitReady and the options
-//	node.go      what a simulated Node looks like
-//	stages.go    which stages are played
+//	node.go      the simulated Node
+//	stages.go    the stages that are played
 //	log.go       kwok's log lines in our log
 //	delete.go  pods that were asked to end
 package simulate

@@ -27,7 +27,7 @@ import (
 	kwoklog "sigs.k8s.io/kwok/pkg/log"
 )
 
-// DefaultPrefix is what the names of simulated nodes begin with.
+// DefaultPrefix is the prefix of the names of simulated nodes.
 const DefaultPrefix = "simulated"
 
 // Options says which nodes there are.
@@ -56,7 +56,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 		return err
 	}
 	// The API server's own flow control is the limit, not the client's: a
-	// simulated node must not be slower than what it is measured against.
+	// simulated node must not be slower than the servers it is compared with.
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1
 	config, err := controllersConfig(cfg)
@@ -86,7 +86,8 @@ func run(ctx context.Context, config controllers.Config, o Options) error {
 	return nil
 }
 
-// controllersConfig is what kwok's own command makes of its defaults.
+// controllersConfig returns the configuration that kwok's own command makes
+// from its defaults.
 func controllersConfig(cfg *rest.Config) (controllers.Config, error) {
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
@@ -136,7 +137,7 @@ func baseConfig(client kubernetes.Interface) (controllers.Config, error) {
 }
 
 // WaitReady waits until pods can be scheduled to every simulated node: it is
-// Ready, and whoever runs the node lifecycle has taken away the taints that
+// Ready, and the node lifecycle controller has removed the taints that
 // admission puts on new nodes.
 func WaitReady(ctx context.Context, client kubernetes.Interface, o Options) error {
 	o, err := o.complete()

@@ -74,7 +74,7 @@ func TestPodLifecycle(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The fake client knows neither fields nor leases well enough for kwok's
-	// lease elections; what is tested here are the stages.
+	// lease elections; this test is about the stages.
 	config.NodeLeaseDurationSeconds = 0
 	options := Options{Nodes: 1, Prefix: DefaultPrefix}
 	ended := make(chan error, 1)
