@@ -27,7 +27,8 @@ func TestBrokenStoreIsNoticed(t *testing.T) {
 	}
 }
 
-// recording is what a good store said in one life, and what was found then.
+// recording holds the answers of a good store in one life, and the log found
+// after it.
 type recording struct {
 	start line // found by the first child
 	said  []line
@@ -57,7 +58,7 @@ func record(t *testing.T) recording {
 	return rec
 }
 
-// state is what a log leaves.
+// state returns the keys that remain after a log's events.
 func state(events []event) (kvs []kv) {
 	now := map[string]kv{}
 	for _, e := range events {
@@ -133,7 +134,7 @@ func TestCheckerCanFail(t *testing.T) {
 			return true
 		},
 		"stale read": func(r *recording) bool {
-			// A list answers what one before it had answered.
+			// A list returns the answer of an earlier one.
 			var first *result
 			for i := range r.said {
 				l := &r.said[i]
@@ -215,7 +216,7 @@ func TestCheckerCanFail(t *testing.T) {
 				if tries == 20 {
 					t.Fatal("nothing to tamper with")
 				}
-				bad = record(t) // Not every history has what it takes.
+				bad = record(t) // Not every history has a place for the fault.
 			}
 			if err := bad.judge(); err == nil {
 				t.Error("not noticed")
@@ -227,7 +228,7 @@ func TestCheckerCanFail(t *testing.T) {
 }
 
 // relink makes previous values and versions follow from each other again, so
-// that only what was changed is wrong.
+// that only the intended change is wrong.
 func relink(r *recording) bool {
 	now := map[string]kv{}
 	for i := range r.found.Events {

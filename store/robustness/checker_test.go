@@ -26,7 +26,7 @@ type checker struct {
 
 type lease struct {
 	ends    int64 // milliseconds, at the earliest
-	revoked bool  // somebody asked for it
+	revoked bool  // a client asked for it
 }
 
 func newChecker() *checker {
@@ -39,7 +39,8 @@ func newChecker() *checker {
 	}
 }
 
-// round judges what was said until a kill, given what the next child found.
+// round judges the lines written until a kill by the log that the next child
+// found.
 func (c *checker) round(said []line, found line) error {
 	before := c.tip
 	if err := c.extend(found); err != nil {
@@ -66,8 +67,8 @@ func (c *checker) round(said []line, found line) error {
 	return nil
 }
 
-// extend takes the log that was found: dense, each change following from what
-// was there, and together what is there now.
+// extend takes the log that was found: dense, each change follows from the
+// state before it, and together they give the state found.
 func (c *checker) extend(found line) error {
 	state := c.states[c.tip]
 	for events := found.Events; len(events) > 0; {
@@ -183,7 +184,7 @@ func (c *checker) operations(said []line, before, now int64) ([]porcupine.Operat
 			done = append(done, o)
 		}
 	}
-	// What was not answered has happened if the log says so.
+	// A request without an answer has happened if the log says so.
 	for id, o := range open {
 		if rev, happened := byWriter[id]; happened {
 			o.Output = result{ID: id, Rev: rev, OK: true, fromLog: true}
@@ -223,7 +224,8 @@ func (c *checker) acknowledged(o op, r result, byWriter map[string]int64) error 
 	return nil
 }
 
-// mayExpire says whether the store may have deleted what a revision deletes.
+// mayExpire reports whether the store itself may have deleted the keys that a
+// revision deletes, because their leases ended.
 func (c *checker) mayExpire(rev, now int64) error {
 	for _, e := range c.log[rev] {
 		id := e.Prev.LeaseID

@@ -23,7 +23,7 @@ import (
 // childVariable makes the test binary a child; its value is an order.
 const childVariable = "PORTICO_ROBUSTNESS"
 
-// order is what a child is told.
+// order holds the parameters of a child.
 type order struct {
 	Dir     string
 	Seed    uint64
@@ -33,7 +33,7 @@ type order struct {
 	Watched []int64 // where each watch has got to
 	Compact int64   // give up history up to there, while clients run
 	Drain   bool    // no clients: end by itself when the watches are at the tip
-	Broken  string  // what to do wrong, to see that it is noticed
+	Broken  string  // the fault to make, which must be noticed
 }
 
 // child runs in the process that will be killed.
@@ -68,7 +68,7 @@ func (c *child) say(l line) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l.At = time.Now().UnixMilli()
-	_ = c.out.Encode(l) // one write; nobody hears if it fails
+	_ = c.out.Encode(l) // one write; there is no one to report a failure to
 }
 
 func (c *child) fail(format string, args ...any) {
@@ -106,7 +106,8 @@ func (c *child) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// dump says what the store holds, and what it did since the last dump.
+// dump writes down the keys that the store holds, and its log since the last
+// dump.
 func (c *child) dump(ctx context.Context) error {
 	rev := c.engine.Index().Revision()
 	c.found = rev

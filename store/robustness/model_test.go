@@ -58,14 +58,15 @@ func (c *checker) step(at int64, o op, r result) (legal bool, next int64) {
 	return false, at
 }
 
-// change is what a request does to a key; no value means that it deletes it.
+// change is the effect of a request on a key; no value means that it deletes
+// it.
 type change struct {
 	key, value string
 	lease      int64
 }
 
-// wrote says whether the next revision is exactly these changes, and the answer
-// names what was there before.
+// wrote reports whether the next revision is exactly these changes, and the
+// answer holds the keys' state before it.
 func (c *checker) wrote(at int64, r result, before []kv, changes ...change) (bool, int64) {
 	if r.Rev != at+1 || !r.fromLog && !slices.Equal(r.KVs, before) {
 		return false, at
@@ -105,7 +106,7 @@ func deletions(kvs []kv) (out []change) {
 	return out
 }
 
-// markerOf is the key that tells who deleted.
+// markerOf is the key that names the client that deleted.
 func markerOf(o op) string {
 	_, rest, _ := strings.Cut(o.ID, "c")
 	client, _, _ := strings.Cut(rest, "n")

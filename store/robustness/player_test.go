@@ -75,8 +75,8 @@ func (p *player) next(n int) (op, []byte) {
 	return o, value
 }
 
-// current is what a client would have seen lately, which others may have
-// changed since.
+// current returns the key's revision as a client could have just read it;
+// others may have changed the key since.
 func (p *player) current(key string) int64 {
 	if kv := p.engine.Index().View().Get(key); kv != nil {
 		return kv.ModRevision

@@ -12,7 +12,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// line is one line of what a child says.
+// line is one line of a child's output.
 type line struct {
 	Type string // "open", "call", "ret", "watch", "error"
 	At   int64  // milliseconds of the wall clock, for leases
@@ -24,7 +24,7 @@ type line struct {
 	Rev      int64 // of an open, a watch
 	Progress bool
 	Events   []event // of a watch; the log, of an open
-	KVs      []kv    // what is there, of an open
+	KVs      []kv    // the keys found, of an open
 	Text     string  // of an error
 }
 
@@ -35,7 +35,7 @@ type op struct {
 	Key      string
 	Key2     string
 	Expected int64  // revision, of a compare-and-swap
-	Value    string // digest of what it writes
+	Value    string // digest of the written value
 	Lease    int64
 	Rev      int64 // of a read in the past
 	TTL      int64 // seconds
@@ -54,7 +54,7 @@ const (
 	listPast kind = "list past"
 	grant    kind = "grant"
 	revoke   kind = "revoke"
-	// expire is what the store does by itself.
+	// expire is done by the store itself.
 	expire kind = "expire"
 )
 
@@ -63,7 +63,7 @@ type result struct {
 	ID      string
 	Rev     int64
 	OK      bool // of a compare-and-swap
-	KVs     []kv // what was found, or was there before
+	KVs     []kv // the keys found, or their state before
 	Lease   int64
 	NoLease bool // the lease is not there
 	// fromLog: there was no answer, the log says that it happened.
@@ -90,7 +90,7 @@ func makeValue(id string, size int) []byte {
 	return []byte(id + " " + strings.Repeat(id[len(id)-1:], size))
 }
 
-// digest tells values apart without writing them down.
+// digest distinguishes values without writing them down.
 func digest(value []byte) string {
 	id, _, _ := strings.Cut(string(value), " ")
 	return fmt.Sprintf("%s/%d/%08x", id, len(value), crc32.ChecksumIEEE(value))

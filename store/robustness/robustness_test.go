@@ -43,7 +43,7 @@ type runner struct {
 	said    []line  // since the last dump
 	lastLog []event // of the last dump
 	watched []int64 // where the next watches begin
-	// history is what the checker was given last: enough to judge it again.
+	// history holds the checker's last input: enough to judge it again.
 	history []line
 	path    string
 }
@@ -63,7 +63,7 @@ func newRunner(t *testing.T, seed uint64, broken string) *runner {
 	return r
 }
 
-// save writes down what the checker was given last, and what came after it.
+// save writes down the checker's last input, and the lines after it.
 func (r *runner) save() {
 	f, err := os.Create(r.path)
 	if err != nil {
@@ -117,12 +117,12 @@ func (r *runner) round(n int) error {
 	return r.run(n, limit, false)
 }
 
-// drain lets the watches come to the tip, with nobody writing.
+// drain lets the watches come to the tip, without writers.
 func (r *runner) drain(n int) error {
 	if err := r.run(n, -1, true); err != nil {
 		return err
 	}
-	if err := r.run(n+1, -1, true); err != nil { // dumps, and so judges what the last one said
+	if err := r.run(n+1, -1, true); err != nil { // dumps, and so judges the last one's lines
 		return err
 	}
 	for w, rev := range r.checker.watched {
