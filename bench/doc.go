@@ -1,20 +1,20 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures Portico next to what it stands in front of, in one
-// run on one machine, and prints ratios as a Markdown table.
+// Command bench measures Portico next to the host's API, in one run on one
+// machine, and prints ratios as a Markdown table.
 //
-// A ratio is between two sides whose requests alternate, so that whatever else
-// the machine does hits both. Absolute times are printed too, and mean little
-// on another machine.
+// A ratio is between two sides whose requests alternate, so that any other load
+// of the machine hits both. Absolute times are printed too, and mean little on
+// another machine.
 //
 // Without kubeconfigs it starts an embedded host cluster with simulated nodes
 // and a virtual cluster in it, as porticod demo does, and can then also measure
-// how fast the virtual cluster starts and what memory it takes. With
-// --host-kubeconfig and --virtual-kubeconfig it measures clusters that run
-// already. Writes of own kinds are measured against an API server on etcd, the
-// lab's (make lab-up) or that of --etcd-kubeconfig; it must be on the same disk
-// for the ratio to say anything.
+// the start time and the memory of the virtual cluster. With --host-kubeconfig
+// and --virtual-kubeconfig it measures clusters that run already. Writes of own
+// kinds are measured against an API server on etcd, the lab's (make lab-up) or
+// that of --etcd-kubeconfig; it must be on the same disk for the ratio to say
+// anything.
 //
 // # Map
 //

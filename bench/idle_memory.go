@@ -18,7 +18,7 @@ import (
 const idleMemoryMark = 250
 
 // idleMemory reads the resident memory of a freshly started virtual cluster
-// that nobody has asked anything for a while.
+// after a while without requests.
 func idleMemory(ctx context.Context, r *report, c *demo.Clusters, idle time.Duration) error {
 	const what = "idle memory of porticod serve"
 	if err := c.StopVirtual(); err != nil {

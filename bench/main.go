@@ -222,7 +222,7 @@ func client(kubeconfig string) (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(cfg)
 }
 
-// cpuModel and loadAverage say what the figures were taken on; both are known
+// cpuModel and loadAverage describe the machine of the figures; both are known
 // on Linux only.
 func cpuModel() string {
 	f, err := os.Open("/proc/cpuinfo")

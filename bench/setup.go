@@ -74,7 +74,8 @@ func (s side) await(ctx context.Context, what string, done func(context.Context)
 	return nil
 }
 
-// pod is what all scenarios create: about the size of a Deployment's pod.
+// pod returns the pod that all scenarios create: about the size of a
+// Deployment's pod.
 func pod(name string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{

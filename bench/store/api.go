@@ -22,7 +22,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// apiNamespace and apiObjects are what each virtual cluster is filled with.
+// Each virtual cluster is filled with apiObjects objects in apiNamespace.
 const (
 	apiNamespace = "bench"
 	apiObjects   = 500
@@ -177,7 +177,8 @@ func getConfigMap(ctx context.Context, s *side, n int) error {
 	return err
 }
 
-// listConfigMaps lists a namespace, all but what its controllers put there.
+// listConfigMaps lists all ConfigMaps of a namespace, those of its controllers
+// included.
 func listConfigMaps(ctx context.Context, s *side, _ int) error {
 	list, err := s.api.CoreV1().ConfigMaps(apiNamespace).List(ctx, metav1.ListOptions{})
 	if err == nil && len(list.Items) < apiObjects {

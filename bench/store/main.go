@@ -89,7 +89,7 @@ func run(ctx context.Context, out, progress io.Writer, args []string) (err error
 	return r.write(out)
 }
 
-// group is what is measured on the same stores.
+// group is a set of measurements on the same stores.
 type group struct {
 	name    string
 	measure func(context.Context, io.Writer, *report, []*side, options) error

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// sample is what clients saw of one side.
+// sample holds the times that clients measured of one side.
 type sample struct {
 	latencies []time.Duration
 	elapsed   time.Duration

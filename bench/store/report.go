@@ -19,7 +19,7 @@ type row struct {
 	samples map[string]*sample
 }
 
-// report is what was measured.
+// report holds the results.
 type report struct {
 	options
 	rows    []row
@@ -30,7 +30,7 @@ type report struct {
 
 var sideNames = []string{"portico", "etcd", "kine"}
 
-// mark is what the store is meant to reach, compared with a peer.
+// mark is a goal of the store, compared with a peer.
 type mark struct {
 	text string
 	// value and limit; over says that the value must not be below the limit.
@@ -93,7 +93,7 @@ func table(b *strings.Builder, what string, rows []row) {
 
 func (r *report) marks(stored int64) (out []mark) {
 	if len(r.rows) == 0 || r.startup == nil || r.only != "" {
-		return nil // a part does not say what the whole does
+		return nil // a part says nothing about the whole
 	}
 	find := func(name string, clients int) *row {
 		for i := range r.rows {

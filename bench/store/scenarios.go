@@ -66,8 +66,8 @@ func create(prefix string) request {
 	}
 }
 
-// swap is what an update of an object costs: read it, write it if unchanged.
-// Only the write is its own; the key is the number's, so nobody interferes.
+// swap measures the update of an object: read it, write it if unchanged. Only
+// the write is its own; each number has its key, so no other client interferes.
 func swap(revisions *sync.Map, keys int) request {
 	type at struct {
 		side string

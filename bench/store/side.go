@@ -32,8 +32,8 @@ type side struct {
 	// endpoint is host:port of a store that is a server.
 	endpoint string
 	stop     func() error
-	// start starts it again on what it holds, in a process of its own, and
-	// returns when it has answered a read.
+	// start starts it again on its data, in a process of its own, and returns
+	// when it has answered a read.
 	start func(context.Context) (*process, error)
 }
 
@@ -152,7 +152,7 @@ func (p *process) resident() (int64, error) {
 	return 0, errors.New("no VmRSS")
 }
 
-// freeAddresses returns loopback addresses that nobody listens on.
+// freeAddresses returns loopback addresses that no process listens on.
 func freeAddresses(n int) (out []string, err error) {
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // Nothing to wait for.

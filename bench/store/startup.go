@@ -73,7 +73,7 @@ func startOpener(ctx context.Context, dir string) (*process, error) {
 	return p, nil
 }
 
-// startup is what a start with many keys takes.
+// startup holds the time and memory of a start with many keys.
 type startup struct {
 	start    time.Duration // median
 	resident int64
