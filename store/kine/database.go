@@ -19,8 +19,9 @@ import (
 	"portico.dev/portico/store/kine/dsn"
 )
 
-// waitAnswering returns when the database lets us in, or never would. kine
-// itself tries again for minutes, whatever the reason.
+// waitAnswering returns when the database accepts us, or with an error that
+// waiting would not change. kine itself tries again for minutes, for any
+// reason.
 func (o Options) waitAnswering(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, o.StartTimeout)
 	defer cancel()
@@ -120,9 +121,9 @@ func denied(err error) bool {
 		errors.As(err, &m) && (m.Number == mysqlDenied || m.Number == mysqlDatabaseDenied)
 }
 
-// compareBytes makes MySQL tell keys apart as Kubernetes does: kine's table has
-// the default collation of its character set, to which "Admin" and "admin" are
-// the same name of a ClusterRole.
+// compareBytes makes MySQL distinguish keys as Kubernetes does: kine's table
+// has the default collation of its character set, to which "Admin" and "admin"
+// are the same name of a ClusterRole.
 func (o Options) compareBytes(ctx context.Context) error {
 	if o.Database != MySQL {
 		return nil

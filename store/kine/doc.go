@@ -10,15 +10,15 @@
 //
 // Only kine's drivers for these databases are linked in.
 //
-// # What is different from an etcd
+// # Differences from an etcd
 //
 //   - One database belongs to one virtual cluster: kine has one table, reads all
 //     changes in it, and compacts it.
 //   - A transaction is one comparison and one change of the same key, which is
 //     all that upstream's storage does. Keys cannot be deleted by range.
 //   - Lists are not streamed.
-//   - A lease is a time to live of keys and nothing else: it cannot be looked at,
-//     prolonged or revoked. It begins anew when a process starts.
+//   - A lease is a time to live of keys and nothing else: it cannot be looked
+//     at, prolonged or revoked. It begins again when a process starts.
 //   - Versions of keys are not counted.
 //   - Revisions have gaps, which kine fills with rows.
 //   - Changes by other processes are seen when the table is next polled.
@@ -26,20 +26,20 @@
 //
 // # Invariants
 //
-//   - A password is in no message: not in errors, and not in what kine logs,
-//     which is thrown away where it would show values of keys.
+//   - A password is in no message: not in errors, and not in kine's log, whose
+//     lines are dropped where they would show values of keys.
 //   - Connections use TLS with verification, or none at all.
 //   - Keys are compared byte by byte, in every database.
-//   - What is answered as of a revision leaves out nothing that is committed
-//     before it, by this process or another, now or later: a list and the watch
-//     from there on together show everything.
+//   - An answer as of a revision contains everything that is committed before
+//     it, by this process or another, now or later: a list and the watch from
+//     there on together show everything.
 //
 // # Faults of the library
 //
 // These are kept from our users:
 //
-//   - Lists, and the beginnings of watches, may leave out what another transaction
-//     commits late (settle.go, watch.go).
+//   - Lists, and the beginnings of watches, may leave out rows that another
+//     transaction commits late (settle.go, watch.go).
 //   - A list that breaks off counts as whole (settle.go), a create that the
 //     database refuses as done (write.go).
 //   - Writers may use up all connections and wait for each other (write.go).
@@ -48,7 +48,7 @@
 // These are not:
 //
 //   - kine ends the process when the database goes away in the middle of the
-//     commit of a compaction. Whoever started porticod starts it again.
+//     commit of a compaction. porticod's supervisor has to start it again.
 //   - A key with a lease that another process is just writing when this one
 //     starts may not be seen by kine's worker for leases here, and then lives
 //     until a process starts later.
@@ -57,10 +57,10 @@
 //
 //	options.go   Options; package dsn has the connection strings
 //	backend.go   Backend: Open, Close
-//	settle.go    the order of revisions, and what is read
-//	watch.go     what is watched
-//	write.go     what is written
-//	table.go     what is asked of the table beside kine
-//	database.go  whether the database is there, and lets us in
-//	log.go       what kine logs
+//	settle.go    the order of revisions, and reads
+//	watch.go     watches
+//	write.go     writes
+//	table.go     our own queries of the table, besides kine's
+//	database.go  the check that the database answers and accepts us
+//	log.go       kine's log
 package kine

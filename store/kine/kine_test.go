@@ -22,7 +22,7 @@ import (
 // patience bounds every wait; a test that gets here has failed.
 const patience = time.Minute
 
-// databases are what is tested, each with how it is started and addressed.
+// databases are the tested ones, each with its way to start it and its address.
 var databases = map[kine.Database]struct {
 	start  func(testing.TB, servers.SQLOptions) *servers.Server
 	source string
@@ -78,7 +78,7 @@ func eventually(t *testing.T, what string, holds func() error) {
 	}
 }
 
-// put creates a key, and says what the store answered.
+// put creates a key, and returns the store's answer.
 func put(ctx context.Context, b store.Backend, key, value string) error {
 	resp, err := b.Client().Kubernetes.OptimisticPut(ctx, key, []byte(value), 0, etcdk8s.PutOptions{})
 	if err == nil && !resp.Succeeded {
@@ -111,7 +111,7 @@ func TestServerAwayAndBack(t *testing.T) {
 	})
 }
 
-// What one process wrote another sees, also in its watches.
+// A process sees the writes of another, also in its watches.
 func TestTwoProcesses(t *testing.T) {
 	each(t, servers.SQLOptions{}, func(t *testing.T, _ *servers.Server, o kine.Options) {
 		one, two := open(t, o), open(t, o)
@@ -219,7 +219,7 @@ func refused(t *testing.T, name string, o kine.Options, want string) error {
 }
 
 func TestMain(m *testing.M) {
-	// kine reads it; a developer's must not decide what is tested.
+	// kine reads it; a developer's must not change the test.
 	_ = os.Unsetenv("KINE_SCHEMA_MIGRATION")
 	os.Exit(m.Run())
 }

@@ -12,8 +12,8 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// takeLog sends what kine logs, through the process-global logger that it uses,
-// to ours. Requests that fail are logged with all they carry, Secrets of tenants
+// takeLog sends the lines that kine writes to a process-global logger to ours.
+// Requests that fail are logged with all they carry, Secrets of tenants
 // included, and are answered with the same error: those are dropped.
 var takeLog = func() func(klog.Logger) {
 	var once sync.Once

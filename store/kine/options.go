@@ -27,7 +27,7 @@ type Options struct {
 	Database Database
 	// Source is the endpoint without its scheme (see [dsn.Endpoint]).
 	Source string
-	// Username and Password, if set, replace what Source says.
+	// Username and Password, if set, replace those of Source.
 	Username string
 	Password string
 	// TLS is whether the database is only spoken to with TLS. The files are PEM;

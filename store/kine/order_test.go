@@ -12,8 +12,8 @@ import (
 	"github.com/k3s-io/kine/pkg/server"
 )
 
-// fakeLog is kine's backend with what each watch begins with, and with batches
-// that are watched then.
+// fakeLog is kine's backend with the first batch of each watch, and with the
+// batches that follow.
 type fakeLog struct {
 	server.Backend
 	begins  []server.EventBatch
@@ -129,7 +129,7 @@ func TestWatchLeavesNothingOut(t *testing.T) {
 	}
 }
 
-// Who watches from a revision on says nothing about what is before it.
+// A watch from a revision on settles nothing before that revision.
 func TestWatchFromTheUnsettled(t *testing.T) {
 	s := newSettled(&fakeLog{begins: []server.EventBatch{batch(7)}, batches: []server.EventBatch{batch(8, 8)}}, &fakeTable{})
 	s.learn(5)
@@ -142,8 +142,8 @@ func TestWatchFromTheUnsettled(t *testing.T) {
 	}
 }
 
-// Two watches have one batch from kine. What is appended to that of one must not
-// be written where the other appends.
+// Two watches have one batch from kine. Events appended to one's must not be
+// written where the other appends.
 func TestWatchesShareNothing(t *testing.T) {
 	shared := batch(6, 5, 6)
 	shared.Events = shared.Events[:1]

@@ -40,15 +40,16 @@ func newSettled(backend server.Backend, table revisions) *settled {
 	return &settled{Backend: backend, table: table, writers: make(chan struct{}, maxWriters)}
 }
 
-// revisions is what has to be asked of the table beside kine.
+// revisions are the queries of the table that kine does not have.
 type revisions interface {
 	// look returns the revision compacted to, the highest revision, and how many
 	// after from and up to to are there.
 	look(ctx context.Context, from, to int64) (compacted, current, n int64, err error)
 	// fillers counts the rows of look that only fill gaps.
 	fillers(ctx context.Context, from, to int64) (int64, error)
-	// fill writes fillers in the place of what is not there, of some of it if it
-	// is much. It waits for transactions that may still put something there.
+	// fill writes fillers in the place of missing revisions, of some of them if
+	// there are many. It waits for transactions that may still put something
+	// there.
 	fill(ctx context.Context, from, to int64) error
 }
 
@@ -60,8 +61,9 @@ const (
 	fillAfter = time.Second
 )
 
-// begin finds out what is settled. A gap that others do not close while they
-// would is from before: somebody has removed rows, or restored the table.
+// begin finds the settled revision. A gap that others do not close in the time
+// that they may take is an old one: rows were removed, or the table was
+// restored.
 func (s *settled) begin(ctx context.Context) error {
 	_, current, _, err := s.table.look(ctx, 0, 0)
 	if err != nil {
@@ -124,8 +126,9 @@ func (s *settled) learn(revision int64) {
 	}
 }
 
-// at reads at a revision, or at the newest if it is 0, and returns which that is.
-// What is read before its revision was known to be settled is read again.
+// at reads at a revision, or at the newest if it is 0, and returns that
+// revision. A read from before its revision was known to be settled is
+// repeated.
 func (s *settled) at(ctx context.Context, revision int64, read func(revision int64) (int64, error)) (int64, error) {
 	if revision > 0 {
 		if err := s.settle(ctx, revision); err != nil {
@@ -164,8 +167,9 @@ var (
 )
 
 // List implements server.Backend. kine takes an answer that breaks off for a
-// whole one (sqllog.RowsToEvents), and what is missing would seem to be deleted:
-// what is less than asked for is counted.
+// whole one (sqllog.RowsToEvents), and the missing keys would seem to be
+// deleted: so an answer with fewer keys than requested is checked against a
+// count.
 func (s *settled) List(ctx context.Context, key, end string, limit, revision int64, keysOnly bool) (current int64, kvs []*server.KeyValue, err error) {
 	if key == "" {
 		return 0, nil, errEverything // kine can't do it at a revision.

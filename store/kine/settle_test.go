@@ -21,8 +21,8 @@ import (
 )
 
 // Another process takes a revision, and commits or gives up after the next one
-// is committed. Whoever lists and then watches, or watches from before, must see
-// what there is, once and in order.
+// is committed. A client that lists and then watches, or watches from before,
+// must see every change once and in order.
 func TestCommitOutOfOrder(t *testing.T) {
 	const early, late, end = "/portico/test/early", "/portico/test/late", "/portico/test/end"
 	each(t, servers.SQLOptions{}, func(t *testing.T, _ *servers.Server, o kine.Options) {
@@ -121,7 +121,7 @@ func TestManyWriters(t *testing.T) {
 	})
 }
 
-// What somebody has removed from the table by hand is not waited for.
+// Rows that were removed from the table by hand are not waited for.
 func TestRowRemovedByHand(t *testing.T) {
 	each(t, servers.SQLOptions{}, func(t *testing.T, _ *servers.Server, o kine.Options) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -135,7 +135,7 @@ func TestRowRemovedByHand(t *testing.T) {
 		if _, err := database(t, o).ExecContext(ctx, "DELETE FROM kine WHERE name = '/portico/test/b'"); err != nil {
 			t.Fatal(err)
 		}
-		// It begins without knowing what is settled.
+		// It begins without a known settled revision.
 		list, err := open(t, o).Client().Kubernetes.List(ctx, "/portico/test/", etcdk8s.ListOptions{})
 		if err != nil || len(list.Kvs) != 2 {
 			t.Errorf("listed %v, %v", list.Kvs, err)

@@ -14,8 +14,8 @@ import (
 // errSkipped ends a watch that kine left something out of.
 var errSkipped = errors.New("a revision was committed too late to be watched")
 
-// Watch implements server.Backend. The watch begins with what there is from the
-// revision on, without gaps, or with what comes next if the revision is 0.
+// Watch implements server.Backend. The watch begins with the changes from the
+// revision on, without gaps, or with the next change if the revision is 0.
 func (s *settled) Watch(ctx context.Context, revision int64) server.WatchResult {
 	if revision == 0 {
 		_, current, _, err := s.table.look(ctx, 0, 0)
@@ -43,7 +43,7 @@ func (s *settled) Watch(ctx context.Context, revision int64) server.WatchResult 
 	return server.WatchResult{CurrentRevision: first.CurrentRevision, Eventc: events, Errorc: errs}
 }
 
-// watch is one that goes through what kine watches.
+// watch passes on the batches of a watch of kine's.
 type watch struct {
 	*settled
 	after  int64
@@ -75,12 +75,12 @@ func (w *watch) run(ctx context.Context, in <-chan server.EventBatch, out chan<-
 	open, last := in != nil, w.after
 	for open && err == nil {
 		last = max(last, batch.CurrentRev)
-		// Who watches from a revision that is not settled does not settle it.
+		// A watch from a revision that is not settled does not settle it.
 		if w.after <= w.known {
 			w.learn(last)
 		}
-		// kine's server appends to a batch what comes next, and all watches have
-		// the same one.
+		// kine's server appends the next events to a batch, and all watches
+		// have the same one.
 		batch.Events = slices.Clip(batch.Events)
 		select {
 		case out <- batch:
@@ -94,8 +94,9 @@ func (w *watch) run(ctx context.Context, in <-chan server.EventBatch, out chan<-
 	return err
 }
 
-// first takes what kine's watch begins with, and begins again until nothing is
-// missing from it. It returns where the rest comes from, nil if there is no rest.
+// first takes the first batch of kine's watch, and begins again until nothing
+// is missing from it. It returns the channel of the rest, nil if there is no
+// rest.
 func (w *watch) first(ctx context.Context, in <-chan server.EventBatch) (server.EventBatch, <-chan server.EventBatch, error) {
 	for {
 		batch, open := next(ctx, in)
@@ -140,7 +141,8 @@ func (w *watch) whole(batch server.EventBatch) bool {
 }
 
 // check finds out whether a batch of kine's polling follows a revision. Polling
-// passes over fillers, and over what is still open after a second.
+// passes over fillers, and over transactions that are still open after a
+// second.
 func (w *watch) check(ctx context.Context, last int64, batch server.EventBatch) error {
 	n := missing(batch, last)
 	if n <= 0 {

@@ -29,8 +29,8 @@ func (s *settled) write(ctx context.Context, write func() error) error {
 var errNotWritten = status.Error(codes.Unavailable, "the database did not take the key")
 
 // Create implements server.Backend. kine also reports success when the database
-// refuses the row and there is none of that key (logstructured.Create), so that
-// what was created is looked at.
+// rejected the row and no such key exists (logstructured.Create), so Create
+// reads the row back.
 func (s *settled) Create(ctx context.Context, key string, value []byte, lease int64) (revision int64, err error) {
 	err = s.write(ctx, func() error {
 		if revision, err = s.Backend.Create(ctx, key, value, lease); err != nil {

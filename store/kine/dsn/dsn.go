@@ -39,8 +39,8 @@ type Endpoint struct {
 	TLS, Roots, Certificate bool
 }
 
-// ErrSource is returned for a Source that cannot be read. It does not repeat it,
-// for it may contain what somebody should not have put there.
+// ErrSource is returned for a Source that cannot be read. It does not repeat
+// the Source, which may contain a password.
 var ErrSource = errors.New("the endpoint cannot be read")
 
 // Parameters of a Source that change nothing about security.
@@ -66,8 +66,8 @@ func (e Endpoint) Validate() error {
 const abandoned = "150"
 
 // PostgreSQL returns the connection string, without a scheme as kine wants it.
-// TLS is either verified or off: the other modes of the protocol protect from
-// nobody who is in the way.
+// TLS is either verified or off: the other modes of the protocol do not protect
+// from a man in the middle.
 func (e Endpoint) PostgreSQL() (string, error) {
 	u, err := url.Parse("postgres://" + e.Source)
 	if err != nil || u.Host == "" || u.Fragment != "" {
