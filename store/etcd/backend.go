@@ -31,9 +31,9 @@ type Backend struct {
 
 var _ store.Backend = (*Backend)(nil)
 
-// Open connects to an etcd and waits until it answers. What no waiting would
-// change, such as a wrong password, is an error at once. The backend outlives
-// ctx, which only bounds the waiting.
+// Open connects to an etcd and waits until it answers. A fault that waiting
+// would not change, such as a wrong password, is an error at once. The backend
+// outlives ctx, which only bounds the waiting.
 func Open(ctx context.Context, o Options) (*Backend, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -58,7 +58,7 @@ func Open(ctx context.Context, o Options) (*Backend, error) {
 	return b, nil
 }
 
-// openError says which etcd, and never with what credentials.
+// openError adds the etcd's address to an error, and never the credentials.
 func (o Options) openError(err error) error {
 	err = fmt.Errorf("etcd at %s: %w", strings.Join(o.Endpoints, ", "), err)
 	if errors.Is(err, rpctypes.ErrAuthFailed) || errors.Is(err, rpctypes.ErrPermissionDenied) || errors.Is(err, rpctypes.ErrUserEmpty) {
@@ -70,8 +70,8 @@ func (o Options) openError(err error) error {
 // Client implements store.Backend.
 func (b *Backend) Client() *etcdk8s.Client { return b.client }
 
-// CompactRevision implements store.Backend. It may lag behind what others have
-// compacted by the retention.
+// CompactRevision implements store.Backend. It may lag behind the compactions
+// of others by the retention.
 func (b *Backend) CompactRevision() int64 { return b.compacted.Load() }
 
 // Ready implements store.Backend.
@@ -97,7 +97,7 @@ func (b *Backend) noteCompacted(rev int64) {
 	}
 }
 
-// noting is a KV that tells how far it compacted.
+// noting is a KV that reports the revision to which it compacted.
 type noting struct {
 	clientv3.KV
 	compacted func(rev int64)

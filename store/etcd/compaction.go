@@ -22,7 +22,7 @@ const compactionKey = "/portico.compaction"
 const compactionTimeout = 30 * time.Second
 
 // compaction gives up history, once per retention among all processes of a
-// cluster: whoever swaps the key first has the turn, everybody else learns how
+// cluster: the first process to swap the key has the turn, all others learn how
 // far it went.
 type compaction struct {
 	kv    clientv3.KV
@@ -30,11 +30,11 @@ type compaction struct {
 	noted func(rev int64)
 
 	turn int64 // version of the key when we last saw it
-	rev  int64 // revision of the store then; what came before is older than our last look
+	rev  int64 // revision of the store then; earlier ones are older than our last look
 }
 
 // run compacts until ctx ends. A turn that fails is taken again next time:
-// history that lives on a little longer hurts nobody.
+// history that lives on a little longer does no harm.
 func (c *compaction) run(ctx context.Context, retention time.Duration) {
 	_ = c.look(ctx)
 	tick := time.NewTicker(retention)

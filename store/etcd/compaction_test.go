@@ -17,7 +17,7 @@ import (
 )
 
 // Several processes of one cluster and a second cluster give up history
-// together, and none gives up what is newer than the retention.
+// together, and none gives up revisions newer than the retention.
 func TestHistoryIsGivenUp(t *testing.T) {
 	s := servers.Etcd(t, servers.EtcdOptions{})
 	endpoints := []string{s.Address}

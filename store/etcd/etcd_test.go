@@ -99,7 +99,7 @@ func TestNobodyThere(t *testing.T) {
 	}
 }
 
-// A database that is full takes no writes until somebody cleans up.
+// A database that is full takes no writes until it is cleaned up.
 func TestSpaceQuota(t *testing.T) {
 	s := servers.Etcd(t, servers.EtcdOptions{Quota: 1 << 20})
 	b := open(t, etcd.Options{Endpoints: []string{s.Address}})

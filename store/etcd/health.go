@@ -29,7 +29,7 @@ const (
 // tolerated failures of a probe: an election of a new leader is not an outage.
 const tolerated = 1
 
-// health is what the last probes have found.
+// health holds the result of the last probes.
 type health struct {
 	mu  sync.Mutex
 	err error

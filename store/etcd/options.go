@@ -33,7 +33,7 @@ const (
 	connectTimeout   = 5 * time.Second
 )
 
-// Options say where an etcd is and what of it is ours.
+// Options say where an etcd is and which part of it is ours.
 type Options struct {
 	// Endpoints are the members' client addresses, each host:port.
 	Endpoints []string
@@ -79,7 +79,7 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // client is the configuration of etcd's client. Its own log repeats every
-// failed attempt; what matters of them is in the errors and in Ready.
+// failed attempt; the important ones are in the errors and in Ready.
 func (o Options) client() clientv3.Config {
 	scheme := "http://"
 	if o.TLS != nil {
