@@ -34,7 +34,7 @@ type Backend interface {
 }
 
 // Exclusive is a Backend of which this process is the only writer, so that it
-// knows without asking anybody what was last written where.
+// knows the last write of each key without asking another server.
 type Exclusive interface {
 	Backend
 

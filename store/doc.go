@@ -10,7 +10,7 @@
 // object handling, streamed lists, watch lists and upstream's own test suites,
 // and a real etcd, or a database behind kine, stands in the same place.
 //
-// # What it is not
+// # Limits
 //
 // This package knows nothing of Kubernetes objects, of virtual clusters or of
 // hosts. It does not import k8s.io/apiserver, so that its tests build in
@@ -25,7 +25,7 @@
 //   - A watch delivers every change of its range after its start revision,
 //     once, in revision order; a progress notification at revision N comes
 //     after every change up to N.
-//   - What was compacted is reported as compacted, never as absent.
+//   - A compacted revision is reported as compacted, never as absent.
 //
 // # Packages
 //
@@ -40,6 +40,6 @@
 //
 // # Map
 //
-//	backend.go  Backend: what an engine has to do
+//	backend.go  Backend: the duties of an engine
 //	errors.go  errors that every engine returns
 package store

@@ -18,7 +18,7 @@ var (
 	ErrNewerSchema = errors.New("store was written by a newer version of portico")
 
 	// ErrDenied is returned when a shared store does not accept our
-	// credentials, or does not allow us what we need.
+	// credentials, or does not give us the rights that we need.
 	ErrDenied = errors.New("store denies access")
 
 	// ErrCorrupt is returned when the store is Portico's but damaged.

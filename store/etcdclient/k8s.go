@@ -15,7 +15,8 @@ import (
 	"portico.dev/portico/store/mvcc"
 )
 
-// k8s is what upstream's etcd3 storage calls for each request to the API.
+// k8s implements the interface that upstream's etcd3 storage calls for each
+// request to the API.
 type k8s struct {
 	engine Engine
 }
@@ -96,7 +97,7 @@ func (k *k8s) OptimisticDelete(ctx context.Context, key string, expected int64, 
 type outcome struct {
 	succeeded bool
 	rev       int64
-	current   *mvccpb.KeyValue // what was found
+	current   *mvccpb.KeyValue // the key as found
 }
 
 // swap runs change if key was last changed at the expected revision.
@@ -104,8 +105,8 @@ func (k *k8s) swap(ctx context.Context, key string, expected int64, change func(
 	if key == "" {
 		return outcome{}, rpctypes.ErrEmptyKey
 	}
-	// One that fails already against what is published has failed: that is a
-	// valid moment for it to have happened, and it spares the queue the
+	// A write that fails already against the published state has failed: that
+	// is a valid moment for it to have happened, and it spares the queue the
 	// retries of busy objects.
 	view := k.engine.Index().View()
 	if current := view.Get(key); revisionOf(current) != expected {

@@ -64,7 +64,7 @@ func rangeView(view mvcc.View, r *pb.RangeRequest) (*pb.RangeResponse, error) {
 	}
 	limit := r.Limit
 	if selective(r) {
-		limit = 0 // what is left after sorting and filtering is limited
+		limit = 0 // the limit applies after sorting and filtering
 	}
 	resp.Kvs, resp.Count = view.Range(start, end, limit)
 	finish(resp, r)

@@ -107,7 +107,7 @@ func (l *lease) KeepAlive(ctx context.Context, id clientv3.LeaseID) (<-chan *cli
 			}
 			select {
 			case responses <- resp:
-			default: // nobody reads them; the lease is kept all the same
+			default: // they are not read; the lease is kept all the same
 			}
 		}
 	}()

@@ -17,8 +17,8 @@ import (
 const etcdVersion = "3.7.0"
 
 // maintenance implements clientv3.Maintenance. There is one member, it is
-// healthy or the process is not, and it takes care of itself: what does not
-// apply says so.
+// healthy or the process is not, and it takes care of itself: calls that do not
+// apply return an error that says so.
 type maintenance struct {
 	engine Engine
 }

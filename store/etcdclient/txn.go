@@ -209,8 +209,8 @@ func checkPuts(ops []*pb.RequestOp, seen map[string]struct{}) error {
 	return nil
 }
 
-// setHeaders gives a response and what is nested in it the revision of the
-// transaction.
+// setHeaders gives a response and the responses nested in it the revision of
+// the transaction.
 func setHeaders(resp *pb.TxnResponse, h *pb.ResponseHeader) {
 	resp.Header = h
 	for _, op := range resp.Responses {
@@ -227,7 +227,7 @@ func setHeaders(resp *pb.TxnResponse, h *pb.ResponseHeader) {
 	}
 }
 
-// cloneValue copies what the store is going to keep.
+// cloneValue copies a request whose value the store keeps.
 func cloneValue(r *pb.PutRequest) *pb.PutRequest { return proto.Clone(r).(*pb.PutRequest) }
 
 func cloneTxn(r *pb.TxnRequest) *pb.TxnRequest { return proto.Clone(r).(*pb.TxnRequest) }

@@ -38,7 +38,7 @@ func (w *watcher) Watch(ctx context.Context, key string, opts ...clientv3.OpOpti
 	return responses
 }
 
-// serve moves what a watch delivers into its channel until either side ends.
+// serve moves the events of a watch into its channel until either side ends.
 func (w *watcher) serve(ctx context.Context, op clientv3.Op, from *mvcc.Watcher, to chan<- clientv3.WatchResponse) {
 	defer close(to)
 	defer from.Close()

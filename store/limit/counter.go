@@ -16,8 +16,8 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// Counter is a Meter for a store that others write to as well: it reads what is
-// below a prefix once, and follows a watch from there.
+// Counter is a Meter for a store that others write to as well: it reads the
+// keys below a prefix once, and follows a watch from there.
 type Counter struct {
 	client *etcdk8s.Client
 	prefix string
@@ -57,8 +57,8 @@ func (c *Counter) Close() {
 // Used implements Meter.
 func (c *Counter) Used() (int64, bool) { return c.used.Load(), c.known.Load() }
 
-// run counts until ctx ends. The last count stands while the store is away: then
-// nobody can write either.
+// run counts until ctx ends. The last count stands while the store is away:
+// then there are no writes either.
 func (c *Counter) run(ctx context.Context) {
 	for {
 		rev, err := c.count(ctx)
@@ -124,7 +124,7 @@ func (c *Counter) follow(ctx context.Context, rev int64) error {
 	return errors.New("watch ended")
 }
 
-// size is what a key and its value count for.
+// size is the number of bytes that a key and its value count for.
 func size(kv *mvccpb.KeyValue) int64 {
 	if kv == nil {
 		return 0

@@ -25,11 +25,11 @@
 //
 // # Exactness
 //
-// Writes that are on their way are counted as if they had happened, so that many
-// at a time do not pass the limit together. With an engine that knows its bytes
-// ([Meter]) the limit is exact. On a shared store the bytes are counted by a
-// [Counter] from a watch, so that the limit can be passed by what is written in
-// the moment that the watch is behind, and by other replicas in it. Until the
+// Writes that are on their way are counted as if they had happened, so that
+// many at a time do not pass the limit together. With an engine that knows its
+// bytes ([Meter]) the limit is exact. On a shared store the bytes are counted
+// by a [Counter] from a watch, so that writes can pass the limit in the moment
+// that the watch is behind, and so can other replicas in that moment. Until the
 // Counter has read everything once, there is no limit.
 //
 // # Map

@@ -35,7 +35,7 @@ func (e *FullError) Status() metav1.Status {
 }
 
 // quantity writes bytes as people do, with a precision that shows a difference
-// between what is used and the limit.
+// between the used bytes and the limit.
 func quantity(bytes int64) string {
 	const ki = 1 << 10
 	if bytes%ki != 0 {

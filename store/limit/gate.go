@@ -14,8 +14,8 @@ import (
 // marks of a deletion and the conditions of a status.
 const smallGrowth = 1 << 10
 
-// gate is what upstream's etcd3 storage writes through. Deletions pass as they
-// are.
+// gate is the interface through which upstream's etcd3 storage writes.
+// Deletions pass as they are.
 type gate struct {
 	etcdk8s.Interface
 	options Options

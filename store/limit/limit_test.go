@@ -80,8 +80,8 @@ func (l *limited) refuses(what string, err error) {
 	}
 }
 
-// A tenant fills the store. Writes that make room go on, and so do small updates of
-// what is there; after a deletion there is room again.
+// A tenant fills the store. Writes that make room go on, and so do small
+// updates of existing objects; after a deletion there is room again.
 func TestAttackStoreIsFilled(t *testing.T) {
 	l := newLimited(t)
 	ctx := t.Context()
@@ -141,8 +141,8 @@ func TestAttackManyWritesAtOnce(t *testing.T) {
 	}
 }
 
-// An update of what has changed is a conflict, also when the store is full: its
-// writer reads again.
+// An update of an object that has changed is a conflict, also when the store is
+// full: its writer reads again.
 func TestConflictWhenFull(t *testing.T) {
 	l := newLimited(t)
 	l.must(l.put(t.Context(), "/o", most))
