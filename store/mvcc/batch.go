@@ -11,9 +11,9 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 )
 
-// Batch evaluates transactions against the tip of an Index, each one seeing
-// what the earlier ones of the same batch did, and collects what must be made
-// durable. Nothing is visible to others before Index.Publish.
+// Batch evaluates transactions against the tip of an Index, each one seeing the
+// effects of the earlier ones of the same batch, and collects the versions that
+// must be made durable. Nothing is visible to others before Index.Publish.
 type Batch struct {
 	index     *Index
 	view      View
@@ -32,7 +32,7 @@ func (x *Index) Begin() *Batch {
 	return &Batch{index: x, view: view, rev: view.rev, seq: seq, baseSeq: seq, pending: map[string]*Version{}}
 }
 
-// Versions returns what was written, in the order of Seq.
+// Versions returns the written versions, in the order of Seq.
 func (b *Batch) Versions() []*Version { return b.versions }
 
 // Leases returns the changes to leases, in order.
@@ -134,7 +134,7 @@ func (t *Tx) Put(key string, value []byte, lease int64) (kv, prev *mvccpb.KeyVal
 	return kv, prev, nil
 }
 
-// Delete deletes key and returns what it was, or nil if it did not exist.
+// Delete deletes key and returns its last value, or nil if it did not exist.
 func (t *Tx) Delete(key string) *mvccpb.KeyValue {
 	old := t.batch.tip(key)
 	prev := old.live()
@@ -151,7 +151,7 @@ func (t *Tx) Compact(rev int64) error {
 	case rev <= max(t.batch.index.compacted.Load(), t.batch.compactTo):
 		return rpctypes.ErrCompacted
 	case rev > t.batch.view.rev:
-		// Only what is published can be compacted.
+		// Only published revisions can be compacted.
 		return rpctypes.ErrFutureRev
 	}
 	t.batch.compactTo = rev

@@ -4,8 +4,9 @@
 package mvcc
 
 // Sweep forgets versions that the compact revision made unreachable, looking at
-// up to limit changes, and returns the sequence numbers of what can be deleted
-// from the durable log. It reports whether nothing more is left to sweep.
+// up to limit changes, and returns the sequence numbers of the versions that
+// can be deleted from the durable log. done reports that nothing is left to
+// sweep.
 //
 // A version is garbage when a newer version of its key is at or before the
 // compact revision, or when it is itself a deletion at or before it.
@@ -51,7 +52,7 @@ func (x *Index) trim(n int) {
 	}
 	rest := x.log[n:]
 	if len(rest) < cap(rest)/2 {
-		// A mostly empty array would keep what was trimmed in memory.
+		// A mostly empty array would keep the trimmed versions in memory.
 		rest = append(make([]*Version, 0, len(rest)+len(rest)/4), rest...)
 	}
 	x.log = rest

@@ -5,7 +5,7 @@
 // retained versions, the log of changes in revision order, the watchers of
 // that log, and the leases. All reads and watches are answered from here.
 //
-// It is not durable and does no I/O. Whoever owns an [Index] evaluates writes
+// It is not durable and does no I/O. The owner of an [Index] evaluates writes
 // in a [Batch], makes the batch's versions durable somewhere, and only then
 // calls [Index.Publish].
 //

@@ -18,10 +18,10 @@ const FirstRevision = 1
 // path that a new key copies to a few KiB.
 const treeDegree = 32
 
-// Index is the in-memory state of a store. See the package documentation for
-// who may call what.
+// Index is the in-memory state of a store. The package documentation says which
+// goroutine may call which method.
 type Index struct {
-	// state is what readers see. It is replaced as a whole.
+	// state is read by readers. It is replaced as a whole.
 	state     atomic.Pointer[state]
 	compacted atomic.Int64
 	sizes     sizes

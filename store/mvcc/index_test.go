@@ -69,7 +69,7 @@ func TestNothingIsVisibleBeforePublish(t *testing.T) {
 	if err != nil || rev != 3 {
 		t.Fatalf("got revision %d, %v", rev, err)
 	}
-	// A later transaction of the batch sees it, nobody else does.
+	// Only a later transaction of the batch sees it.
 	if _, err := b.Do(func(tx *mvcc.Tx) error {
 		if got := string(tx.Get("a").Value); got != "2" {
 			t.Errorf("the batch sees %q", got)
@@ -152,7 +152,7 @@ func TestViewIsOvertakenByCompaction(t *testing.T) {
 	}
 }
 
-// Whatever the chunks, a sweep finds all that is unreachable and nothing else.
+// A sweep in chunks of any size finds all unreachable versions and no others.
 func TestSweepInChunks(t *testing.T) {
 	for _, chunk := range []int{1, 2, 3, 100} {
 		x := mvcc.New()
@@ -170,7 +170,7 @@ func TestSweepInChunks(t *testing.T) {
 			more, done = x.Sweep(chunk)
 			garbage = append(garbage, more...)
 		}
-		// What is left is b of revision 7 and c of revision 9.
+		// The rest is b of revision 7 and c of revision 9.
 		if diff := cmp.Diff([]int64{1, 2, 4, 3, 5, 7}, garbage); diff != "" {
 			t.Errorf("chunks of %d (-want +got):\n%s", chunk, diff)
 		}

@@ -19,7 +19,7 @@ type LeaseChange struct {
 	Removed bool
 }
 
-// Lease is what is known about a lease.
+// Lease is the state of a lease.
 type Lease struct {
 	ID      int64
 	TTL     time.Duration
@@ -66,7 +66,7 @@ func (t *leaseTable) move(key string, old *mvccpb.KeyValue, v *Version) {
 	}
 }
 
-// Lease returns what is known about a lease, and false if it does not exist.
+// Lease returns the state of a lease, and false if it does not exist.
 func (x *Index) Lease(id int64) (Lease, bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -50,7 +50,7 @@ func (l *Loader) Add(seq int64, kv *mvccpb.KeyValue) error {
 		v.prev.Store(old)
 		x.log = append(x.log, v)
 	} else {
-		// What a sweep before the restart had not come to.
+		// A sweep before the restart had not come to these.
 		if old != nil {
 			l.garbage = append(l.garbage, old.Seq)
 			x.sizes.forgotten(old)
@@ -82,7 +82,7 @@ func (l *Loader) Finish() (x *Index, garbage []int64) {
 	return x, l.garbage
 }
 
-// check tells whether v can follow the rows so far.
+// check returns an error if v cannot follow the rows so far.
 func (l *Loader) check(v, old *Version) error {
 	kv := v.KV
 	compacted := l.index.compacted.Load()

@@ -5,8 +5,8 @@ package mvcc
 
 import "sync/atomic"
 
-// sizes counts the bytes of keys and values. Whoever holds mu writes it; reads
-// need no lock.
+// sizes counts the bytes of keys and values. Writes need mu; reads need no
+// lock.
 type sizes struct {
 	live atomic.Int64 // of the newest versions that are no deletions
 	held atomic.Int64 // of all versions that are retained
@@ -20,7 +20,7 @@ func (x *Index) LiveBytes() int64 { return x.sizes.live.Load() }
 // included.
 func (x *Index) HistoryBytes() int64 { return max(0, x.sizes.held.Load()-x.sizes.live.Load()) }
 
-// written counts a new version and what it replaced.
+// written counts a new version and the replaced one.
 func (s *sizes) written(v, old *Version) {
 	s.held.Add(v.size())
 	if !v.Deleted {

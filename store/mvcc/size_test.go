@@ -13,7 +13,7 @@ import (
 	"portico.dev/portico/store/mvcc"
 )
 
-// live is what LiveBytes must be.
+// live returns the expected LiveBytes.
 func live(x *mvcc.Index) (n int64) {
 	kvs, _ := x.View().Range("", "\x00", 0)
 	for _, kv := range kvs {
@@ -22,8 +22,8 @@ func live(x *mvcc.Index) (n int64) {
 	return n
 }
 
-// Whatever is written, undone, compacted and swept: the counts are those of what
-// is there.
+// After any writes, undone batches, compactions and sweeps, the counts are
+// those of the versions that are there.
 func TestBytesAreCounted(t *testing.T) {
 	x := mvcc.New()
 	random := rand.New(rand.NewPCG(1, 2))

@@ -12,9 +12,9 @@ import (
 
 // Version is one version of one key: a value or, if Deleted, its end.
 type Version struct {
-	// KV is what readers get. It is shared and must not be modified. For a
-	// deletion it holds only the key and the revision of the deletion, which
-	// is the shape etcd gives to delete events.
+	// KV is handed to readers. It is shared and must not be modified. For a
+	// deletion it holds only the key and the revision of the deletion, which is
+	// the shape etcd gives to delete events.
 	KV *mvccpb.KeyValue
 	// Seq numbers versions across the whole store, without gaps when they are
 	// written. A transaction may write several versions at one revision.

@@ -12,8 +12,8 @@ import (
 const ToEnd = "\x00"
 
 // View is the store at one revision. It is a small value and needs no closing.
-// Compaction may overtake a long-lived View: check Err after reading and
-// before using what was read.
+// Compaction may overtake a long-lived View: check Err after reading and before
+// using the result.
 type View struct {
 	index *Index
 	state *state
@@ -42,12 +42,12 @@ func (v View) At(rev int64) (View, error) {
 // Revision returns the revision of the view.
 func (v View) Revision() int64 { return v.rev }
 
-// Current returns the store's revision when the view was taken, which is what
-// etcd puts into response headers even for reads in the past.
+// Current returns the store's revision when the view was taken, which etcd puts
+// into response headers even for reads in the past.
 func (v View) Current() int64 { return v.state.rev }
 
-// Err returns rpctypes.ErrCompacted if history was given up beyond the view,
-// in which case what was read from it must not be used.
+// Err returns rpctypes.ErrCompacted if history was given up beyond the view, in
+// which case the results of its reads must not be used.
 func (v View) Err() error {
 	if v.rev < v.index.compacted.Load() {
 		return rpctypes.ErrCompacted

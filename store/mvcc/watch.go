@@ -17,7 +17,7 @@ var ErrWatchClosed = errors.New("watch is closed")
 // far behind gets its events in pieces.
 const maxScan = 4096
 
-// WatchOptions says what to watch.
+// WatchOptions selects the changes to watch.
 type WatchOptions struct {
 	// Start and End are an etcd range: an empty End means the one key Start.
 	Start, End string
@@ -31,7 +31,7 @@ type WatchOptions struct {
 
 // Watcher delivers the changes of a range in revision order. It holds no copy
 // of them: a slow reader costs nothing but the history that is kept anyway, and
-// is told that it was compacted when it falls behind that.
+// gets the error of a compacted revision when it falls behind that.
 type Watcher struct {
 	index *Index
 	opts  WatchOptions
@@ -159,7 +159,7 @@ func (w *Watcher) Next(ctx context.Context) (WatchBatch, error) {
 		switch {
 		case closed:
 			return WatchBatch{}, ErrWatchClosed
-		case rev < 0: // what comes next is gone
+		case rev < 0: // the next change is gone
 			return WatchBatch{Revision: w.index.Revision(), CompactRevision: w.index.CompactRevision() + 1}, nil
 		case len(versions) > 0:
 			w.backlog = versions
