@@ -17,7 +17,7 @@ import (
 	"portico.dev/portico/store"
 )
 
-// Report is what Check found. Problems is empty if the store is sound.
+// Report is the result of Check. Problems is empty if the store is sound.
 type Report struct {
 	Path            string   `json:"path"`
 	SchemaVersion   int64    `json:"schemaVersion"`

@@ -27,7 +27,7 @@ const (
 	walHardLimit = 16 << 20
 )
 
-// countWAL keeps an estimate of what was written to the WAL.
+// countWAL keeps an estimate of the bytes written to the WAL.
 func (e *Engine) countWAL(size int64) {
 	if e.walBytes.Add(size) > walSoftLimit {
 		select {
@@ -48,7 +48,7 @@ func (e *Engine) boundWAL(ctx context.Context) {
 	}
 }
 
-// batchBytes estimates what a batch takes in the WAL.
+// batchBytes estimates the size of a batch in the WAL.
 func batchBytes(b *mvcc.Batch) int64 {
 	size := int64(2 * pageSize) // the last page of the log, often one more
 	for _, v := range b.Versions() {
@@ -97,7 +97,7 @@ func (e *Engine) finishCheckpoint(mode string) error {
 	// SQLite refuses a second checkpoint instead of waiting for the first.
 	e.checkpointing.Lock()
 	defer e.checkpointing.Unlock()
-	// Somebody who reads the file, for a copy of it, is not waited for.
+	// A process that reads the file, to copy it, is not waited for.
 	if _, err := e.disk.conn.Exec(`PRAGMA busy_timeout = 0`, nil); err != nil {
 		return diskError("checkpoint", err)
 	}

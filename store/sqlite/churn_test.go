@@ -18,8 +18,8 @@ import (
 	"portico.dev/portico/store/sqlite"
 )
 
-// Under steady churn the file and its WAL stay within a small multiple of what
-// is live, and space of a burst is given back.
+// Under steady churn the file and its WAL stay within a small multiple of the
+// live data, and space of a burst is given back.
 func TestSizeIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	e := open(t, sqlite.Options{Dir: dir, Durability: sqlite.Normal, Retention: -1})
@@ -70,8 +70,8 @@ func TestSizeIsBounded(t *testing.T) {
 	}
 }
 
-// Somebody who reads the file, for a backup, makes the WAL grow and nothing
-// else: writes go on, and it starts over when the reader is gone.
+// A reader of the file, for a backup, makes the WAL grow and does nothing else:
+// writes go on, and it starts over when the reader is gone.
 func TestReaderOfTheFile(t *testing.T) {
 	dir := t.TempDir()
 	e := open(t, sqlite.Options{Dir: dir, Durability: sqlite.Normal, Retention: -1})

@@ -13,7 +13,7 @@ import (
 	"portico.dev/portico/store/sqlite"
 )
 
-// What is written while a commit is being synced is one commit.
+// All writes during the sync of a commit are one commit.
 func TestGroupCommit(t *testing.T) {
 	e := open(t, sqlite.Options{Dir: t.TempDir(), Retention: -1})
 	const writers = 100
@@ -61,7 +61,8 @@ func TestGroupCommit(t *testing.T) {
 	}
 }
 
-// Durability is what it is called, also after the connection was reopened.
+// Each durability has its level of synchronous, also after the connection was
+// reopened.
 func TestDurability(t *testing.T) {
 	for durability, want := range map[sqlite.Durability]int64{"": 2, sqlite.Full: 2, sqlite.Normal: 1} {
 		e := open(t, sqlite.Options{Dir: t.TempDir(), Durability: durability})

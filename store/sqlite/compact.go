@@ -25,8 +25,8 @@ const (
 	vacuumFloor = 512
 )
 
-// Compact gives up history up to and including rev. What that makes unreachable
-// is deleted in the background.
+// Compact gives up history up to and including rev. Versions that this makes
+// unreachable are deleted in the background.
 func (e *Engine) Compact(ctx context.Context, rev int64) error {
 	_, err := e.submit(&request{
 		ctx:          ctx,
@@ -50,7 +50,7 @@ type mark struct {
 // compactLoop keeps history for the configured time: it remembers which
 // revision was current when, and compacts to the newest that is old enough.
 func (e *Engine) compactLoop(ctx context.Context) {
-	e.queue.pushJob(e.collect) // what was left over by the last process
+	e.queue.pushJob(e.collect) // garbage that the last process left
 	var tick <-chan time.Time
 	if e.options.Retention > 0 {
 		ticker := time.NewTicker(max(e.options.Retention/5, time.Millisecond))

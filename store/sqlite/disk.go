@@ -226,8 +226,8 @@ func queryInt(c *sqlite3.SQLiteConn, q string) (n int64, err error) {
 	return n, err
 }
 
-// diskError says what was being done and puts SQLite's result codes into the
-// terms of package store.
+// diskError adds the failed action to an error and translates SQLite's result
+// codes to the errors of package store.
 func diskError(doing string, err error) error {
 	var e sqlite3.Error
 	if errors.As(err, &e) {

@@ -16,15 +16,15 @@
 //	    │              │  publish: tree, log, watchers ◄──────── done
 //	    └── answer ────┴─ wake the callers
 //
-// What queues up while one batch is being synced is the next batch: group
-// commit without a timer. A compare-and-swap is decided in memory; one that
-// fails never reaches the disk.
+// Writes that queue up while one batch is being synced are the next batch:
+// group commit without a timer. A compare-and-swap is decided in memory; one
+// that fails never reaches the disk.
 //
 // The checkpoint that moves the WAL into the file runs on a second connection,
 // off the write path. Deleting compacted rows and shrinking the file are small
 // jobs that the writer does between batches.
 //
-// # What is in the file
+// # The file
 //
 // The table log has a row for each change, keyed by a sequence number and
 // without any secondary index, because it is only ever appended to, deleted
@@ -34,15 +34,15 @@
 //
 // # Invariants
 //
-//   - No caller is told of a success before the commit was synced (with
-//     durability full) and nothing is published before it.
+//   - No caller gets a success before the commit was synced (with durability
+//     full) and nothing is published before it.
 //   - If a commit fails its outcome is unknown, so no further batch is written
-//     before the connection was reopened and everything that memory does not
-//     know was removed from the file. Until then every write fails with
+//     before the connection was reopened and all rows that memory does not know
+//     were removed from the file. Until then every write fails with
 //     store.ErrUnavailable, and Ready says why. Reads go on.
 //   - After a failure writes are accepted again only when the disk took minRoom
 //     bytes, so that a disk that is nearly full does not flap. Compaction goes
-//     on as soon as the file is usable: it may be what makes room.
+//     on as soon as the file is usable: it may make room.
 //   - Rows are deleted only after the compact revision that allows it is on
 //     disk.
 //   - A file that is not ours, newer, in use or damaged is never modified.
@@ -62,7 +62,7 @@
 //	lease.go       expiry of leases
 //	lock.go        one process at a time
 //	check.go       offline verification
-//	snapshot.go    snapshots: what they are, whether one is sound
+//	snapshot.go    snapshots: their form, and the check of one
 //	save.go        making one, of a store in use or not
 //	restore.go     making a store of one
 package sqlite

@@ -30,7 +30,7 @@ type Engine struct {
 	queue   *queue
 	client  *etcdk8s.Client
 
-	// What follows belongs to the writer goroutine.
+	// The following fields belong to the writer goroutine.
 	disk    *disk
 	garbage []int64
 	// usable says, after a fault, that the file agrees with memory again.
@@ -42,12 +42,12 @@ type Engine struct {
 	// walExcused is the size that the WAL had when a reader of the file kept it
 	// from starting over.
 	walExcused int64
-	// sinceJob is what was written since the last job.
+	// sinceJob counts the writes since the last job.
 	sinceJob struct{ changes, bytes int64 }
 
 	// checkpoints is the checkpointer's own connection.
 	checkpoints   *sqlite3.SQLiteConn
-	checkpointing sync.Mutex   // held during a checkpoint, by whoever makes it
+	checkpointing sync.Mutex   // held during a checkpoint, by the goroutine that makes it
 	walBytes      atomic.Int64 // written since the last checkpoint, estimated
 	walKick       chan struct{}
 	historyKick   chan struct{} // there is too much of it
@@ -183,7 +183,7 @@ func (e *Engine) shutdown() error {
 	return e.releaseFile()
 }
 
-// releaseFile closes what openFile and lockDir opened.
+// releaseFile closes the files that openFile and lockDir opened.
 func (e *Engine) releaseFile() error {
 	var firstErr error
 	keep := func(err error) {

@@ -49,7 +49,7 @@ func open(t testing.TB, o sqlite.Options) *sqlite.Engine {
 	return e
 }
 
-// put writes a key whatever it is now and returns the revision.
+// put writes a key, whether it exists or not, and returns the revision.
 func put(t testing.TB, c *etcdk8s.Client, key, value string) int64 {
 	t.Helper()
 	resp, err := c.KV.Put(t.Context(), key, value)

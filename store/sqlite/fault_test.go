@@ -86,7 +86,7 @@ func TestFullDisk(t *testing.T) {
 	if !errors.Is(err, store.ErrUnavailable) {
 		t.Fatalf("put on a full disk: %v", err)
 	}
-	// The next connection has no limit: somebody made room.
+	// The next connection has no limit, as if room had been made.
 	waitFor(t, func() bool { return e.Ready() == nil })
 	if _, err := c.Kubernetes.OptimisticPut(ctx, "/big", big, 0, etcdk8s.PutOptions{}); err != nil {
 		t.Fatalf("put after room was made: %v", err)

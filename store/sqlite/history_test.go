@@ -41,7 +41,8 @@ func TestAttackUpdatesFillTheHistory(t *testing.T) {
 	}
 }
 
-// The used bytes are known again after a restart, whatever was compacted.
+// The used bytes are known again after a restart, with any part of history
+// compacted.
 func TestUsedBytesSurviveARestart(t *testing.T) {
 	options := sqlite.Options{Dir: t.TempDir(), Durability: sqlite.Normal, Retention: -1}
 	open := func() *sqlite.Engine {

@@ -34,7 +34,7 @@ func lockDir(dir string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("lock %q: %w", path, err)
 	}
-	// Only a hint for the message of whoever comes second.
+	// Only a hint for the message of a second process.
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Durability says what an acknowledged write survives.
+// Durability names the failures that an acknowledged write survives.
 type Durability string
 
 const (

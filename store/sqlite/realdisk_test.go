@@ -30,7 +30,7 @@ func run(t *testing.T, name string, args ...string) {
 }
 
 // needRoot skips a test that mounts disks. Where CI is set that is a failure,
-// so that nobody believes what was not run.
+// so that a test that was not run does not count as passed.
 func needRoot(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("mkfs.ext4")
@@ -73,7 +73,7 @@ func ext4(t *testing.T, image string, mib int) string {
 	}
 	// Blocks as large as pages. With smaller ones Linux 6.18 was seen to report
 	// the success of an fsync whose data the disk had refused; the error came
-	// with the next one. No store can tell.
+	// with the next one. No store can notice that.
 	run(t, "mkfs.ext4", "-q", "-b", "4096", "-O", "^has_journal", image)
 	return mount(t, "-o", "loop,errors=continue", image)
 }
@@ -155,7 +155,7 @@ func same(t *testing.T, e *sqlite.Engine, want map[string]string) {
 }
 
 // recovered sees that a store whose disk is back works by itself, and that
-// exactly what was acknowledged is there, now and after a restart.
+// exactly the acknowledged writes are there, now and after a restart.
 func recovered(t *testing.T, e *sqlite.Engine, dir string, acked map[string]string) {
 	t.Helper()
 	waitFor(t, func() bool { return e.Ready() == nil })
@@ -204,7 +204,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 // A disk that takes a write and fails the sync, as one that is thinly
-// provisioned does: the kernel forgets what it could not write.
+// provisioned does: the kernel forgets the pages that it could not write.
 func TestDiskFailsTheSync(t *testing.T) {
 	needRoot(t)
 	back := tmpfs(t, 40)
@@ -298,12 +298,12 @@ func TestDiskFullOfHistory(t *testing.T) {
 	if err := e.Ready(); err == nil {
 		t.Error("ready on a full disk")
 	}
-	// Until it was tried in vain, a checkpoint may be under way and take what
-	// becomes free.
+	// Until it was tried in vain, a checkpoint may be under way and take the
+	// room that becomes free.
 	refused := e.Fault()
 	waitFor(t, func() bool { return e.Fault() != refused })
-	// The compaction needs some pages itself: somebody frees a little, too
-	// little for writes.
+	// The compaction needs some pages itself: a little is freed, too little for
+	// writes.
 	if err := os.Remove(little); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ const (
 	// writes again. Without it a disk that is nearly full would let the one
 	// page of a trial pass and fail the write after it, again and again.
 	minRoom = 4 << 20
-	// maxRoom bounds what a large batch that failed asks for.
+	// maxRoom bounds the room that is required after a large batch failed.
 	maxRoom = 16 << 20
 
 	roomName = "room.tmp"
@@ -32,9 +32,9 @@ const (
 
 // recover tries to get from a failed commit back to service.
 //
-// After a commit failed, what it wrote may be on disk or not, but its callers
-// were told that it did not happen. So a fresh connection removes whatever
-// memory does not know. Memory is the truth here: everything in it was synced.
+// After a commit failed, its rows may be on disk or not, but its callers have
+// got an error. So a fresh connection removes all rows that memory does not
+// know. Memory is the truth here: everything in it was synced.
 //
 // That makes the file usable, for housekeeping that may give space back. Writes
 // are accepted only once there is also room for more than the next one.
@@ -68,9 +68,9 @@ func (e *Engine) tryDisk() error {
 	return takeRoom(e.options.Dir, min(max(minRoom, 2*e.failedBytes), maxRoom))
 }
 
-// emptyWAL gives back what the WAL takes, if the file has room for what is in
-// it. To begin without would only eat what room there is, which compaction needs
-// to make more.
+// emptyWAL gives back the WAL's space, if the file has room for the WAL's
+// content. A checkpoint begun without that room would only use up the rest,
+// which compaction needs to make more.
 func (e *Engine) emptyWAL() error {
 	pages, err := queryInt(e.disk.conn, `PRAGMA page_count`)
 	if err != nil {
@@ -127,7 +127,7 @@ func (e *Engine) reopen() error {
 	return d.adopt(e.index)
 }
 
-// adopt makes the file agree with memory. It writes in any case, which tells
+// adopt makes the file agree with memory. It writes in any case, which shows
 // whether the disk can be written again.
 func (d *disk) adopt(x *mvcc.Index) error {
 	return d.transaction(func() error {

@@ -20,15 +20,15 @@ import (
 // RestoreGap is how far a restored store's revision is ahead of the snapshot's.
 // Clients hold revisions that the lost store gave out after the snapshot was
 // taken; none of them may come to mean something else. It is more than a store
-// writes in a year, and what etcd's documentation recommends.
+// writes in a year, and etcd's documentation recommends it.
 const RestoreGap = 1_000_000_000
 
 // RestoreSnapshot makes a store of a snapshot, in a data directory that has
 // none, and returns the files that were saved with it.
 //
-// All history up to the new revision is given up: a client that was watching is
-// told that its revision is gone, and lists anew. Leases end when they would
-// have ended.
+// All history up to the new revision is given up: a client that was watching
+// gets the error that its revision is gone, and lists again. Leases end when
+// they would have ended.
 func RestoreSnapshot(ctx context.Context, path, dir string) (Snapshot, map[string][]byte, error) {
 	s, err := CheckSnapshot(ctx, path)
 	if err != nil {

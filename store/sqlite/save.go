@@ -94,14 +94,15 @@ func copyStore(ctx context.Context, dir, to string) error {
 	return vacuumInto(ctx, c, to)
 }
 
-// atRest is recognise for a store that nobody uses and that shall stay as it is.
+// atRest is recognise for a store that is not in use and that shall stay as it
+// is.
 func atRest(path string) (mode string, err error) {
 	if err := checkHeader(path, applicationID); err != nil {
 		return "", err
 	}
 	info, err := os.Stat(path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && info.Size() == 0) {
-		return "mode=ro&immutable=1", nil // so that SQLite leaves nothing beside it
+		return "mode=ro&immutable=1", nil // so that SQLite leaves no other file next to it
 	}
 	return "mode=ro", checkWAL(path + "-wal")
 }

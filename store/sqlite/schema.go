@@ -121,8 +121,8 @@ func createFile(path string) error {
 	return c.Close()
 }
 
-// recognise tells whether an existing file is ours and of a version that we
-// know.
+// recognise returns an error unless an existing file is ours and of a version
+// that we know.
 func recognise(path string, d Durability) error {
 	if err := checkHeader(path, applicationID); err != nil {
 		return err
@@ -140,7 +140,7 @@ func recognise(path string, d Durability) error {
 	return checkSchema(c)
 }
 
-// checkSchema tells whether we know the version of a file's tables.
+// checkSchema returns an error unless we know the version of a file's tables.
 func checkSchema(c *sqlite3.SQLiteConn) error {
 	version, err := queryInt(c, `SELECT value FROM meta WHERE name = '`+metaSchema+`'`)
 	switch {
@@ -157,8 +157,8 @@ func checkSchema(c *sqlite3.SQLiteConn) error {
 }
 
 // checkHeader looks at the file before SQLite does. SQLite takes an empty file
-// for a new database and discards a WAL beside it, and it moves the WAL of a
-// stranger's database into it; neither is ours to let happen.
+// for a new database and discards a WAL next to it, and it moves the WAL of a
+// foreign database into it; neither may happen.
 func checkHeader(path string, id uint32) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -34,14 +34,14 @@ const (
 	metaRevision = "snapshot_revision"
 )
 
-// snapshotSchema is what a snapshot has besides the tables of a store. sum is
-// the SHA-256 of everything else in the file.
+// snapshotSchema is the tables that a snapshot has besides those of a store.
+// sum is the SHA-256 of everything else in the file.
 var snapshotSchema = []string{
 	`CREATE TABLE file (name TEXT PRIMARY KEY, content BLOB NOT NULL) STRICT, WITHOUT ROWID`,
 	`CREATE TABLE digest (sum TEXT NOT NULL) STRICT`,
 }
 
-// Snapshot is what is known of a snapshot.
+// Snapshot describes a snapshot.
 type Snapshot struct {
 	Report
 	// Bytes is the size of the file.
@@ -85,7 +85,8 @@ func (s *Snapshot) open() (*sqlite3.SQLiteConn, error) {
 		return nil, err
 	}
 	s.Bytes, s.FileBytes = info.Size(), info.Size()
-	// Nobody writes a snapshot, so no lock and no other file beside it is needed.
+	// A snapshot is never written to, so no lock and no other file next to it
+	// is needed.
 	c, err := connectAs(s.Path, "mode=ro&immutable=1", Full)
 	if err != nil {
 		return nil, diskError("connect", err)
@@ -148,7 +149,7 @@ func digest(ctx context.Context, c *sqlite3.SQLiteConn) (string, error) {
 		`SELECT seq, rev, key, create_rev, version, lease, value, sum FROM log ORDER BY seq`,
 		`SELECT name, content FROM file ORDER BY name`,
 	} {
-		hashValue(h, q) // tells the tables apart
+		hashValue(h, q) // separates the tables
 		err := query(c, q, func(row []driver.Value) error {
 			for _, v := range row {
 				hashValue(h, v)

@@ -183,7 +183,7 @@ func TestClientsOfTheLostStoreListAnew(t *testing.T) {
 			t.Errorf("watch from %s (%d): %v, want that it was compacted", name, rev, watch.Err())
 		}
 	}
-	// What the client read then cannot be written back.
+	// A value that the client read then cannot be written back.
 	resp, err := r.Client().KV.Txn(t.Context()).If(clientv3.Compare(clientv3.ModRevision("/a"), "=", lost)).Then(clientv3.OpPut("/a", "stale")).Commit()
 	if err != nil || resp.Succeeded {
 		t.Errorf("write over what was lost: %+v, %v", resp, err)
@@ -230,7 +230,7 @@ func TestLeasesAreRestored(t *testing.T) {
 	}
 }
 
-// What is left of a process that was killed is saved as it is, and stays.
+// The files of a process that was killed are saved as they are, and stay.
 func TestSnapshotOfAKilledStoreChangesNothing(t *testing.T) {
 	dir := t.TempDir()
 	e := opened(t, dir)

@@ -20,8 +20,8 @@ import (
 // tornCommits is how many commits the stores of these tests hold.
 const tornCommits = 60
 
-// tornStore writes a store, one commit a key, and returns a copy of its files as
-// a crash would leave them, and what it held after each revision.
+// tornStore writes a store, one commit a key, and returns a copy of its files
+// as a crash would leave them, and the store's content after each revision.
 func tornStore(t *testing.T) (files map[string][]byte, history map[int64]map[string]string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -65,8 +65,8 @@ func restore(t *testing.T, files map[string][]byte) string {
 	return dir
 }
 
-// reopened opens a store and returns its revision. Whatever it holds must be what
-// it held at that revision.
+// reopened opens a store and returns its revision. The content must be that of
+// this revision.
 func reopened(t *testing.T, dir string, d sqlite.Durability, history map[int64]map[string]string) (int64, error) {
 	t.Helper()
 	e, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir, Durability: d, Retention: -1})
@@ -81,8 +81,8 @@ func reopened(t *testing.T, dir string, d sqlite.Durability, history map[int64]m
 	return rev, nil
 }
 
-// Whatever page of the file is lost, the store holds everything or says that it
-// is corrupt. It never opens with less.
+// With any page of the file lost, the store holds everything or says that it is
+// corrupt. It never opens with less.
 func TestTornFile(t *testing.T) {
 	_, history := tornStore(t)
 	dir := t.TempDir()
@@ -136,8 +136,8 @@ func TestTornFile(t *testing.T) {
 	}
 }
 
-// A log that ends early is what a crash leaves: the store opens as it was after
-// one of its commits.
+// A log that ends early is left by a crash: the store opens as it was after one
+// of its commits.
 func TestTornWALIsCutOff(t *testing.T) {
 	files, history := tornStore(t)
 	wal := files[databaseFile+"-wal"]
@@ -183,7 +183,7 @@ func TestDamagedWALIsRefused(t *testing.T) {
 			if report, err := sqlite.Check(t.Context(), dir); err != nil || len(report.Problems) == 0 {
 				t.Errorf("frame %d: check finds nothing wrong: %v", n, err)
 			}
-			// Who accepts the loss can have the rest.
+			// Operators who accept the loss can have the rest.
 			if _, err := reopened(t, dir, sqlite.Normal, history); err != nil {
 				t.Errorf("frame %d: with durability normal: %v", n, err)
 			}

@@ -32,12 +32,13 @@ const (
 // checkWAL looks for damage in the write-ahead log that SQLite does not report.
 //
 // SQLite takes the first frame that does not match its checksum for the end of
-// the log, which is right after a crash: what comes then was never synced. But
-// a damaged frame looks the same, and everything acknowledged after it would
-// silently be gone. Frames are chained by their checksums, and with synced
-// commits the second of two is only written when the first is on disk. So if
-// two commits follow from each other behind the end, then the end is damage.
-// The last two commits of a log cannot be told from a crash that way.
+// the log, which is right after a crash: the frames after it were never synced.
+// But a damaged frame looks the same, and everything acknowledged after it
+// would silently be gone. Frames are chained by their checksums, and with
+// synced commits the second of two is only written when the first is on disk.
+// So if two commits follow from each other behind the end, then the end is
+// damage. Damage in the last two commits of a log cannot be distinguished from
+// a crash that way.
 //
 // After a power cut with durability normal two such commits may be there
 // without damage.
@@ -105,7 +106,7 @@ func (s *walScan) frames() (valid, lost int) {
 		s.add(s.frame[walFrameSize:])
 		want := stored(head[walFrameSum:])
 		linked := ours && s.sum == want
-		s.sum = want // what the next frame was chained to, if this one is damaged
+		s.sum = want // the sum that the next frame was chained to, if this one is damaged
 		switch {
 		case intact && linked:
 			valid++

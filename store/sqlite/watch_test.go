@@ -117,15 +117,15 @@ func TestWatchOfCompactedRevision(t *testing.T) {
 	if _, open := <-w; open {
 		t.Error("the watch goes on")
 	}
-	// What the answer says works.
+	// The revision in the answer works.
 	w = c.Watch(ctx, "/a", clientv3.WithRev(r.CompactRevision), clientv3.WithPrevKV())
 	if diff := cmp.Diff([]string{"4 PUT /a=3 was 2"}, next(t, w, 1)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-// A reader that is so slow that history passes it is told so; it never misses a
-// change silently.
+// A reader that is so slow that history passes it gets an error; it never
+// misses a change silently.
 func TestSlowWatchIsCompacted(t *testing.T) {
 	e := open(t, sqlite.Options{Dir: t.TempDir(), Retention: -1, Durability: sqlite.Normal})
 	c, ctx := e.Client(), t.Context()
@@ -246,7 +246,7 @@ func increment(ctx context.Context, t *testing.T, k etcdk8s.Interface, key strin
 	}
 }
 
-// followRange lists and watches like a reflector and checks what it gets.
+// followRange lists and watches like a reflector and checks the results.
 func followRange(ctx context.Context, t *testing.T, c *etcdk8s.Client, prefix string) {
 	for ctx.Err() == nil {
 		list, err := c.Kubernetes.List(ctx, prefix, etcdk8s.ListOptions{})

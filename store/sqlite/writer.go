@@ -37,8 +37,8 @@ type request struct {
 	err  error
 	done chan struct{}
 
-	// housekeeping gives space back. It is done also while there is no room
-	// for other writes, because it may be what makes room.
+	// housekeeping gives space back. It is done also while there is no room for
+	// other writes, because it may make room.
 	housekeeping bool
 }
 
@@ -197,8 +197,8 @@ func (e *Engine) runBatch(ctx context.Context, requests []*request) {
 	answer(requests, nil)
 }
 
-// answer wakes the callers of requests, with an error or with what each of them
-// has got.
+// answer wakes the callers of requests, with an error or with each one's
+// result.
 func answer(requests []*request, err error) {
 	for _, r := range requests {
 		if err != nil {
