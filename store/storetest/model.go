@@ -13,8 +13,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// model is what a store is supposed to be, without any thought of speed: a full
-// copy of everything at each revision.
+// model is a store without any thought of speed: a full copy of everything at
+// each revision.
 type model struct {
 	states    []map[string]entry // by revision; [0] is not used
 	events    []string           // by revision; a revision may have several, sorted

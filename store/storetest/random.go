@@ -20,12 +20,12 @@ import (
 )
 
 // Reopen returns the store of a test. The second time it closes the store first
-// and opens it again, with what it held.
+// and opens it again, with its content.
 type Reopen func() store.Backend
 
 // RunModel plays random operations against a store and against a model of it,
-// and compares answers, whole states at random revisions, and at the end what a
-// watch says. The same seed plays the same operations.
+// and compares answers, whole states at random revisions, and at the end the
+// events of a watch. The same seed plays the same operations.
 func RunModel(t *testing.T, seed uint64, steps int, reopen Reopen) {
 	t.Helper()
 	p := &player{

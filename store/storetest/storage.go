@@ -185,8 +185,8 @@ func runList(t *testing.T, open Open) {
 	}
 }
 
-// useStreams turns streamed lists on or off for a test, and forgets what
-// upstream has concluded about their support.
+// useStreams turns streamed lists on or off for a test, and resets upstream's
+// conclusion about their support.
 func useStreams(t *testing.T, streamed bool) {
 	t.Helper()
 	featuregatetesting.SetFeatureGateDuringTest(t, utilfeature.DefaultFeatureGate, features.EtcdRangeStream, streamed)

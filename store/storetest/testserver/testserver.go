@@ -19,7 +19,7 @@ import (
 	"portico.dev/portico/store/sqlite"
 )
 
-// Config has what upstream's tests set of etcd's embed.Config.
+// Config has the fields of etcd's embed.Config that upstream's tests set.
 type Config struct {
 	// WatchProgressNotifyInterval is how often quiet watches hear of progress.
 	WatchProgressNotifyInterval time.Duration
@@ -78,8 +78,8 @@ func record(inner *etcdk8s.Client) *etcdk8s.Client {
 // adapterVariable selects the engine's own kubernetes.Interface.
 const adapterVariable = "PORTICO_UPSTREAM_ADAPTER"
 
-// features says, as porticod does, that a store without endpoints has what
-// upstream would ask its endpoints for.
+// features says, as porticod does, that a store without endpoints has the
+// features that upstream would ask its endpoints for.
 type features struct {
 	etcdfeature.FeatureSupportChecker
 }
