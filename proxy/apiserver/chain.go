@@ -147,9 +147,9 @@ func inject(kube *kubeapiserver.Config, st *storages) {
 	aggregated.RESTOptionsGetter = st.wrap(aggregated.RESTOptionsGetter)
 }
 
-// installNative creates the server of the native resources. It does what
-// controlplane.CompletedConfig.New does, less what dials etcd or allocates
-// addresses that a host allocates.
+// installNative creates the server of the native resources. It does the same as
+// controlplane.CompletedConfig.New, without the parts that dial etcd or
+// allocate addresses that a host allocates.
 func installNative(cfg Config, st *storages, metrics *resourceMetrics, c controlplane.CompletedConfig, delegate genericapiserver.DelegationTarget) (*controlplaneapiserver.Server, error) {
 	server, err := c.ControlPlane.New(controlplaneapiserver.KubeAPIServer, delegate)
 	if err != nil {
@@ -186,8 +186,8 @@ func installNative(cfg Config, st *storages, metrics *resourceMetrics, c control
 	return server, addEndpointsHook(server.GenericAPIServer, client, cfg.Doors)
 }
 
-// providers lists the API groups in upstream's order, which discovery keeps
-// and which decides what an unqualified resource name means
+// providers lists the API groups in upstream's order, which discovery keeps and
+// which decides the meaning of an unqualified resource name
 // (CompletedConfig.StorageProviders in pkg/controlplane/instance.go; that
 // function itself would dial etcd).
 func providers(c controlplane.CompletedConfig, client *kubernetes.Clientset, core *coreProvider) []controlplaneapiserver.RESTStorageProvider {

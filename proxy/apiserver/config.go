@@ -23,9 +23,9 @@ import (
 	"portico.dev/portico/store"
 )
 
-// Config is what a caller decides about an embedded API server.
+// Config is a caller's configuration of an embedded API server.
 type Config struct {
-	// Name tells the informers of this process apart in metrics.
+	// Name distinguishes the informers of this process in metrics.
 	Name string
 
 	// Backend stores every kind that is not in a host cluster.
@@ -37,9 +37,9 @@ type Config struct {
 
 	// Host is set for a virtual cluster: pods, services and
 	// persistentvolumeclaims live in the host cluster that it describes. It is
-	// called once while the server is composed, with what the server knows of
-	// itself by then; scheme and inputs of the result are filled in if unset.
-	// Nil means an ordinary cluster with all kinds in Backend.
+	// called once while the server is composed, with its loopback client and
+	// informers; scheme and inputs of the result are filled in if unset. Nil
+	// means an ordinary cluster with all kinds in Backend.
 	Host func(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error)
 
 	// Listener is where the API is served with TLS. The server closes it.
@@ -48,22 +48,22 @@ type Config struct {
 	// AdvertiseAddress is how this server is known to others.
 	AdvertiseAddress net.IP
 
-	// Doors tells the addresses that default/kubernetes leads to. Nil means
-	// that nobody keeps its endpoints.
+	// Doors returns the addresses that default/kubernetes leads to. Nil means
+	// that its endpoints are not kept.
 	Doors func() []netip.AddrPort
 
-	// Entrance says what is wrong with what leads to this server, as a part of
-	// /readyz. Nil means that nothing can be.
+	// Entrance returns a fault of the objects that lead to this server, as a
+	// part of /readyz. Nil means that there are none.
 	Entrance func() error
 
-	// ShutdownDelay is how long the server goes on to serve after it was told
-	// to end and says that it is not ready, so that those who lead traffic to
-	// it notice.
+	// ShutdownDelay is how long the server, when it has to end, goes on to
+	// serve while it reports that it is not ready, so that load balancers
+	// notice.
 	ShutdownDelay time.Duration
 
 	// ServiceCIDR is where ClusterIPs are allocated: by an ordinary cluster
 	// itself, for a virtual one by its host. The default ServiceCIDR shows it.
-	// It may be empty for a virtual cluster whose host does not tell.
+	// It may be empty for a virtual cluster whose host does not show it.
 	ServiceCIDR string
 
 	// Files of the cluster's PKI.
@@ -72,8 +72,8 @@ type Config struct {
 	// Issuer is the OIDC issuer of service account tokens, an https URL.
 	Issuer string
 
-	// Egress says what a virtual cluster's API server may dial where the
-	// tenant's objects name it.
+	// Egress lists the addresses that a virtual cluster's API server may dial
+	// where the tenant's objects name them.
 	Egress egress.Config
 }
 
@@ -114,8 +114,8 @@ var virtualDisabledPlugins = []string{
 // virtualEnabledPlugins are admission plugins that ordinary clusters leave to
 // their administrator and virtual ones must run.
 var virtualEnabledPlugins = []string{
-	// Traffic to an external IP is taken on every node of the host, whoever it
-	// was meant for (CVE-2020-8554).
+	// Every node of the host takes the traffic to an external IP, also traffic
+	// that is meant for others (CVE-2020-8554).
 	"DenyServiceExternalIPs",
 }
 

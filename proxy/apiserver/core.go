@@ -33,10 +33,10 @@ import (
 // used: its constructor dials etcd for the node port allocator
 // (corerest.New in pkg/registry/core/rest/storage_core.go).
 //
-// What upstream shares between control planes with and without containers
-// (events, secrets, config maps, namespaces, quotas) comes from the embedded
-// generic part. componentstatuses is left out: it has been deprecated since
-// 1.19, and the components it asks for do not exist here.
+// The resources that upstream shares between control planes with and without
+// containers (events, secrets, config maps, namespaces, quotas) come from the
+// embedded generic part. componentstatuses is left out: it has been deprecated
+// since 1.19, and the components it asks for do not exist here.
 type coreProvider struct {
 	*corerest.GenericConfig
 	config     controlplane.CompletedConfig
@@ -53,7 +53,7 @@ func newCoreProvider(c controlplane.CompletedConfig, client *kubernetes.Clientse
 	return &coreProvider{GenericConfig: c.ControlPlane.NewCoreGenericConfig(), config: c, client: client, allocators: a, host: h}, nil
 }
 
-// addHooks starts what the installed resources need in the background.
+// addHooks starts the background work of the installed resources.
 func (p *coreProvider) addHooks(server *genericapiserver.GenericAPIServer) error {
 	if p.host != nil {
 		return nil
@@ -143,7 +143,7 @@ func (p *coreProvider) addWorkloads(v1 map[string]rest.Storage, opts generic.RES
 		return fmt.Errorf("secrets: %T cannot be read", v1["secrets"])
 	}
 	// The generic part made a service account storage that knows no pods;
-	// tokens bound to pods need this one. Release what the other one holds.
+	// tokens bound to pods need this one. Release the other one.
 	v1["serviceaccounts"].Destroy()
 	v1["serviceaccounts/token"].Destroy()
 	accounts, err := serviceaccountstore.NewREST(opts, p.ServiceAccountIssuer, p.APIAudiences, authorizer,

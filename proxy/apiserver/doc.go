@@ -4,10 +4,10 @@
 // Package apiserver embeds Kubernetes' own API server in a process of ours.
 //
 // It composes the chain that kube-apiserver composes (custom resources, native
-// resources, aggregator) from upstream's exported pieces, and changes what
-// lies under it: each resource's storage.Interface. Validation, defaulting,
-// admission, patches, server-side apply, tables, selectors, watch semantics
-// and authorization stay upstream's code.
+// resources, aggregator) from upstream's exported pieces, and changes the layer
+// under it: each resource's storage.Interface. Validation, defaulting,
+// admission, patches, server-side apply, tables, selectors, watch semantics and
+// authorization stay upstream's code.
 //
 // One composition serves two kinds of cluster:
 //
@@ -22,15 +22,15 @@
 // # Invariants
 //
 //   - This package and sync/controllers are the only importers of
-//     k8s.io/kubernetes. What we rely on of upstream's internals is here, so
-//     an upgrade breaks here and nowhere else.
+//     k8s.io/kubernetes. All code that relies on upstream's internals is here,
+//     so an upgrade breaks here and nowhere else.
 //   - A kind is served from exactly one storage for its whole life.
 //   - A process embeds one API server: upstream keeps feature gates, the
 //     component registry and metrics in process-global state.
 //
 // # Map
 //
-//	config.go           what a caller decides, and upstream's options made of it
+//	config.go           the caller's configuration, and upstream's options made of it
 //	chain.go            the server chain, in one function
 //	storage.go          which storage stands under which resource
 //	core.go             the core group, where virtual and ordinary clusters differ
@@ -39,8 +39,8 @@
 //	resourcemetrics.go  metrics.k8s.io of a virtual cluster, from its host
 //	openapi.go          the published schemas, built when they are asked for
 //	kubernetes.go       the default/kubernetes endpoints
-//	identity.go         removes what old API servers said of their machines
-//	egress.go           the one way to what a tenant's objects name
+//	identity.go         removes traces that old API servers left of their machines
+//	egress.go           the one way to addresses that a tenant's objects name
 //	upstream.go         upstream's process-global switches
 //	inputs.go  facts about other virtual objects that a translation needs
 package apiserver

@@ -34,7 +34,8 @@ func (c *callers) note(o *genericoptions.AdmissionOptions) {
 	})}, o.Decorators...)
 }
 
-// confine makes d the only way to what a tenant's objects name.
+// confine makes one dialer the only way to addresses that a tenant's objects
+// name.
 func confine(kube *kubeapiserver.Config, c callers, cfg egress.Config) error {
 	cp := &kube.KubeAPIs.ControlPlane
 	view, err := egress.NewView(cp.VersionedInformers, cp.EndpointSliceGetter)

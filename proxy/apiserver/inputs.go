@@ -19,12 +19,12 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// inputs is what a translation needs to know of the virtual cluster besides
-// the object itself, read from the server's own informers. An informer that is
-// behind is harmless here: sync/nslabels refreshes a namespace's labels on its
-// pods when they change, and the kubelet of an ordinary cluster also gives a new
-// container the Services it happened to know of. If an informer lacks an object
-// that the translation names, the API is asked.
+// inputs gives a translation the facts about the virtual cluster that it needs
+// besides the object itself, from the server's own informers. An informer that
+// is behind is harmless here: sync/nslabels refreshes a namespace's labels on
+// its pods when they change, and the kubelet of an ordinary cluster also gives
+// a new container the Services it happened to know of. If an informer lacks an
+// object that the translation names, the API is asked.
 type inputs struct {
 	client     kubernetes.Interface
 	namespaces corelisters.NamespaceLister
@@ -87,8 +87,9 @@ func (i *inputs) namespaceLabels(ctx context.Context, own string) map[string]map
 	return out
 }
 
-// envKeys reads the keys of what the containers of a pod take their
-// environment from. What cannot be read has none: the kubelet will say so.
+// envKeys reads the keys of the Secrets and ConfigMaps from which a pod's
+// containers take their environment. An object that cannot be read has no keys:
+// the kubelet will report it.
 func (i *inputs) envKeys(ctx context.Context, pod *corev1.Pod) map[rewrite.EnvSource][]string {
 	var out map[rewrite.EnvSource][]string
 	add := func(from []corev1.EnvFromSource) {
@@ -115,8 +116,8 @@ func (i *inputs) envKeys(ctx context.Context, pod *corev1.Pod) map[rewrite.EnvSo
 	return out
 }
 
-// keysOf asks the API for what the informers have not heard of: the pod's own
-// manifest may have made it a moment ago.
+// keysOf asks the API for an object that the informers do not have: the pod's
+// own manifest may have made it a moment ago.
 func (i *inputs) keysOf(ctx context.Context, namespace string, from *corev1.EnvFromSource) (rewrite.EnvSource, []string) {
 	switch {
 	case from.ConfigMapRef != nil:

@@ -34,7 +34,7 @@ const (
 )
 
 // doorsInterval is how often the doors are compared with the last ones, which
-// asks nobody.
+// needs no request.
 const doorsInterval = time.Second
 
 // addKubernetesServiceHook keeps the Service default/kubernetes of an ordinary
@@ -65,8 +65,8 @@ func addKubernetesServiceHook(server *genericapiserver.GenericAPIServer, c contr
 }
 
 // addEndpointsHook keeps the Endpoints and EndpointSlice of default/kubernetes
-// pointing at the doors, in each replica alike. What was there last stays when
-// no door is known: an empty list would help nobody.
+// pointing at the doors, in each replica alike. The last endpoints stay when no
+// door is known: an empty list would not help.
 func addEndpointsHook(server *genericapiserver.GenericAPIServer, client kubernetes.Interface, doors func() []netip.AddrPort) error {
 	if doors == nil {
 		return nil

@@ -17,10 +17,10 @@ import (
 )
 
 // installOpenAPI publishes the schemas of the native resources: OpenAPI v3,
-// which clients use, at once, and v2 when somebody first asks for it. Upstream
+// which clients use, at once, and v2 at the first request for it. Upstream
 // builds both at start; v2 alone takes a sixth of the memory of an idle
-// process, and current clients never ask. The aggregator above merges what it
-// needs of either lazily by itself.
+// process, and current clients never ask. The aggregator above merges its parts
+// of either lazily by itself.
 //
 // It must be called after all APIs were installed.
 func installOpenAPI(server *genericapiserver.GenericAPIServer, v2 *common.Config, v3 *common.OpenAPIV3Config) {

@@ -31,7 +31,7 @@ const (
 	metricsProbeInterval = time.Minute
 	// metricsLabel marks the APIService that is ours.
 	metricsLabel = "portico.dev/serves"
-	// metricsLabelValue is what it serves.
+	// metricsLabelValue stands for the metrics of the host.
 	metricsLabelValue = "host-metrics"
 	// metricsReader lets those who may view a namespace see its pods' metrics,
 	// as metrics-server's own role does under another name, which a tenant's
@@ -40,9 +40,9 @@ const (
 )
 
 // resourceMetrics serves metrics.k8s.io of a virtual cluster. The group is
-// installed like a native one. What makes it a part of the API is an
-// APIService, which is created once the host is seen to serve metrics, and
-// only if there is none: a tenant who has a metrics server of his own keeps it.
+// installed like a native one. An APIService makes it a part of the API. It is
+// created once the host is seen to serve metrics, and only if there is none:
+// tenants who have a metrics server of their own keep it.
 type resourceMetrics struct {
 	config resourcemetrics.Config
 }
@@ -53,7 +53,7 @@ func newResourceMetrics(h *host.Config, shared informers.SharedInformerFactory) 
 		return nil, fmt.Errorf("client for the host's metrics: %w", err)
 	}
 	core := shared.Core().V1()
-	// Asking for them is what makes the factory start them.
+	// Asking for them makes the factory start them.
 	core.Pods().Informer()
 	core.Nodes().Informer()
 	return &resourceMetrics{config: resourcemetrics.Config{
@@ -148,7 +148,7 @@ func (m *resourceMetrics) publish(ctx context.Context, loopback *restclient.Conf
 	return nil
 }
 
-// withdrawMetrics removes what publish made, and nothing else.
+// withdrawMetrics removes the APIService that publish made, and no other.
 func withdrawMetrics(ctx context.Context, services *apiregistration.ApiregistrationV1Client) error {
 	service, err := services.APIServices().Get(ctx, metricsService(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {

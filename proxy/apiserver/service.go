@@ -24,8 +24,7 @@ import (
 	netutils "k8s.io/utils/net"
 )
 
-// allocators are what upstream's service storage allocates addresses and node
-// ports from.
+// allocators give upstream's service storage addresses and node ports.
 type allocators struct {
 	family    api.IPFamily
 	clusterIP map[api.IPFamily]ipallocator.Interface
@@ -97,10 +96,10 @@ func addNodePortHook(server *genericapiserver.GenericAPIServer, client *kubernet
 }
 
 // letHostAllocate replaces the hooks by which upstream's service storage
-// allocates addresses. What stays is the normalization between the singular
+// allocates addresses. The rest stays: the normalization between the singular
 // and the plural address field, without which "clusterIP: None" fails
-// validation, and keeping allocated values when a client resubmits its
-// original manifest.
+// validation, and keeping allocated values when a client resubmits its original
+// manifest.
 func letHostAllocate(services *servicestore.REST) {
 	services.Store.BeginCreate = func(_ context.Context, obj runtime.Object, _ *metav1.CreateOptions) (registry.FinishFunc, error) {
 		normalizeNew(obj.(*api.Service))
@@ -141,7 +140,7 @@ func normalizeChanged(s, old *api.Service) {
 	}
 }
 
-// keepAllocated fills in what was allocated and the client did not repeat, so
+// keepAllocated fills in allocated values that the client did not repeat, so
 // that resubmitting a manifest is not a request to deallocate
 // (patchAllocatedValues in pkg/registry/core/service/storage).
 func keepAllocated(s, old *api.Service) {

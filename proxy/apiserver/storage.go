@@ -68,7 +68,7 @@ func (r restOptions) GetRESTOptions(gr schema.GroupResource, example runtime.Obj
 		return o, err
 	}
 	// Upstream switches the watch cache off for some resources (events) by
-	// choosing another decorator, which is all that tells them apart here.
+	// choosing another decorator, the only difference that can be seen here.
 	cached := cachedByUpstream(gr)
 	o.Decorator = func(c *storagebackend.ConfigForResource, prefix string, keyFunc func(runtime.Object) (string, error),
 		newFunc, newListFunc func() runtime.Object, attrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers,

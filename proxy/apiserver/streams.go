@@ -29,8 +29,8 @@ import (
 )
 
 // The types here embed upstream's storage for its options, methods and media
-// types, and replace what would dial a kubelet or a pod by the host's own
-// subresource.
+// types, and replace the code that would dial a kubelet or a pod by the host's
+// own subresource.
 
 // streamFromHost installs them.
 func (p *coreProvider) streamFromHost(v1 map[string]rest.Storage, pods podstore.PodStorage, services *servicestore.REST, proxy *servicereg.ProxyREST) error {
@@ -84,7 +84,7 @@ func (r *podLog) Get(ctx context.Context, name string, opts runtime.Object) (run
 	return r.streams.Log(ctx, name, versioned)
 }
 
-// connecter is what upstream's storage of a stream is.
+// connecter has the interfaces of upstream's storage of a stream.
 type connecter interface {
 	rest.Storage
 	rest.Connecter

@@ -26,10 +26,10 @@ var featureGates = map[string]bool{
 	"APIServerIdentity": false,
 }
 
-// setProcessGlobals applies what upstream keeps in process-global state: the
-// feature gates, the component registry, and the answer to "does this etcd
-// support progress requests", which upstream finds by asking each endpoint of
-// the client, of which the in-process client of an exclusive store has none.
+// setProcessGlobals sets upstream's process-global state: the feature gates,
+// the component registry, and the answer to "does this etcd support progress
+// requests", which upstream finds by asking each endpoint of the client, of
+// which the in-process client of an exclusive store has none.
 //
 // It must run before the first server of the process is configured.
 func setProcessGlobals(registry compatibility.ComponentGlobalsRegistry, inProcess bool) error {
