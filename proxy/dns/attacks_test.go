@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// fakeUpstream answers what it is given, and NXDOMAIN.
+// fakeUpstream answers with records, and NXDOMAIN for all other names.
 func fakeUpstream(t *testing.T, records map[string]string) netip.AddrPort {
 	at, _ := countingUpstream(t, records)
 	return at
@@ -62,7 +62,7 @@ func TestNamesOfTheHostAreNotToBeHad(t *testing.T) {
 		"secret.team-b.svc.cluster.local.":             mdns.TypeA,
 		"web-x-shop-x-other.team-b.svc.cluster.local.": mdns.TypeA,
 		"_http._tcp.secret.team-b.svc.cluster.local.":  mdns.TypeSRV,
-		"9.0.96.10.in-addr.arpa.":                      mdns.TypePTR, // would tell what else runs on the host
+		"9.0.96.10.in-addr.arpa.":                      mdns.TypePTR, // would reveal a Service of the host
 		"9.0.168.192.in-addr.arpa.":                    mdns.TypePTR,
 		"1.16.172.in-addr.arpa.":                       mdns.TypePTR,
 		"1.0.64.100.in-addr.arpa.":                     mdns.TypePTR,
@@ -170,7 +170,8 @@ func TestWithoutAnUpstreamTheWorldFailsAndTheClusterDoesNot(t *testing.T) {
 	}
 }
 
-// A resolver that is not there is found out, and then nobody waits for it.
+// A resolver that does not answer is noticed, and later questions do not wait
+// for it.
 func TestAnUpstreamThatDoesNotAnswerIsSERVFAIL(t *testing.T) {
 	silent, err := (&net.ListenConfig{}).ListenPacket(t.Context(), "udp", "127.0.0.1:0")
 	if err != nil {

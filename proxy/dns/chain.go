@@ -27,7 +27,7 @@ const stanza = `kubernetes %s in-addr.arpa ip6.arpa {
 	ttl 30
 }`
 
-// newChain puts the plugins together: what a question passes until one answers.
+// newChain puts the plugins together: a question passes them until one answers.
 func newChain(cfg Config, r *records, outside plugin.Handler) (plugin.Handler, error) {
 	controller := &caddy.Controller{Dispenser: caddyfile.NewDispenser("embedded", strings.NewReader(fmt.Sprintf(stanza, cfg.Domain)))}
 	controller.Next() // the plugin's name
@@ -44,8 +44,8 @@ func newChain(cfg Config, r *records, outside plugin.Handler) (plugin.Handler, e
 }
 
 // inside asks the kubernetes plugin. Reverse names that may not leave end here:
-// the host's resolver would answer with the names of whatever else runs on the
-// host, and no other knows them (RFC 6303).
+// the host's resolver would answer with the names of other Services of the
+// host, and no other resolver knows them (RFC 6303).
 type inside struct {
 	open, sealed *kubeplugin.Kubernetes
 	networks     []netip.Prefix // see Config.Sealed

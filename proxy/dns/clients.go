@@ -15,14 +15,14 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// clients knows who may ask: the cluster's own pods, their nodes, and the
-// networks of the configuration. Addresses of pods are the host's word; no
-// tenant can write one.
+// clients holds the addresses that may ask: the cluster's own pods, their
+// nodes, and the networks of the configuration. Addresses of pods come from the
+// host; no tenant can write one.
 //
 // A question of a host network pod has an address of its node, and so has one
 // that a network plugin or kube-proxy passes on for a pod. A node counts while
 // a kubelet there has reported one of the cluster's pods: a Node that a tenant
-// makes up lets nobody in.
+// makes up has no effect.
 type clients struct {
 	networks []netip.Prefix
 	synced   []cache.InformerSynced
@@ -31,7 +31,7 @@ type clients struct {
 	pods    map[netip.Addr]int      // how many pods have an address
 	nodes   map[netip.Addr][]string // whose address it is
 	running map[string]int          // how many pods a node has
-	changed chan struct{}           // closed when somebody may ask who might not
+	changed chan struct{}           // closed when another client may ask
 }
 
 // newClients registers with the informers, so it must be called before these
@@ -74,8 +74,8 @@ func (c *clients) update(change func()) {
 	c.changed = make(chan struct{})
 }
 
-// countPod counts the addresses of a pod, which are somebody else's as soon as
-// it has ended.
+// countPod counts the addresses of a pod, which may belong to another pod as
+// soon as it has ended.
 func (c *clients) countPod(obj any, by int) {
 	pod, ok := obj.(*corev1.Pod)
 	if !ok || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
@@ -125,8 +125,8 @@ func (c *clients) countNode(obj any, by int) {
 	}
 }
 
-// nodeAddresses are those that a packet of a node may have: what it says of
-// itself, and the first two of its pod network, which bridges and tunnels have.
+// nodeAddresses are those that a packet of a node may have: those of its
+// status, and the first two of its pod network, which bridges and tunnels have.
 func nodeAddresses(node *corev1.Node) []netip.Addr {
 	var all []netip.Addr
 	for _, a := range node.Status.Addresses {

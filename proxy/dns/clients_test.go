@@ -55,7 +55,8 @@ func node(name string, addresses ...string) *corev1.Node {
 	return n
 }
 
-// only lets nobody ask by configuration, and has an opinion of strangers soon.
+// only allows no clients but networks by configuration, and refuses strangers
+// soon.
 func only(networks ...string) option {
 	return func(c *dns.Config) {
 		c.Clients, c.Patience = nil, 10*time.Millisecond
@@ -86,7 +87,7 @@ func (s *server) rcodeFor(ip, network string) int {
 
 // Another tenant of the host asks this cluster's DNS, from a pod that was never
 // the cluster's, that has ended, or on a node where the cluster has no pod.
-// They are refused, over UDP and TCP, and nobody else is asked for them.
+// They are refused, over UDP and TCP, and no resolver is asked for them.
 func TestAttackNeighbourAsksTheDNS(t *testing.T) {
 	at, asked := countingUpstream(t, map[string]string{"www.example.": "www.example. 300 IN A 192.0.2.80"})
 	s := serve(t, append(world(),
@@ -123,8 +124,8 @@ func TestAttackTenantOpensTheDNSWithANode(t *testing.T) {
 	}
 }
 
-// A pod asks before its kubelet has told its address: it is answered when it is
-// known, and does not hear that it is a stranger.
+// A pod asks before its kubelet has reported its address: it is answered once
+// the address is known, and is not refused.
 func TestAPodAsksBeforeItsAddressIsKnown(t *testing.T) {
 	s := serve(t, append(world(), pod("new", corev1.PodPending, "")), only(), patient)
 	answered := make(chan error, 2)
@@ -185,8 +186,8 @@ func TestAttackNeighbourHasTheAddressOfAPodThatHasGone(t *testing.T) {
 	refusedSoon("a node without a pod", nodeIP)
 }
 
-// One pod asks as fast as it can. What is more than its share gets no answer,
-// and another pod is answered as before.
+// One pod asks as fast as it can. Questions above its share get no answer, and
+// another pod is answered as before.
 func TestAttackPodFloodsTheDNS(t *testing.T) {
 	s := serve(t, append(world(), pod("a", corev1.PodRunning, podIP), pod("b", corev1.PodRunning, "127.0.0.41")), only(), func(c *dns.Config) { c.Queries = 2 })
 	s.rcodeFor(podIP, "tcp") // the informers have synced
@@ -276,7 +277,7 @@ func TestAttackPodAsksForNamesOfAddresses(t *testing.T) {
 	for _, name := range private {
 		answers[name] = name + " 30 IN PTR " + other
 	}
-	// An address of which nobody has said that it is the host's.
+	// An address that is not configured as one of the host.
 	public := []string{"9.113.0.203.in-addr.arpa.", reverse(t, "2001:db8:1::9")}
 	answers[public[0]] = public[0] + " 30 IN PTR " + strings.ToUpper(other)
 	answers[public[1]] = public[1] + " 30 IN PTR " + other
@@ -308,8 +309,8 @@ func TestAttackPodAsksForNamesOfAddresses(t *testing.T) {
 	}
 }
 
-// mapped is the reverse name of an IPv6 address in full, whatever Go writes it
-// as.
+// mapped is the reverse name of an IPv6 address in full, also where Go writes
+// the address differently.
 func mapped(full string) string {
 	digits := strings.ReplaceAll(full, ":", "")
 	var b strings.Builder

@@ -43,7 +43,8 @@ func world() []runtime.Object {
 		service("shop", "db6", corev1.ServiceSpec{ClusterIPs: []string{"None"}, Ports: []corev1.ServicePort{http}}),
 		endpointSlice("shop", "db6", "1", epTCP, endpoint{ip: "fd00::6", hostname: "db6-0"}),
 		service("shop", "nobody", corev1.ServiceSpec{ClusterIPs: []string{"None"}}),
-		// The endpoints controller says ready of what publishNotReadyAddresses covers.
+		// The endpoints controller reports addresses as ready that
+		// publishNotReadyAddresses covers.
 		service("shop", "early", corev1.ServiceSpec{ClusterIPs: []string{"None"}, PublishNotReadyAddresses: true}),
 		endpointSlice("shop", "early", "1", nil, endpoint{ip: "10.0.0.7"}),
 		service("shop", "alias", corev1.ServiceSpec{Type: corev1.ServiceTypeExternalName, ExternalName: "www.example"}),
@@ -176,8 +177,8 @@ func (s *server) until(name string, want ...string) {
 	}
 }
 
-// Shared informers hand out what everybody reads. Upstream's conversion empties
-// what it is given.
+// Objects of shared informers are read by many. Upstream's conversion empties
+// its argument.
 func TestAnsweringLeavesTheObjectsAlone(t *testing.T) {
 	s := serve(t, world())
 	for range 3 {

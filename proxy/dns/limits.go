@@ -55,7 +55,7 @@ func (r *rates) allow(ip netip.Addr) bool {
 	return limiter.(*rate.Limiter).Allow()
 }
 
-// room counts what is there at a time, in all and of each address.
+// room counts the holders at a time, in all and of each address.
 type room struct {
 	total, each int
 

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// outsideTTL is how long an answer of the host's resolver is kept and told
-	// to be kept, kubeadm's "cache 30".
+	// outsideTTL is how long an answer of the host's resolver is kept here and
+	// by clients, kubeadm's "cache 30".
 	outsideTTL = 30
 	// maxOutside is how many questions may wait for the host's resolver, as
 	// kubeadm's max_concurrent.
@@ -45,7 +45,7 @@ var (
 // host's resolver.
 type outside struct {
 	domain  string         // of the cluster, with a dot at its end
-	sealed  []netip.Prefix // whose reverse names stay inside, beside private ones
+	sealed  []netip.Prefix // whose reverse names stay inside, besides private ones
 	cache   plugin.Handler
 	forward *forward.Forward
 	waiting chan struct{}
@@ -70,7 +70,7 @@ func (o *outside) stop() { _ = o.forward.OnShutdown() } // It has nothing to rep
 
 func (o *outside) Name() string { return "outside" }
 
-// ServeDNS is the one way out, so here ends what must not leave.
+// ServeDNS is the one way out, so questions that must not leave end here.
 func (o *outside) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	name := r.Question[0].Name
 	if dns.IsSubDomain(o.domain, name) || isReverse(name) && !mayLeave(name, o.sealed) {
@@ -99,9 +99,9 @@ func (o *outside) ask(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (in
 	return o.forward.ServeDNS(ctx, &shortened{w}, r)
 }
 
-// shortened limits the time for which an answer may be kept. Of an address whose
-// name is that of a Service, nothing is said: it is the host's, or another
-// cluster's, at an address that looks like one of the world.
+// shortened limits the time for which an answer may be kept. A reverse answer
+// that names a Service becomes NXDOMAIN: it is a Service of the host, or of
+// another cluster, at an address that looks like a public one.
 type shortened struct{ dns.ResponseWriter }
 
 func (s *shortened) WriteMsg(m *dns.Msg) error {

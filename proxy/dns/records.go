@@ -28,8 +28,8 @@ const (
 	slicesByIP      = "portico.dev/dns-slices-by-ip"
 )
 
-// records is what the kubernetes plugin reads in place of its own informers:
-// the API server's, turned into the plugin's types when they are asked for. The
+// records gives the kubernetes plugin, in place of its own informers, the API
+// server's objects, turned into the plugin's types when they are asked for. The
 // plugin's interface has no name outside of it, but all methods are exported.
 type records struct {
 	services, slices, namespaces cache.Indexer
@@ -113,8 +113,8 @@ func readyIPs(obj any) ([]string, error) {
 	return ips, nil
 }
 
-// toService converts a Service. Upstream's conversion empties what it is given,
-// so that it gets a copy; the parts that it keeps it copies itself.
+// toService converts a Service. Upstream's conversion empties its argument, so
+// it gets a copy; the parts that it keeps it copies itself.
 func toService(obj any) *object.Service {
 	svc, ok := obj.(*corev1.Service)
 	if !ok {
@@ -144,7 +144,7 @@ func toEndpoints(obj any) *object.Endpoints {
 	endpoints := out.(*object.Endpoints)
 	for _, s := range endpoints.Subsets {
 		swap := func(i, j int) { s.Addresses[i], s.Addresses[j] = s.Addresses[j], s.Addresses[i] }
-		rand.Shuffle(len(s.Addresses), swap) //nolint:gosec // Nobody gains by guessing.
+		rand.Shuffle(len(s.Addresses), swap) //nolint:gosec // Guessing gains nothing.
 	}
 	return endpoints
 }
@@ -201,7 +201,7 @@ func (r *records) EndpointsList() []*object.Endpoints {
 	return converted(r.slices.List(), toEndpoints)
 }
 
-// GetNamespaceByName tells whether a namespace exists.
+// GetNamespaceByName returns a namespace, or an error if it does not exist.
 func (r *records) GetNamespaceByName(name string) (*object.Namespace, error) {
 	obj, exists, err := r.namespaces.GetByKey(name)
 	if err != nil {
@@ -231,8 +231,8 @@ func (r *records) Modified(kubeplugin.ModifiedMode) int64 { return r.modified.Lo
 func (r *records) Run()        {}
 func (r *records) Stop() error { return nil }
 
-// What follows is asked for by settings that we do not make: pods verified,
-// external addresses, multi-cluster zones, zones of nodes.
+// The following methods are called with settings that we do not make: pods
+// verified, external addresses, multi-cluster zones, zones of nodes.
 
 func (r *records) PodIndex(string) []*object.Pod                 { return nil }
 func (r *records) SvcExtIndexReverse(string) []*object.Service   { return nil }

@@ -89,8 +89,8 @@ func addressOf(name string) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// namesService reports whether an answer has the name of a Service of a
-// cluster in it, whatever its domain: NAME.NAMESPACE.svc.DOMAIN.
+// namesService reports whether an answer has the name of a Service of a cluster
+// in it, of any domain: NAME.NAMESPACE.svc.DOMAIN.
 func namesService(m *dns.Msg) bool {
 	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
 		for _, rr := range section {

@@ -28,16 +28,16 @@ const (
 	// is larger.
 	udpSize = 4096
 	// patience is how long a question of an unknown address waits for its
-	// address to become known. A kubelet tells the address of a pod some seconds
-	// after the pod's containers have begun to run. Resolvers ask again after
-	// five seconds, and wait then once more.
+	// address to become known. A kubelet reports the address of a pod some
+	// seconds after the pod's containers have begun to run. Resolvers ask again
+	// after five seconds, and wait then once more.
 	patience = 4 * time.Second
 	// DefaultQueries and DefaultConnections are for Config.
 	DefaultQueries     = 1000
 	DefaultConnections = 50
 )
 
-// Config is what a Server needs.
+// Config configures a Server.
 type Config struct {
 	// Informers of the virtual cluster's API.
 	Informers informers.SharedInformerFactory
@@ -46,13 +46,14 @@ type Config struct {
 	// Upstreams answer for names outside of the cluster. Without any, these are
 	// answered SERVFAIL.
 	Upstreams []netip.AddrPort
-	// Clients may ask, beside the cluster's own pods and their nodes. All others
-	// are refused: they learn what the cluster has, and a resolver that answers
-	// the world is a tool of attacks on others.
+	// Clients may ask, besides the cluster's own pods and their nodes. All
+	// others are refused: they would learn the names in the cluster, and a
+	// resolver that answers the world is a tool of attacks on others.
 	Clients []netip.Prefix
 	// Queries is how many questions an address may ask in a second, and
-	// Connections how many it may have open. What is more gets no answer. Zero
-	// stands for DefaultQueries and DefaultConnections.
+	// Connections how many it may have open. Questions and connections above
+	// these get no answer. Zero stands for DefaultQueries and
+	// DefaultConnections.
 	Queries, Connections int
 	// Sealed are networks of the host, such as that of its ClusterIPs. Their
 	// reverse names are answered from the cluster alone, as those of private
@@ -77,8 +78,8 @@ type Server struct {
 	connections *room // of clients
 	strangers   *room // connections of all others
 
-	// complaints limits what the log says of an upstream that fails, refusals
-	// what it says of strangers.
+	// complaints limits the log lines about an upstream that fails, refusals
+	// those about strangers.
 	complaints, refusals rate.Sometimes
 }
 
@@ -169,7 +170,7 @@ func (s *Server) serve(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) {
 		return
 	}
 	if m, err := edns.Version(r); err != nil {
-		_ = w.WriteMsg(m) // The client is gone, or not; nobody else wants to know.
+		_ = w.WriteMsg(m) // If it fails, the client is gone.
 		return
 	}
 	w = request.NewScrubWriter(r, w) // truncates
@@ -201,12 +202,12 @@ func refusal(r *dns.Msg) int {
 	return dns.RcodeSuccess
 }
 
-// verdict is what becomes of a question because of who asks.
+// verdict is the fate of a question, by its client.
 type verdict int
 
 const (
 	admitted verdict = iota
-	refused          // is told so
+	refused          // gets the answer REFUSED
 	dropped          // hears nothing: an answer would cost more than silence
 )
 
@@ -240,7 +241,8 @@ func (s *Server) await(ctx context.Context, ip netip.Addr) verdict {
 	return refused
 }
 
-// client is what counts as one: an address, or a site of a configured network.
+// client is the unit that counts as one client: an address, or a site of a
+// configured network.
 func (s *Server) client(ip netip.Addr) netip.Addr {
 	if ip.Is6() && s.clients.configured(ip) {
 		return netip.PrefixFrom(ip, siteBits).Masked().Addr()
@@ -257,8 +259,7 @@ func (s *Server) roomOf(from net.Addr) (*room, netip.Addr) {
 	return s.strangers, ip
 }
 
-// addressOfClient returns no address for one that cannot be read, which is then
-// nobody's.
+// addressOfClient returns no address for one that cannot be read.
 func addressOfClient(from net.Addr) netip.Addr {
 	at, err := netip.ParseAddrPort(from.String())
 	if err != nil {
