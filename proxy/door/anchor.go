@@ -19,7 +19,7 @@ import (
 
 // Annotations of the anchor.
 const (
-	// AnnotationPurpose says in words what the anchor is for.
+	// AnnotationPurpose explains the anchor in words.
 	AnnotationPurpose = rewrite.Prefix + "purpose"
 	// AnnotationServiceIP remembers the address of the cluster's own Service,
 	// which is in every pod and in the door's certificate, beyond the life of
@@ -32,10 +32,9 @@ const (
 const ComposedAnchor = "anchor"
 
 // ensureAnchor creates the ConfigMap that owns every host object of the cluster
-// if it is not there: whoever deletes it deletes the cluster's pods and claims.
-// It is a thing of its own, so that nothing that is deleted for another reason
-// takes them along, and it has no finalizer, so that the host namespace can
-// always go.
+// if it is not there: deleting it deletes the cluster's pods and claims. It has
+// no other use, so that no object that is deleted for another reason takes them
+// along, and it has no finalizer, so that the host namespace can always go.
 func (o Options) ensureAnchor(ctx context.Context, client kubernetes.Interface) (anchor *corev1.ConfigMap, err error) {
 	all, want := client.CoreV1().ConfigMaps(o.Namespace), o.anchor()
 	err = retry.OnError(retry.DefaultBackoff, apierrors.IsAlreadyExists, func() error {

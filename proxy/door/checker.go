@@ -48,8 +48,8 @@ func (c *checker) round(ctx context.Context) error {
 	}
 	answers := c.ask(ctx, found)
 	if ctx.Err() != nil || !slices.Contains(answers, nil) {
-		// If nobody answers, not even we ourselves, it is this process that
-		// hears nothing: pods may well reach what we don't.
+		// If no door answers, not even our own, this process is cut off: pods
+		// may well reach doors that we don't.
 		return nil
 	}
 	var errs []error

@@ -41,8 +41,8 @@ type DNSOptions struct {
 	Translator *rewrite.Translator
 }
 
-// DNSSelector is what the host Service of an embedded DNS selects: the pods of
-// porticod, or nothing when porticod is outside of the host cluster.
+// DNSSelector is the selector of the host Service of an embedded DNS: the pods
+// of porticod, or nil when porticod is outside of the host cluster.
 func (o Options) DNSSelector() map[string]string {
 	if o.Advertise.IsValid() {
 		return nil
@@ -85,8 +85,8 @@ func (o DNSOptions) ensureService(ctx context.Context, client kubernetes.Interfa
 			return errors.Join(ErrNotOurs, err)
 		}
 		if svc.Spec.ClusterIP == corev1.ClusterIPNone {
-			// Made while the DNS was off. What is headless stays so; the retry
-			// makes it anew.
+			// Made while the DNS was off. A headless Service stays headless;
+			// the retry makes it again.
 			if err := services.Delete(ctx, name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(svc.UID))}); err != nil {
 				return err
 			}
@@ -146,8 +146,8 @@ func (o DNSOptions) corrected(svc *corev1.Service) (*corev1.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Whatever a tenant may have written while the DNS was off goes; what the
-	// host gave stays.
+	// Values that a tenant may have written while the DNS was off go; values
+	// that the host allocated stay.
 	spec, cluster := want.Spec, corev1.ServiceInternalTrafficPolicyCluster
 	spec.ClusterIP, spec.ClusterIPs = svc.Spec.ClusterIP, svc.Spec.ClusterIPs
 	spec.IPFamilies, spec.IPFamilyPolicy = svc.Spec.IPFamilies, svc.Spec.IPFamilyPolicy
@@ -159,7 +159,7 @@ func (o DNSOptions) corrected(svc *corev1.Service) (*corev1.Service, error) {
 
 // ensureEndpoints leads the Service to a porticod outside of the host. In all
 // other cases the host finds the endpoints itself, and slices that are left
-// from before must not stay beside them.
+// from before must not stay next to them.
 func (o DNSOptions) ensureEndpoints(ctx context.Context, client kubernetes.Interface, svc *corev1.Service, d Door) error {
 	if o.Door.DNS != nil && o.Door.Advertise.IsValid() {
 		return o.Door.ensureSlice(ctx, client, o.Door.dnsSlice(d.Owner))

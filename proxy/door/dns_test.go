@@ -53,7 +53,7 @@ func dnsOptions(t *testing.T, at door.Options, port int32) door.DNSOptions {
 	return door.DNSOptions{Door: at, Translator: tr}
 }
 
-// ensureDNS starts once more, and returns the address and what is on the host.
+// ensureDNS starts once more, and returns the address and the host's Service.
 func ensureDNS(t *testing.T, client *fake.Clientset, o door.DNSOptions) (string, *corev1.Service) {
 	t.Helper()
 	d, err := door.EnsureService(t.Context(), client, o.Door)
@@ -152,7 +152,7 @@ func TestAnAddressThatTheHostGaveAwayIsGivenUp(t *testing.T) {
 	}
 }
 
-// What a tenant did with the name while it was the tenant's.
+// A tenant used the name while the DNS was off.
 func TestEnsureDNSCorrectsWhatIsThere(t *testing.T) {
 	for name, spec := range map[string]corev1.ServiceSpec{
 		"headless":     {ClusterIP: "None", ClusterIPs: []string{"None"}, Selector: map[string]string{"app": "mine"}},

@@ -13,8 +13,8 @@
 //
 //   - An object that exists under a name of ours and lacks the cluster's label
 //     is never changed: [ErrNotOurs] is returned.
-//   - The anchor, a ConfigMap, owns every object of the cluster. Nothing else does,
-//     so nothing but its deletion takes the cluster's pods and claims along.
+//   - The anchor, a ConfigMap, owns every object of the cluster. Nothing else
+//     does, so only its deletion takes the cluster's pods and claims along.
 //   - Services select pods by [LabelDoor] only, a key that no tenant can put on
 //     a pod.
 //   - The address of the DNS stays the same for the life of the cluster, unless
@@ -26,7 +26,7 @@
 //
 //	service.go       Options, Door; the cluster's own Service and ServiceAccount
 //	anchor.go        the owner of everything
-//	keeper.go        puts back what was deleted on the host, moves owners
+//	keeper.go        puts back objects that were deleted on the host, moves owners
 //	doors.go         the addresses behind it: announced, withdrawn
 //	checker.go       the leader opens and closes the doors of other replicas
 //	dns.go           the Service of the cluster's DNS and its addresses

@@ -101,7 +101,7 @@ func (d *Doors) Ready() []netip.AddrPort {
 	return slices.Compact(ready)
 }
 
-// What slices are for, as part of their names.
+// The purpose of slices, as part of their names.
 const (
 	doorSlice = "-door"
 	dnsSlice  = "-dns"
@@ -111,8 +111,8 @@ const (
 // API says.
 func open(e *discoveryv1.Endpoint) bool { return e.Conditions.Ready == nil || *e.Conditions.Ready }
 
-// Observe keeps the view of all doors, and ours among them, until ctx ends. Of
-// several replicas, one that ends takes its door off the list.
+// Observe keeps the view of all doors, and ours among them, until ctx ends. A
+// replica that ends takes its door off the list, if there are several.
 func (d *Doors) Observe(ctx context.Context) error {
 	d.view.Start(ctx.Done())
 	defer d.view.Shutdown()
@@ -161,7 +161,8 @@ func (d *Doors) withdraw(ctx context.Context) error {
 type Knock func(ctx context.Context, at netip.AddrPort) error
 
 // Check knocks at all doors outside of the host until ctx ends, and opens and
-// closes them by what it hears. It is the leader's. client makes its changes.
+// closes them by their answers. Only the leader calls it. client makes its
+// changes.
 func (d *Doors) Check(ctx context.Context, client kubernetes.Interface, knock Knock) error {
 	if !d.o.Advertise.IsValid() {
 		<-ctx.Done()

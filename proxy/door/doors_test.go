@@ -51,7 +51,7 @@ func (s *street) kill(at string, dead bool) {
 	s.dead[netip.MustParseAddrPort(at)] = dead
 }
 
-// replica opens a door and runs what a replica runs. stop ends it cleanly.
+// replica opens a door and runs the parts of a replica. stop ends it cleanly.
 func (s *street) replica(at string, lead bool) (d *door.Doors, stop func()) {
 	s.t.Helper()
 	address := netip.MustParseAddrPort(at)

@@ -39,10 +39,10 @@ const (
 	keepRetry = time.Second
 )
 
-// Keeper keeps what leads to a door: it puts the cluster's own Service and the
-// ServiceAccount of its pods back when they are deleted on the host, the Service
-// with the address that pods know, and gives objects of before the owner that
-// they should have.
+// Keeper keeps the host objects that lead to a door: it puts the cluster's own
+// Service and the ServiceAccount of its pods back when they are deleted on the
+// host, the Service with the address that pods know, and gives older objects
+// the owner that they should have.
 type Keeper struct {
 	o          Options
 	door       Door
@@ -86,8 +86,8 @@ func (k *Keeper) Observe(ctx context.Context) error {
 	return nil
 }
 
-// Ready says what is wrong with the cluster's own Service, as far as this
-// process knows.
+// Ready returns a fault of the cluster's own Service, as far as this process
+// knows.
 func (k *Keeper) Ready() error {
 	if !k.synced() {
 		return nil
@@ -132,9 +132,9 @@ func (k *Keeper) Run(ctx context.Context, client kubernetes.Interface, meta meta
 	}
 }
 
-// keep puts back what is missing. The Service gets the address that it had or
-// none: with another, every pod and the door's certificate would have a wrong
-// one, and nobody would know.
+// keep puts back missing objects. The Service gets the address that it had, or
+// is not created: with another, every pod and the door's certificate would have
+// a wrong one, unnoticed.
 func (k *Keeper) keep(ctx context.Context, client kubernetes.Interface) error {
 	_, err := client.CoreV1().Services(k.o.Namespace).Get(ctx, k.o.Service, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {

@@ -66,7 +66,7 @@ func emptyMetadata(objects ...runtime.Object) *metadatafake.FakeMetadataClient {
 	return metadatafake.NewSimpleMetadataClient(scheme, objects...)
 }
 
-// TestKeeperPutsTheServiceBack: with its address, and says what is wrong while
+// TestKeeperPutsTheServiceBack: with its address, and reports the fault while
 // it cannot.
 func TestKeeperPutsTheServiceBack(t *testing.T) {
 	client := fake.NewClientset(&corev1.Service{
@@ -99,7 +99,8 @@ func TestKeeperPutsTheServiceBack(t *testing.T) {
 	eventually(t, "that all is well", func() bool { return k.Ready() == nil })
 }
 
-// TestKeeperSaysThatTheAddressIsAnother: somebody has made the Service first.
+// TestKeeperSaysThatTheAddressIsAnother: another client has made the Service
+// first.
 func TestKeeperSaysThatTheAddressIsAnother(t *testing.T) {
 	client := fake.NewClientset()
 	k := keep(t, client, emptyMetadata())
@@ -123,8 +124,8 @@ func TestKeeperSaysThatTheAddressIsAnother(t *testing.T) {
 	})
 }
 
-// TestKeeperMovesOwners: what the Service owned is the anchor's, what is of
-// another cluster or of a pod stays.
+// TestKeeperMovesOwners: objects that the Service owned get the anchor as
+// owner; those of another cluster or of a pod stay.
 func TestKeeperMovesOwners(t *testing.T) {
 	object := func(kind, name, cluster string, owners ...metav1.OwnerReference) *metav1.PartialObjectMetadata {
 		return &metav1.PartialObjectMetadata{

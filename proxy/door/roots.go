@@ -21,8 +21,8 @@ import (
 const composedRoots = "roots"
 
 // EnsureRoots returns the roots that all replicas of a cluster share. They are
-// in a Secret on the host, which the first replica makes out of what offer
-// returns, and which is never changed.
+// in a Secret on the host, which the first replica makes from the result of
+// offer, and which is never changed.
 func EnsureRoots(ctx context.Context, client kubernetes.Interface, t *rewrite.Translator, offer func() (certs.Roots, error)) (certs.Roots, error) {
 	cluster := t.Cluster()
 	secrets, name := client.CoreV1().Secrets(cluster.HostNamespace), t.RootsSecretName()

@@ -173,7 +173,8 @@ func (o Options) ensureService(ctx context.Context, client kubernetes.Interface,
 		}
 		updated := svc.DeepCopy()
 		updated.OwnerReferences = withOwner(svc.OwnerReferences, ownerOf(anchor))
-		// A chart may have made it, with a type and ports of its own beside 443.
+		// A chart may have made it, with a type and ports of its own besides
+		// 443.
 		if updated.Annotations == nil {
 			updated.Annotations = map[string]string{}
 		}

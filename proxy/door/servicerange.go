@@ -23,10 +23,11 @@ const (
 var validRange = regexp.MustCompile(`range of valid IPs is ([0-9a-fA-F.:]+/[0-9]+)`)
 
 // ServiceRange returns the CIDR in which the host allocates ClusterIPs, or an
-// invalid prefix when the host does not tell. Reading the host's ServiceCIDRs
-// would take a ClusterRole; the refusal of an address outside of them says as
-// much (ErrNotInRange in pkg/registry/core/service/ipallocator). like is an
-// address that the host has allocated, for the family. Nothing is created.
+// invalid prefix when the host does not reveal it. Reading the host's
+// ServiceCIDRs would take a ClusterRole; the refusal of an address outside of
+// them names the CIDR as well (ErrNotInRange in
+// pkg/registry/core/service/ipallocator). like is an address that the host has
+// allocated, for the family. Nothing is created.
 func ServiceRange(ctx context.Context, client kubernetes.Interface, namespace, like string) (netip.Prefix, error) {
 	probe := noService4
 	if a, err := netip.ParseAddr(like); err == nil && a.Is6() {
