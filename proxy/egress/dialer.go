@@ -18,12 +18,13 @@ import (
 	"portico.dev/portico/proxy/egress/policy"
 )
 
-// Config is what an operator and the process decide about a Dialer.
+// Config configures a Dialer; some of it comes from the operator, some from the
+// process.
 type Config struct {
 	policy.Policy
 
-	// HostAPI is where the API of the host is, "host:port". It is refused
-	// whatever the Policy says.
+	// HostAPI is the address of the host's API, "host:port". It is refused,
+	// also if the Policy permits it.
 	HostAPI string
 
 	// ClusterDomain is the DNS domain of the virtual cluster. Names in it are
@@ -38,7 +39,8 @@ const (
 	maxAliases = 8
 )
 
-// Dialer connects to what a tenant names. It is safe for concurrent use.
+// Dialer connects to addresses and names in a tenant's objects. It is safe for
+// concurrent use.
 type Dialer struct {
 	cfg  Config
 	view *View
@@ -118,7 +120,7 @@ func split(address string) (string, uint16, error) {
 }
 
 // candidates are the addresses that a host leads to. A host that leads nowhere
-// has none: that it does not exist is not told.
+// has none: an error would reveal that it does not exist.
 func (d *Dialer) candidates(ctx context.Context, host string, port uint16, aliases int) ([]netip.AddrPort, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return d.behind([]netip.Addr{ip}, port)

@@ -12,7 +12,7 @@ import (
 // refusedError says that nothing may be dialled on a tenant's word.
 type refusedError struct{ subject string }
 
-// Error names only what the tenant wrote.
+// Error names only the text that the tenant wrote.
 func (e *refusedError) Error() string {
 	return e.subject + " is not an address of this cluster and not in egress.allow"
 }

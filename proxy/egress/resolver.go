@@ -26,10 +26,10 @@ type Resolver struct {
 // Resolver returns the Resolver whose results d dials.
 func (d *Dialer) Resolver() *Resolver { return &Resolver{dialer: d} }
 
-// UnproxiedResolver returns one for the aggregator, whose transport heeds
-// HTTPS_PROXY and can't be told otherwise. It refuses what would go through a
-// proxy: a proxy resolves names by itself and is in another network, and nobody
-// would judge the address that it connects to.
+// UnproxiedResolver returns one for the aggregator, whose transport always
+// heeds HTTPS_PROXY. It refuses connections that would go through a proxy: a
+// proxy resolves names by itself and is in another network, and the address
+// that it connects to would not be judged.
 func (d *Dialer) UnproxiedResolver() *Resolver {
 	return &Resolver{dialer: d, proxy: http.ProxyFromEnvironment}
 }

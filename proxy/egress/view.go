@@ -68,7 +68,7 @@ func serviceAddresses(obj any) ([]string, error) {
 	return canonical(all), nil
 }
 
-// canonical writes addresses as they are looked up, and drops what is none.
+// canonical writes addresses as they are looked up, and drops other texts.
 func canonical(all []string) []string {
 	var out []string
 	for _, s := range all {

@@ -27,14 +27,16 @@ const (
 	selfHostPort                      = "kubernetes.default.svc:443"
 )
 
-// WebhookClients returns what upstream asks for the client configuration of a
-// webhook. It never asks upstream's own resolver, which would look for
-// credentials in the process's environment: rest.InClusterConfig, the token of
-// porticod's pod on the host, for the name of the API server.
+// WebhookClients returns the resolver that upstream asks for the client
+// configuration of a webhook. It never asks upstream's own resolver, which
+// would look for credentials in the process's environment:
+// rest.InClusterConfig, the token of porticod's pod on the host, for the name
+// of the API server.
 //
-// A webhook gets no credentials, but for the API server itself, behind which an
-// aggregated API may serve a webhook. There the loopback client's are used, as
-// upstream does, over connections to the loopback address only.
+// A webhook gets no credentials. The only exception is the API server itself,
+// behind which an aggregated API may serve a webhook. There the loopback
+// client's are used, as upstream does, over connections to the loopback address
+// only.
 func (d *Dialer) WebhookClients(loopback *rest.Config) (webhook.AuthenticationInfoResolverWrapper, error) {
 	self, err := selfConfig(loopback)
 	if err != nil {
@@ -57,7 +59,8 @@ func (d *Dialer) WebhookClients(loopback *rest.Config) (webhook.AuthenticationIn
 	return func(webhook.AuthenticationInfoResolver) webhook.AuthenticationInfoResolver { return clients }, nil
 }
 
-// webhookConfig is an anonymous client, with what upstream sets for all.
+// webhookConfig is an anonymous client, with the settings that upstream gives
+// all.
 func (d *Dialer) webhookConfig() *rest.Config {
 	return guarded(&rest.Config{UserAgent: "kube-apiserver-admission", Timeout: 30 * time.Second, Dial: d.DialContext})
 }
@@ -84,9 +87,9 @@ func guarded(c *rest.Config) *rest.Config {
 	return c
 }
 
-// guard keeps from the tenant what is no review: redirects are errors, not
-// followed, and the bodies of other answers are dropped, because upstream puts
-// them into its error messages.
+// guard keeps answers from the tenant that are no review: redirects are errors,
+// not followed, and the bodies of other answers are dropped, because upstream
+// puts them into its error messages.
 type guard struct{ next http.RoundTripper }
 
 // notShown is in the place of an error's body.

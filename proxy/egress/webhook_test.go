@@ -41,9 +41,9 @@ func clients(t *testing.T, w *world, loopback string) webhook.AuthenticationInfo
 }
 
 // A tenant's webhook is at the name of the API server, for which upstream falls
-// back to the ServiceAccount of the process's own pod: the host's token would go
-// to the tenant's server. No webhook gets a credential but the API server
-// itself, which is dialled at its loopback address, whatever the name leads to.
+// back to the ServiceAccount of the process's own pod: the host's token would
+// go to the tenant's server. No webhook gets a credential but the API server
+// itself, which is dialled at its loopback address, wherever the name leads.
 func TestAttackHostTokenForTheNameOfTheAPIServer(t *testing.T) {
 	w := newWorld(t, Config{}, objects()...)
 	w.names["kubernetes.default.svc."] = [][]string{{"10.244.0.7"}}
@@ -123,8 +123,8 @@ func call(t *testing.T, w *world, s *httptest.Server) error {
 	return client.Post().AbsPath("/hook").Body([]byte(`{}`)).Do(t.Context()).Error()
 }
 
-// A webhook redirects the review, with what it holds, to another server and to
-// plain HTTP. The redirect is an error and is not followed.
+// A webhook redirects the review, with the object in it, to another server and
+// to plain HTTP. The redirect is an error and is not followed.
 func TestAttackWebhookRedirects(t *testing.T) {
 	for _, code := range []int{301, 302, 303, 307, 308, 300, 304} {
 		w := newWorld(t, Config{}, objects()...)

@@ -9,7 +9,7 @@
 //
 // # Invariants
 //
-//   - What is in the list of addresses that nothing permits is not permitted by
+//   - An address in the list of those that nothing permits is not permitted by
 //     any entry, in any way of writing it.
 //   - porticod's own listeners are permitted by no entry.
 //

@@ -17,8 +17,8 @@ type Policy struct {
 	// network is not meant to include porticod.
 	Allow []netip.Prefix
 
-	// Listeners are refused whatever Allow says: they are porticod's own. The
-	// unspecified address stands for all addresses of this machine.
+	// Listeners are refused, also if Allow has them: they are porticod's own.
+	// The unspecified address stands for all addresses of this machine.
 	Listeners []netip.AddrPort
 }
 
