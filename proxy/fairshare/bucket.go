@@ -54,7 +54,7 @@ func newBucket(o Options, longest int) *bucket {
 	}
 }
 
-// try takes a token if there is one for whoever comes now.
+// try takes a token if there is one for a request that comes now.
 func (b *bucket) try() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,8 +1,8 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package fairshare bounds what one virtual cluster asks of its host: requests
-// per second, and streams at a time.
+// Package fairshare bounds the load of one virtual cluster on its host:
+// requests per second, and streams at a time.
 //
 // The door's own API priority and fairness bounds how many requests it works on,
 // and not how many of them it sends on; and the tenant's administrator, a member
@@ -34,7 +34,7 @@
 // [Streams] bounds exec, attach, port-forward, log and proxy connections, which
 // upstream's server does not count. One user has half of them at most.
 //
-// # What it is not
+// # Limits
 //
 // It does not share the host among virtual clusters: each process has its own
 // buckets, replicas of one cluster too. The host's API priority and fairness does
@@ -45,5 +45,5 @@
 //	limiter.go   Limiter: which bucket a request is of
 //	bucket.go    a token bucket with a queue per flow
 //	streams.go   Streams
-//	metrics.go   what was delayed and refused
+//	metrics.go   counts of delayed and refused requests
 package fairshare

@@ -99,7 +99,7 @@ func TestAttackFloodStarvesOtherUsers(t *testing.T) {
 	})
 }
 
-// A user floods the host; what Portico does by itself must not wait for it.
+// A user floods the host; Portico's own requests must not wait for it.
 func TestAttackFloodStarvesTheSystem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, got := fairshare.NewLimiter(fairshare.Options{QPS: 1, Burst: 5}), newLog()
@@ -167,7 +167,7 @@ func TestWaitersThatGoAway(t *testing.T) {
 	})
 }
 
-// Whatever users do, no more than the rate goes through.
+// Users together never get more than the rate.
 func TestRateHoldsForManyUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, got := fairshare.NewLimiter(fairshare.Options{QPS: 100, Burst: 100}), newLog()

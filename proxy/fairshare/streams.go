@@ -32,7 +32,7 @@ func NewStreams(most int, limiter flowcontrol.RateLimiter) *Streams {
 }
 
 // Bound returns a transport whose responses count as open until their body is
-// closed. Its errors for what is too much are a Status (429).
+// closed. Its errors for streams above the limit are a Status (429).
 func (s *Streams) Bound(inner http.RoundTripper) http.RoundTripper { return &bounded{inner, s} }
 
 type bounded struct {

@@ -24,7 +24,7 @@ type connection struct{ io.ReadCloser }
 
 func (connection) Write(p []byte) (int, error) { return len(p), nil }
 
-// A user opens streams and leaves them open, until nobody can open any.
+// A user opens streams and leaves them open, until no user can open any.
 func TestAttackOneUserTakesAllStreams(t *testing.T) {
 	down := false
 	s := fairshare.NewStreams(4, nil)

@@ -26,13 +26,15 @@ import (
 )
 
 const (
-	// timeout bounds a question to a kubelet. It collects statistics anew for some.
+	// timeout bounds a question to a kubelet, which collects fresh statistics
+	// for some.
 	timeout = 15 * time.Second
-	// maxAnswer is more than a kubelet says of its largest number of pods.
+	// maxAnswer is more than a kubelet's answer about its largest number of
+	// pods.
 	maxAnswer = 64 << 20
 )
 
-// Config is what a Server needs.
+// Config configures a Server.
 type Config struct {
 	// Host may get nodes/proxy there.
 	Host       kubernetes.Interface
@@ -181,7 +183,7 @@ func (s *Server) byHostName(node string) (map[string]*corev1.Pod, error) {
 	return out, nil
 }
 
-// interpret turns an error of the host into what the tenant may see.
+// interpret turns an error of the host into one that the tenant may see.
 func interpret(ctx context.Context, node string, err error) error {
 	klog.FromContext(ctx).Info("Kubelet not asked", "node", node, "err", err)
 	if ctx.Err() != nil {

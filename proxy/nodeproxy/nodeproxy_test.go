@@ -35,7 +35,8 @@ type responder struct{ err error }
 func (r *responder) Error(err error)          { r.err = err }
 func (*responder) Object(int, runtime.Object) {}
 
-// fixture is a Server whose host answers every path alike, and notes what it was asked.
+// fixture is a Server whose host answers every path alike, and notes the
+// requested paths.
 type fixture struct {
 	t      *testing.T
 	server *Server
@@ -99,7 +100,9 @@ func virtualPod(namespace, name, uid string) *corev1.Pod {
 	}
 }
 
-// A kubelet runs commands in any pod of its node for whoever may ask it.
+// A kubelet runs commands in any pod of its node for any client that may ask
+// it. A tenant asks for such paths: they are refused, and the kubelet is not
+// asked.
 func TestAttackPathsOfTheKubeletThatDoMoreThanAnswer(t *testing.T) {
 	f := newFixture(t, "should not be asked")
 	for _, path := range []string{

@@ -12,7 +12,8 @@ import (
 	stats "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
 )
 
-// summary answers /stats/summary. Decoding into the published types drops what they do not have.
+// summary answers /stats/summary. Decoding into the published types drops
+// fields that they do not have.
 func summary(ctx context.Context, s *Server, node string, params map[string]string) ([]byte, error) {
 	raw, err := s.fromKubelet(ctx, node, "application/json", params, "stats", "summary")
 	if err != nil {

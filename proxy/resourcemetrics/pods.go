@@ -117,7 +117,8 @@ func (r *podMetrics) Get(ctx context.Context, name string, _ *metav1.GetOptions)
 	return virtualPodMetrics(pod, m), nil
 }
 
-// virtualPodMetrics shows what the host measured for a pod. Nothing but numbers and container names is taken from there.
+// virtualPodMetrics shows the host's measurements of a pod. Nothing but numbers
+// and container names is taken from there.
 func virtualPodMetrics(pod *corev1.Pod, m *v1beta1.PodMetrics) *metrics.PodMetrics {
 	out := &metrics.PodMetrics{
 		ObjectMeta: metav1.ObjectMeta{

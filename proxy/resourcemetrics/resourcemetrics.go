@@ -27,10 +27,10 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// GroupVersion is what is served.
+// GroupVersion is the served version.
 var GroupVersion = v1beta1.SchemeGroupVersion
 
-// Config is what the group is served from.
+// Config holds the sources of the group.
 type Config struct {
 	// Host may get and list pods.metrics.k8s.io in the cluster's host namespace, and nodes.metrics.k8s.io if Shown is set.
 	Host       metricsclient.MetricsV1beta1Interface
@@ -87,7 +87,7 @@ func selectors(o *metainternalversion.ListOptions) (labels.Selector, fields.Sele
 	return l, f
 }
 
-// interpret turns a host's error into what the tenant may see.
+// interpret turns a host's error into one that the tenant may see.
 func interpret(ctx context.Context, err error) error {
 	if gone := ctx.Err(); gone != nil {
 		return apierrors.NewTimeoutError("the request was cancelled, or took too long", 0)

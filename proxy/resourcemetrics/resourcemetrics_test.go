@@ -82,7 +82,7 @@ func usage(cpu string) corev1.ResourceList {
 	return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse("3Mi")}
 }
 
-// measured is what the host says of a pod; its labels are the host's.
+// measured is the host's metrics of a pod; its labels are the host's.
 func measured(name string) v1beta1.PodMetrics {
 	namespace := "shop"
 	if strings.Contains(name, "-x-blog-x-") {

@@ -55,7 +55,7 @@ func (table[T]) ConvertToTable(_ context.Context, obj, options runtime.Object) (
 	return out, meta.EachListItem(obj, add)
 }
 
-// usageOf is what an object says is used in all.
+// usageOf is the total usage in an object.
 func usageOf(obj runtime.Object) (corev1.ResourceList, metav1.Duration, error) {
 	switch o := obj.(type) {
 	case *metrics.NodeMetrics:

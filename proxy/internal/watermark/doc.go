@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package watermark holds the highest revision that somebody has come to.
+// Package watermark holds the highest revision that its users have come to.
 //
 // Invariant: a mark never goes down.
 //
