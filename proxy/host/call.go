@@ -31,7 +31,7 @@ func (s *Storage) request(r *rest.Request) *rest.Request {
 const slowCall = 500 * time.Millisecond
 
 // timed bounds a host call that is not a stream, and makes a span of it, so
-// that a trace of the request tells the host's time from ours.
+// that a trace of the request shows the host's time apart from ours.
 func (s *Storage) timed(ctx context.Context, verb string) (context.Context, context.CancelFunc) {
 	ctx, span := tracing.Start(ctx, "Host call", attribute.String("verb", verb), attribute.String("resource", s.kind.resource))
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
@@ -81,8 +81,8 @@ func (s *Storage) hostSubresource(ctx context.Context, name, subresource string,
 }
 
 // hostDelete deletes at the given grace period the very object that was read.
-// Dependents on the host (a pod's token Secret) go in the background; what
-// depends on it virtually is the virtual garbage collector's.
+// Dependents on the host (a pod's token Secret) go in the background; its
+// virtual dependents are left to the virtual garbage collector.
 //
 // The reply is the object, or nil when an old host answers with a Status.
 func (s *Storage) hostDelete(ctx context.Context, name string, grace *int64, uid types.UID, rv string) (runtime.Object, error) {

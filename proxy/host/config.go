@@ -28,7 +28,7 @@ const (
 	defaultCallTimeout = 15 * time.Second
 )
 
-// Config is what the storages and streams of one virtual cluster share.
+// Config is shared by the storages and streams of one virtual cluster.
 type Config struct {
 	// Client talks to the host cluster. A limit on its rate must be one that
 	// shares the rate among the clients of the virtual cluster (package
@@ -45,20 +45,20 @@ type Config struct {
 	// Translator belongs to the virtual cluster.
 	Translator *rewrite.Translator
 
-	// Scheme converts between the version that the host speaks (v1) and what
-	// the generic registry stores, and knows the defaults of v1.
+	// Scheme converts between the version that the host speaks (v1) and the one
+	// that the generic registry stores, and knows the defaults of v1.
 	Scheme *runtime.Scheme
 
-	// Inputs tells what a translation needs besides the object. Nil means
-	// nothing.
+	// Inputs returns the facts that a translation needs besides the object. Nil
+	// means none.
 	Inputs InputsFunc
 
-	// Referents brings what a pod refers to onto the host ahead of it. Nil
-	// means that somebody else does, later.
+	// Referents brings the objects that a pod refers to onto the host ahead of
+	// it. Nil means that another part does, later.
 	Referents Referents
 
-	// Events records what a tenant should know about an object and has no
-	// other place for. Nil drops it.
+	// Events records facts about an object that a tenant should know and that
+	// have no other place. Nil drops them.
 	Events EventSink
 
 	// ResourceMetrics serves metrics.k8s.io from the host's.
@@ -85,15 +85,15 @@ type Config struct {
 	// needs the right to get nodes/proxy on the host.
 	NodeProxy bool
 
-	// HostClasses says which classes of a new pod are the host's. That they are
-	// must not be concluded from virtual classes, which a tenant can make under
-	// any name. It returns rewrite.ErrNoClass for a pod that names what is
-	// about to go, and any other error when it cannot tell. Nil means none.
+	// HostClasses returns the classes of a new pod that are the host's. Virtual
+	// classes are no proof, because a tenant can make them under any name. It
+	// returns rewrite.ErrNoClass for a pod that names a class which is about to
+	// go, and any other error when it cannot find out. Nil means none.
 	HostClasses func(ctx context.Context, pod *corev1.Pod) (rewrite.HostClasses, error)
 
 	// DeviceClasses returns those of the device classes of these names that are
-	// the host's and shown, or an error when it cannot tell. A virtual class
-	// proves nothing here either. Nil means none.
+	// the host's and shown, or an error when it cannot find out. A virtual
+	// class proves nothing here either. Nil means none.
 	DeviceClasses func(ctx context.Context, names []string) ([]string, error)
 
 	// AllowBinding lets the tenant's scheduler assign pods to nodes on which
@@ -121,8 +121,8 @@ type InputsFunc func(ctx context.Context, v runtime.Object) rewrite.Inputs
 // not exist is no error: a pod may wait for its Secret.
 //
 // If there is no error, the object is sent to the host next, and settle called
-// with whether the host refused it. Whatever is on the host for refused objects
-// only must go again.
+// with whether the host refused it. Copies that are on the host for refused
+// objects only must go again.
 type Referents interface {
 	Ensure(ctx context.Context, namespace string, refs []rewrite.Reference) (settle func(refused bool), err error)
 }
@@ -152,8 +152,8 @@ func (c Config) complete() Config {
 
 // ClientConfig returns c as the door uses it for its host: protobuf, which is
 // several times cheaper than JSON for pods, and limiter for the rate; nil means
-// no limit but that of the host, which refuses by priority and fairness what it
-// cannot take. Its warnings go to the tenant.
+// no limit but that of the host, which refuses requests above its capacity by
+// priority and fairness. Its warnings go to the tenant.
 func ClientConfig(c *rest.Config, limiter flowcontrol.RateLimiter) *rest.Config {
 	c = rest.CopyConfig(c)
 	c.ContentType = runtime.ContentTypeProtobuf

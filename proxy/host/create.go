@@ -19,9 +19,9 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// Create implements storage.Interface: the host makes the object, and its
-// reply is what the client gets, with the host's uid and revision. The uid
-// that the registry made up before is forgotten.
+// Create implements storage.Interface: the host makes the object, and the
+// client gets the host's reply, with its uid and revision. The uid that the
+// registry made up before is forgotten.
 func (s *Storage) Create(ctx context.Context, path string, obj, out runtime.Object, _ uint64) error {
 	k, err := s.parse(path)
 	if err != nil {
@@ -88,8 +88,9 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 	return s.accept(ctx, reply, out, false)
 }
 
-// hostClasses finds the classes that a new pod has on the host. When that cannot
-// be told the pod is refused: without its class it would be another pod.
+// hostClasses finds the classes that a new pod has on the host. When they
+// cannot be found out the pod is refused: without its class it would be another
+// pod.
 func (s *Storage) hostClasses(ctx context.Context, pod *corev1.Pod, k key) (rewrite.HostClasses, error) {
 	if s.cfg.HostClasses == nil {
 		return rewrite.HostClasses{}, nil
@@ -106,8 +107,8 @@ func (s *Storage) hostClasses(ctx context.Context, pod *corev1.Pod, k key) (rewr
 }
 
 // isOwnService reports whether k is default/kubernetes, which is a view of the
-// host Service that leads to the door. Whoever could change it would lead the
-// whole cluster elsewhere.
+// host Service that leads to the door. A user who could change it would lead
+// the whole cluster elsewhere.
 func (s *Storage) isOwnService(k key) bool {
 	return s.kind.resource == "services" && k.namespace == "default" && k.name == "kubernetes"
 }
@@ -131,13 +132,13 @@ func (s *Storage) ownServiceForbidden(k key) error {
 	return apierrors.NewForbidden(s.resource, k.name, rewrite.ErrOwnService)
 }
 
-// errDNSService is what the deletion of the DNS's Service ends with.
+// errDNSService is returned for a deletion of the DNS's Service.
 var errDNSService = errors.New("the Service of the cluster's DNS cannot be deleted: pods have its address")
 
 // keepsDNS refuses to begin the deletion of kube-system/kube-dns. While it is
-// gone its address is free for a Service of any host namespace, and whoever has
-// that address answers the questions of all pods. At another address it is of no
-// use to anybody and may go, and so may one that the host deletes already.
+// gone its address is free for a Service of any host namespace, and the Service
+// with that address answers the questions of all pods. At another address it is
+// of no use and may go, and so may one that the host deletes already.
 func (s *Storage) keepsDNS(k key, h runtime.Object) error {
 	svc, ok := h.(*corev1.Service)
 	if !ok || !s.cfg.Translator.OwnsDNS(k.namespace, k.name) || svc.DeletionTimestamp != nil {
@@ -149,14 +150,14 @@ func (s *Storage) keepsDNS(k key, h runtime.Object) error {
 	return apierrors.NewForbidden(s.resource, k.name, errDNSService)
 }
 
-// refusal is what a tenant gets for an object that has no translation.
+// refusal returns a tenant's error for an object that has no translation.
 func (s *Storage) refusal(ctx context.Context, err error, k key) error {
 	var status *apierrors.StatusError
 	switch {
 	case errors.Is(err, rewrite.ErrOwnService):
 		return s.ownServiceForbidden(k)
 	case errors.As(err, &status):
-		return status // what the tenant may not write, field by field
+		return status // the fields that the tenant may not write, one by one
 	}
 	klog.FromContext(ctx).Error(err, "Object has no translation", "resource", s.kind.resource, "virtualObject", k.ref())
 	return apierrors.NewInternalError(errors.New("the object cannot be translated for the host of this cluster"))

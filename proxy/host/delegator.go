@@ -95,8 +95,8 @@ func (d *Delegator) Get(ctx context.Context, key string, opts storage.GetOptions
 	return d.host.Get(ctx, key, opts, objPtr)
 }
 
-// own replaces what objPtr shares with the cache by copies: callers of a read
-// of the latest state are used to an object of their own.
+// own replaces the parts of objPtr that it shares with the cache by copies:
+// callers of a read of the latest state expect an object of their own.
 func own(objPtr runtime.Object) {
 	reflect.ValueOf(objPtr).Elem().Set(reflect.ValueOf(objPtr.DeepCopyObject()).Elem())
 }
@@ -139,9 +139,9 @@ func (d *Delegator) Watch(ctx context.Context, key string, opts storage.ListOpti
 	return d.CacheDelegator.Watch(ctx, key, opts)
 }
 
-// expectPresent makes reads of the cache wait until it shows what the host has
-// at present. The revision of a host list alone would not do: it moves with
-// objects that are none of ours, and no event would bring the cache there.
+// expectPresent makes reads of the cache wait until it shows the host's present
+// state. The revision of a host list alone would not do: it moves with foreign
+// objects too, and no event would bring the cache there.
 func (s *Storage) expectPresent(ctx context.Context) error {
 	h, err := s.hostList(ctx, metav1.ListOptions{LabelSelector: s.cfg.Translator.ScopeSelector().String()})
 	if err != nil {

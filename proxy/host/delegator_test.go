@@ -115,7 +115,7 @@ func TestReadsAreAnsweredFromTheCacheAndSeeEveryWrite(t *testing.T) {
 	}
 }
 
-// What a reader gets is its own: changing it must not change the cache.
+// A reader gets an object of its own: changing it must not change the cache.
 func TestReaderCannotChangeTheCache(t *testing.T) {
 	c := newCached(t)
 	c.waitReady()
@@ -177,8 +177,8 @@ type everything struct {
 
 func (everything) Supports(storage.Feature) bool { return true }
 
-// The cache of a replica does not know by itself how far the host is: what
-// another replica wrote or deleted is in the beginning of a strict watch all
+// The cache of a replica does not know by itself how far the host is: writes
+// and deletions of another replica are in the beginning of a strict watch all
 // the same.
 func TestStrictWatchBeginsWithWhatOthersWrote(t *testing.T) {
 	supportProgress(t)

@@ -19,8 +19,8 @@ import (
 // Delete implements storage.Interface: it removes the object now. By the time
 // the registry calls it, grace periods and virtual finalizers are dealt with,
 // so the finalizer that stands for the latter goes and the host deletes with a
-// grace period of zero. What the host's own finalizers hold stays until they
-// are gone, and is seen as being deleted.
+// grace period of zero. An object that the host's own finalizers hold stays
+// until they are gone, and is seen as being deleted.
 func (s *Storage) Delete(ctx context.Context, path string, out runtime.Object, preconditions *storage.Preconditions,
 	validateDeletion storage.ValidateObjectFunc, suggestion runtime.Object, _ storage.DeleteOptions,
 ) error {

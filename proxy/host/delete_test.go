@@ -58,7 +58,8 @@ func TestDeletionBeginsWithAHostDelete(t *testing.T) {
 }
 
 // A pod that was not scheduled when the registry looked, and is by now, would
-// be killed without grace if the host were not told what was looked at.
+// be killed without grace if the host did not get the revision that was looked
+// at.
 func TestForcedDeletionDoesNotHitAPodThatHasJustBeenScheduled(t *testing.T) {
 	f := newFixture(t, "pods")
 	pod := f.create(newPod("demo", "web"))
@@ -190,7 +191,7 @@ func TestDeleteRetriesOnConflict(t *testing.T) {
 	}
 }
 
-// Whoever could change default/kubernetes would lead the cluster's pods
+// A user who could change default/kubernetes would lead the cluster's pods
 // elsewhere.
 func TestOwnServiceCannotBeWritten(t *testing.T) {
 	f := newFixture(t, "services")

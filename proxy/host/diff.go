@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
 )
 
-// diff is what an update changes of a host object, by its parts. A part that
+// diff holds an update's changes to a host object, by its parts. A part that
 // does not change is nil. All parts are of one patch format.
 type diff struct {
 	format   types.PatchType
@@ -26,11 +26,11 @@ type diff struct {
 	status   map[string]any
 }
 
-// compare returns what turns before into after, both host objects. Metadata
-// that only the host decides on is left out.
+// compare returns the changes that turn before into after, both host objects.
+// Metadata that only the host decides on is left out.
 //
-// The format is strategic merge patch, so that what the host has beside our
-// types, or beside this object's lists, stays. It cannot express every change:
+// The format is strategic merge patch, so that fields that our types lack, and
+// entries that this object's lists lack, stay. It cannot express every change:
 // two ports of a Service may share the number that their list merges by. So the
 // patch is tried here first, and where it would not give after, a JSON merge
 // patch replaces the lists that changed.
@@ -65,8 +65,8 @@ func compare(before, after runtime.Object, shape any) (diff, error) {
 	return diff{format: format, metadata: parts.Metadata, spec: parts.Spec, status: parts.Status}, nil
 }
 
-// strategic computes a strategic merge patch and reports whether it does what
-// it should.
+// strategic computes a strategic merge patch and reports whether it has the
+// intended result.
 func strategic(before, after []byte, shape any) ([]byte, bool) {
 	body, err := strategicpatch.CreateTwoWayMergePatch(before, after, shape)
 	if err != nil {
@@ -90,8 +90,9 @@ func sameJSON(a, b []byte) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(x1, y1)
 }
 
-// comparable returns a host object as JSON without what only the host writes.
-// ownerReferences are among it: the one there is never changes after create.
+// comparable returns a host object as JSON without the fields that only the
+// host writes. ownerReferences are among them: the one there is never changes
+// after create.
 func comparable(obj runtime.Object) ([]byte, error) {
 	obj = obj.DeepCopyObject()
 	m, err := meta.Accessor(obj)

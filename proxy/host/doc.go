@@ -13,19 +13,20 @@
 //	Delegator          reads of the latest state, from the cache (D4)
 //	upstream Cacher    watch multiplexer and the only copy of the objects
 //	Storage            one host call per write, one host watch per kind
-//	rewrite            what is written and shown
+//	rewrite            the written and the shown objects
 //
-// [Streams] serves what is no object: logs, exec, attach, port-forward and the
-// proxies of pods and services, byte for byte from the host's subresources.
+// [Streams] serves subresources that are no objects: logs, exec, attach,
+// port-forward and the proxies of pods and services, byte for byte from the
+// host's subresources.
 //
-// It is no controller: nothing here acts but in answer to a request. It copies
-// nothing to the host beside the object that is written; a pod's Secrets and
-// ConfigMaps are brought there by whoever implements [Referents].
+// It is no controller: nothing here acts except in answer to a request. It
+// copies nothing to the host besides the written object; the implementation of
+// [Referents] brings a pod's Secrets and ConfigMaps there.
 //
 // # Invariants
 //
-//   - A host object that exists is changed by a patch of what the tenant
-//     changed, conditional on the revision and the uid that were read (D5).
+//   - A host object that exists is changed by a patch with the tenant's
+//     changes, conditional on the revision and the uid that were read (D5).
 //     Fields that our types do not know survive.
 //   - uid, resourceVersion, generation and timestamps shown are the host's.
 //   - The tenant's ownerReferences and finalizers are never on the host; while
@@ -36,11 +37,11 @@
 //   - A host object is the virtual one that its labels and annotations say, under
 //     the name of today or the former one. Any other object under these names is
 //     not read, changed or deleted, and no new object can refer to it.
-//   - No host name, and nothing that is between the door and its host, is in an
-//     answer to a tenant; nothing that identifies a tenant reaches the host.
+//   - No host name, and no error between the door and its host, is in an answer
+//     to a tenant; nothing that identifies a tenant reaches the host.
 //   - A tenant puts no pod on a node that is not shown, or whose taints it would
 //     not have passed at the host's scheduler.
-//   - The Service default/kubernetes cannot be written, and nobody can lead
+//   - The Service default/kubernetes cannot be written, and no tenant can lead
 //     kube-system/kube-dns elsewhere or give its address away.
 //
 // # Deletion
@@ -55,18 +56,18 @@
 //
 // # Map
 //
-//	config.go       Config and what it asks others for
-//	storage.go      Storage; keys; what becomes of a reply
-//	kind.go         what differs between kinds; conversion
-//	state.go        reading one object; find.go  which host object it is
+//	config.go       Config and the interfaces that others implement
+//	storage.go      Storage; keys; the handling of a reply
+//	kind.go         the differences between kinds; conversion
+//	state.go        reading one object; find.go  the host object of a virtual one
 //	create.go update.go delete.go   writing
 //	placement.go    pods that a tenant puts on a node
-//	diff.go route.go   what changed, and which host calls make it so
-//	resourceclaim.go   what only the host knows of a claim
-//	list.go watch.go   the cache's food
-//	shown.go        the host objects behind what was shown
+//	diff.go route.go the changes, and the host calls that apply them
+//	resourceclaim.go   facts about a claim that only the host knows
+//	list.go watch.go the input of the cache
+//	shown.go        the host objects behind the shown ones
 //	revision.go     how far a cache must have come; health.go  whether it can
 //	delegator.go    reads of the latest state
-//	call.go errors.go warnings.go metrics.go   host calls and what tenants see of them
+//	call.go errors.go warnings.go metrics.go   host calls and their errors for tenants
 //	stream.go stream_log.go stream_proxy.go stream_transport.go   Streams
 package host

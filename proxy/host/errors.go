@@ -21,7 +21,8 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// retryAfterSeconds is what a client is told to wait when the host is away.
+// retryAfterSeconds is the wait that a client is asked for when the host is
+// away.
 const retryAfterSeconds = 2
 
 // unavailable returns a 503 with Retry-After.
@@ -35,11 +36,11 @@ func unavailable(format string, args ...any) *apierrors.StatusError {
 	}}
 }
 
-// interpret turns the error of a host call about k into what a tenant may see:
-// a storage error where the registry has its own words for the case, else the
-// host's Status in virtual names. What is between the door and its host (no
-// connection, no credentials, no rights) is the operator's to know, from the
-// log; the tenant is told to come again.
+// interpret turns the error of a host call about k into one that a tenant may
+// see: a storage error where the registry has its own words for the case, else
+// the host's Status in virtual names. An error between the door and its host
+// (no connection, no credentials, no rights) is for the operator, in the log;
+// the tenant is asked to try again.
 //
 // Storage and Status errors must not be wrapped: upstream's type switches
 // would not find them.
@@ -68,7 +69,7 @@ func (s *Storage) interpret(ctx context.Context, err error, k key) error {
 	case st.Code == http.StatusNotFound && st.Details != nil && slices.Contains(s.hostNames(k), st.Details.Name):
 		return storage.NewKeyNotFoundError(k.path, 0)
 	case st.Code == http.StatusNotFound:
-		// The namespace, or a whole resource: not what the tenant asked about.
+		// The namespace, or a whole resource: not the object of the request.
 		logger.Info("Host lacks what the door needs", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
 		return unavailable("the host of this cluster is not able to serve %s", s.kind.resource)
 	case st.Code == http.StatusUnauthorized, isDoorForbidden(st):
@@ -93,8 +94,8 @@ func (s *Storage) interpret(ctx context.Context, err error, k key) error {
 	return &apierrors.StatusError{ErrStatus: s.cfg.Translator.StatusAbout(st, k.host, s.known(k))}
 }
 
-// internal is what a tenant may know of an internal error of the host: at what
-// webhook it happened, and not at what address of the host's.
+// internal is an internal error of the host as a tenant may see it: with the
+// name of the webhook that failed, and without addresses of the host.
 func internal(message string) *apierrors.StatusError {
 	if m := failedWebhook.FindStringSubmatch(message); m != nil {
 		return apierrors.NewInternalError(fmt.Errorf("the host of this cluster failed calling webhook %q", m[1]))
@@ -124,8 +125,8 @@ func (s *Storage) known(k key) map[string]rewrite.VirtualRef {
 	return known
 }
 
-// isDoorForbidden tells the host's RBAC, which speaks of the door's own user,
-// from its admission, which speaks of the object.
+// isDoorForbidden distinguishes the host's RBAC, whose errors name the door's
+// own user, from its admission, whose errors name the object.
 func isDoorForbidden(st metav1.Status) bool {
 	return st.Code == http.StatusForbidden && strings.Contains(st.Message, `is forbidden: User "`)
 }

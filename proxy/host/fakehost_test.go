@@ -51,7 +51,7 @@ type fakeHost struct {
 	calls     []call
 	down      bool
 	dropAll   bool // every watch, as soon as it is open
-	late      bool // watches are not told of what happens
+	late      bool // watches get no events
 	untold    []change
 	// answer, when set, may answer a request in the place of the host.
 	answer func(c call) *metav1.Status
@@ -202,7 +202,7 @@ func (h *fakeHost) remove(resource, name string) {
 	}
 }
 
-// bookmark tells every watch of the present revision, moved on by others.
+// bookmark sends every watch the present revision, moved on by others.
 func (h *fakeHost) bookmark() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -314,7 +314,8 @@ func (h *fakeHost) publish(c change) {
 	}
 }
 
-// setLate keeps from watches what happens from now on, until they are told.
+// setLate holds back the events of watches from now on, until it is switched
+// off.
 func (h *fakeHost) setLate(late bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -525,7 +526,7 @@ func (h *fakeHost) patch(c call, old tree, format types.PatchType) (int, tree) {
 	grace, _ := m["deletionGracePeriodSeconds"].(float64)
 	if m["deletionTimestamp"] != nil && grace == 0 && len(finalizers(obj)) == 0 {
 		// As upstream: the reply is the object of the request, and does not
-		// tell the revision of the deletion.
+		// have the revision of the deletion.
 		h.drop(c.resource, old)
 		return 200, obj
 	}
@@ -569,7 +570,7 @@ func merge(o, p any) any {
 	return out
 }
 
-// partOf keeps of a patched object what the subresource is about.
+// partOf keeps those parts of a patched object that the subresource covers.
 func partOf(subresource string, old, obj tree) tree {
 	switch subresource {
 	case "":

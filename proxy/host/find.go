@@ -35,7 +35,7 @@ func (s *Storage) find(ctx context.Context, k key, rv string) (runtime.Object, e
 	})
 }
 
-// entry returns what is remembered of the host object behind k.
+// entry returns the remembered host object behind k.
 func (s *Storage) entry(k key) (entry, bool) {
 	for _, hostName := range s.hostNames(k) {
 		if e, ok := s.shown.get(hostName); ok && e.virtual.Namespace == k.namespace && e.virtual.Name == k.name {
@@ -45,16 +45,16 @@ func (s *Storage) entry(k key) (entry, bool) {
 	return entry{}, false
 }
 
-// forget drops what is remembered of an object that is not on the host.
+// forget drops the remembered state of an object that is not on the host.
 func (s *Storage) forget(k key) {
 	for _, hostName := range s.hostNames(k) {
 		s.shown.removeIf(hostName, k.namespace, k.name)
 	}
 }
 
-// superseded reports whether a host object has the former name of an object that
-// is there under the name of today as well. Both can only be there if somebody
-// on the host copied it; the one of today counts.
+// superseded reports whether a host object has the former name of an object
+// that is there under the name of today as well. Both can only be there if it
+// was copied on the host; the one of today counts.
 func (s *Storage) superseded(m metav1.Object, k key) bool {
 	now := s.hostNames(k)[0]
 	if m.GetName() == now {

@@ -83,8 +83,8 @@ func (f *fixture) deleteNow(path string, into runtime.Object) error {
 }
 
 // TestObjectWithFormerNameGoesOn: every verb reaches an object that an earlier
-// version made, from what is remembered and from the host. Its name is taken
-// until it has gone, and then new ones have the name of today.
+// version made, from memory and from the host. Its name is taken until it has
+// gone, and then new ones have the name of today.
 func TestObjectWithFormerNameGoesOn(t *testing.T) {
 	now, former := namesOf(t)
 	for resource, v := range virtualObjects() {
@@ -175,7 +175,7 @@ func TestSubresourcesOfAFormerPod(t *testing.T) {
 	}
 }
 
-// TestTwoHostObjectsOfOneVirtual: if somebody on the host copied an object to its
+// TestTwoHostObjectsOfOneVirtual: if an object was copied on the host to its
 // name of today, it is one object inside, in lists and watches too.
 func TestTwoHostObjectsOfOneVirtual(t *testing.T) {
 	now, former := namesOf(t)
@@ -241,8 +241,8 @@ func referring(claim string) *corev1.Pod {
 	return pod
 }
 
-// TestNewObjectsReferToFormerClaims: a pod, a claim for a copy of a volume, and a
-// claim that a pod owns name on the host what is there.
+// TestNewObjectsReferToFormerClaims: a pod, a claim for a copy of a volume, and
+// a claim that a pod owns name the existing objects on the host.
 func TestNewObjectsReferToFormerClaims(t *testing.T) {
 	now, former := namesOf(t)
 	for reason, c := range map[string]struct{ there, want string }{

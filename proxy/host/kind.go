@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// kind is what differs between translated kinds.
+// kind holds the differences between translated kinds.
 type kind struct {
 	group    string // of the API; its version is v1
 	resource string // on the host
@@ -24,7 +24,7 @@ type kind struct {
 	newList  func() runtime.Object
 	client   func(kubernetes.Interface) rest.Interface // of the group
 
-	// shape tells strategic merge patch how lists of this kind merge.
+	// shape shows strategic merge patch how lists of this kind merge.
 	shape any
 }
 

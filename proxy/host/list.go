@@ -81,8 +81,8 @@ func (s *Storage) GetList(ctx context.Context, path string, opts storage.ListOpt
 	return s.fillList(listObj, items, path, continueKey, rv, opts)
 }
 
-// showList returns what can be shown of a host list, in the order of virtual
-// keys. One object that cannot must not hide the others.
+// showList returns the objects of a host list that can be shown, in the order
+// of virtual keys. One that cannot be shown must not hide the others.
 func (s *Storage) showList(ctx context.Context, h runtime.Object) ([]item, error) {
 	items := make([]item, 0, meta.LenList(h))
 	err := meta.EachListItem(h, func(o runtime.Object) error {
@@ -102,7 +102,8 @@ func (s *Storage) showList(ctx context.Context, h runtime.Object) ([]item, error
 		items = append(items, item{path: k.path, hostName: m.GetName(), now: m.GetName() == s.hostNames(k)[0], obj: v})
 		return nil
 	})
-	// Of two host objects that are one virtual object, that of today comes first.
+	// If two host objects are one virtual object, the one with the name of
+	// today comes first.
 	slices.SortFunc(items, func(a, b item) int {
 		if a.path == b.path && a.now {
 			return -1
@@ -124,7 +125,7 @@ func (s *Storage) skip(ctx context.Context, o runtime.Object, err error) {
 	klog.FromContext(ctx).Info("Host object skipped, it cannot be shown", "resource", s.kind.resource, "hostObject", ref, "err", err)
 }
 
-// fillList puts what the options ask for into listObj.
+// fillList puts the items that the options ask for into listObj.
 func (s *Storage) fillList(listObj runtime.Object, items []item, path, continueKey string, rv uint64, opts storage.ListOptions) error {
 	if continueKey != "" {
 		from, _ := slices.BinarySearchFunc(items, continueKey, func(i item, k string) int {

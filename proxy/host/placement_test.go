@@ -153,7 +153,7 @@ func TestPodNamesItsNodeWithoutRightsOnNodes(t *testing.T) {
 	}
 }
 
-// A host that does not say what a node is like is no reason to let a pod on it.
+// A pod is not let onto a node that the host does not describe.
 func TestPodNamesItsNodeWhileTheHostDoesNotAnswer(t *testing.T) {
 	f := nodesFixture(t)
 	f.host.mu.Lock()

@@ -27,10 +27,10 @@ import (
 	"portico.dev/portico/rewrite/rules"
 )
 
-// TestReachBySubresource writes every field of spec and status, in every kind of
-// request that is told apart, and compares what the host was sent with the
-// decisions of package rules: no request but one about the status sends any of
-// it, and that one sends the tenant's part alone.
+// TestReachBySubresource writes every field of spec and status, in every kind
+// of request that is distinguished, and compares the fields sent to the host
+// with the decisions of package rules: no request but one about the status
+// sends any of it, and that one sends the tenant's part alone.
 func TestReachBySubresource(t *testing.T) {
 	both := []string{"create", "", "status"}
 	for _, c := range []struct {
@@ -138,7 +138,7 @@ func (w *writer) send(sub, part, field string) (spec, status []string) {
 	return w.sent()
 }
 
-// sent takes what the host was sent.
+// sent takes the fields that were sent to the host.
 func (w *writer) sent() (spec, status []string) {
 	w.t.Helper()
 	w.host.mu.Lock()

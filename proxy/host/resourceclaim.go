@@ -19,10 +19,10 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// claimFacts finds what the translation of a new ResourceClaim depends on: which
-// of its classes are the host's, and whether the pod that it says controls it
-// does. When that cannot be told the claim is refused: its spec cannot be
-// mended later.
+// claimFacts finds the facts for the translation of a new ResourceClaim: which
+// of its classes are the host's, and whether the pod that it names as its
+// controller really is. When they cannot be found out the claim is refused: its
+// spec cannot be corrected later.
 func (s *Storage) claimFacts(ctx context.Context, claim *resourcev1.ResourceClaim, k key, in *rewrite.Inputs) error {
 	if s.cfg.DeviceClasses != nil {
 		var err error
@@ -43,8 +43,8 @@ func (s *Storage) claimFacts(ctx context.Context, claim *resourcev1.ResourceClai
 		klog.FromContext(ctx).Error(err, "Pod of a claim cannot be looked up", "virtualObject", k.ref())
 		return unavailable("the pod of the claim cannot be looked up now")
 	}
-	// On the host the uid alone tells what a claim was made for. It may be that
-	// of another namespace's pod, and of another cluster's.
+	// On the host the uid alone identifies the pod that a claim was made for.
+	// It may be that of another namespace's pod, and of another cluster's.
 	in.ControllerPod = pod.UID == owner.UID
 	if pod.Name != s.cfg.Translator.Name(k.namespace, owner.Name) {
 		in.Former = append(in.Former, rewrite.Named{Kind: "Pod", Name: owner.Name})
@@ -70,8 +70,8 @@ func newPodNames(cfg Config) *podNames {
 }
 
 // complete adds to a virtual claim those of the pods that the host claim h is
-// reserved for whose names its translation could not tell. What is not found
-// has gone, and the host is about to drop it.
+// reserved for whose names its translation did not find. A pod that is not
+// found has gone, and the host is about to drop its reservation.
 func (p *podNames) complete(ctx context.Context, claim *resourcev1.ResourceClaim, h runtime.Object) {
 	host, ok := h.(*resourcev1.ResourceClaim)
 	if !ok {

@@ -89,7 +89,8 @@ func TestClaimIsAHostClaim(t *testing.T) {
 	}
 }
 
-// TestClaimIsRefusedWhenItsFactsAreUnknown: its spec could not be mended later.
+// TestClaimIsRefusedWhenItsFactsAreUnknown: its spec could not be corrected
+// later.
 func TestClaimIsRefusedWhenItsFactsAreUnknown(t *testing.T) {
 	f := newFixture(t, claimsResource, func(c *host.Config) {
 		c.DeviceClasses = func(context.Context, []string) ([]string, error) { return nil, errors.New("the host is away") }
@@ -115,8 +116,9 @@ func TestClaimIsRefusedWhenItsFactsAreUnknown(t *testing.T) {
 	}
 }
 
-// TestAttackClaimForAPodOfSomebodyElse: on the host, a pod is given what names
-// its uid.
+// TestAttackClaimForAPodOfSomebodyElse: a tenant makes a claim that names the
+// uid of another's pod as its controller. On the host a pod gets the claims
+// that name its uid, so this claim must not name it there.
 func TestAttackClaimForAPodOfSomebodyElse(t *testing.T) {
 	f := claimFixture(t)
 	own, victim := f.hostPod("demo", "web"), f.hostPod("victim", "web")

@@ -15,7 +15,7 @@ import (
 )
 
 // goneWait bounds how long a read waits for the watch to report a deletion
-// whose revision the host did not tell.
+// whose revision was not in the host's reply.
 const goneWait = time.Second
 
 // revisions knows how far a cache must have come to show every write that was
@@ -51,13 +51,13 @@ func newRevisions(c clock.Clock) *revisions {
 // current returns the revision a cache must have reached.
 func (r *revisions) current() uint64 { return max(r.acked.Load(), r.seen.Load()) }
 
-// ack notes the revision of a write that a client is about to be told of.
+// ack notes the revision of a write before the client gets the answer.
 func (r *revisions) ack(rv uint64) { r.acked.Raise(rv) }
 
 // see notes a revision on its way to the cache.
 func (r *revisions) see(rv uint64) { r.seen.Raise(rv) }
 
-// expectGone notes that uid is being deleted at a revision nobody told.
+// expectGone notes that uid is being deleted at an unknown revision.
 func (r *revisions) expectGone(uid types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,8 +109,8 @@ func (r *revisions) settle(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		case <-timer.C():
-			// Whoever waits next would wait as long for the same nothing:
-			// the watch is away, or the object survived after all.
+			// The next reader would wait as long in vain: the watch is away, or
+			// the object survived after all.
 			r.giveUp(waiting)
 			return false
 		}

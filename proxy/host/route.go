@@ -49,36 +49,36 @@ type step struct {
 	bind                   string // the node, for subBinding
 }
 
-// plan is what an update does to the host, in order.
+// plan is the list of host calls of an update, in order.
 //
 // Storage sees an old and a new object; the host has verbs. Most updates are
-// one call. Those that need two are ordered so that a failure in between
-// leaves an object that is shown truthfully and can be updated again: the
-// metadata goes first, because it holds the overlay without which what the
-// second call writes would be shown in host names, and an overlay that speaks
-// of fields that are not there says nothing. A deletion comes last, when the
+// one call. Those that need two are ordered so that a failure in between leaves
+// an object that is shown truthfully and can be updated again: the metadata
+// goes first, because it holds the overlay, without which the tenant would see
+// host names in the fields that the second call writes. An overlay entry for a
+// field that is not there yet is ignored. A deletion comes last, when the
 // finalizer that has to hold the object is there.
 type plan struct {
 	format types.PatchType
 	steps  []step
-	// after is the host object that the steps make: what errors and warnings are
-	// about.
+	// after is the host object that the steps make. Errors and warnings are
+	// about it.
 	after runtime.Object
 	// grace is set when the update starts a deletion or shortens its grace
 	// period.
 	grace *int64
-	// settle is told how the steps ended, if something was brought onto the host
-	// for them.
+	// settle is called with the outcome of the steps, if something was brought
+	// onto the host for them.
 	settle func(refused bool)
 }
 
-// route decides which host calls make d happen.
+// route decides which host calls apply d.
 //
-// The request's own subresource says what its changes are; what else differs
-// is the virtual registry's idea of something that the host does by itself
-// (a new generation, the PodScheduled condition of a binding) and is left
-// out. Callers inside this process come without a request or with the
-// eviction subresource, and are understood by what they change.
+// The request's own subresource determines its changes. Other differences come
+// from the virtual registry, which does a thing that the host does by itself (a
+// new generation, the PodScheduled condition of a binding), and are left out.
+// Callers inside this process come without a request or with the eviction
+// subresource; their changed fields determine the calls.
 func (s *Storage) route(ctx context.Context, d diff, before, after runtime.Object) plan {
 	p := plan{format: d.format}
 	var rest []step
@@ -127,7 +127,8 @@ func (s *Storage) route(ctx context.Context, d diff, before, after runtime.Objec
 	return p
 }
 
-// subUnknown stands for a caller that does not say what it changes.
+// subUnknown stands for a caller without a subresource that determines its
+// changes.
 const subUnknown = "unknown"
 
 // subresourceOf returns the subresource of the request that ctx belongs to, or

@@ -89,7 +89,7 @@ func TestUpdatesGoToTheSubresourceTheyAreAbout(t *testing.T) {
 			f.host.writes()
 			out := f.mustUpdate(tc.ctx(t.Context()), pod, tc.change)
 			got := f.host.writes()
-			// What an overlay has to hold may add the call for the metadata.
+			// A change of the overlay may add the call for the metadata.
 			if len(got) == len(tc.want)+1 && got[0] == "PATCH pods/"+hostWeb {
 				got = got[1:]
 			}
@@ -119,8 +119,8 @@ func TestBindingIsForbiddenUnlessAllowed(t *testing.T) {
 	}
 }
 
-// The second of two calls fails: what the first did is kept and shown, and the
-// client can try again.
+// The second of two calls fails: the result of the first is kept and shown, and
+// the client can try again.
 func TestFailureBetweenTwoCalls(t *testing.T) {
 	f := newFixture(t, "pods")
 	pod := f.create(newPod("demo", "web"))

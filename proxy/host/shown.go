@@ -13,14 +13,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// shown remembers the host objects behind what the cache above holds, by host
-// name. An update needs the host object that it changes, not only its virtual
-// view (rewrite.Inputs.Host), and the cache has the view only. Asking the host
-// would double the cost of every write.
+// shown remembers the host objects behind the objects in the cache above, by
+// host name. An update needs the host object that it changes, not only its
+// virtual view (rewrite.Inputs.Host), and the cache has the view only. Asking
+// the host would double the cost of every write.
 //
 // Objects are kept as protobuf, without the host's managedFields: about 2 KB
-// for a pod, a fifth of what it takes decoded. Replies to writes are kept too,
-// so what is here is never behind a write that was acknowledged.
+// for a pod, a fifth of its decoded size. Replies to writes are kept too, so an
+// entry is never behind a write that was acknowledged.
 type shown struct {
 	mu      sync.Mutex
 	entries map[string]entry
@@ -32,7 +32,7 @@ type entry struct {
 	uid     types.UID
 	rv      uint64
 	proto   []byte
-	// corrupt: the overlay could not be read, and the tenant has been told.
+	// corrupt: the overlay could not be read, and the tenant has got the Event.
 	corrupt bool
 }
 
@@ -44,7 +44,7 @@ func (s *shown) len() int {
 	return len(s.entries)
 }
 
-// retain forgets what a complete list taken at rv no longer has.
+// retain forgets the objects that a complete list taken at rv no longer has.
 func (s *shown) retain(rv uint64, items []item) {
 	listed := make(map[string]bool, len(items))
 	for _, it := range items {
@@ -80,7 +80,7 @@ func (s *shown) get(hostName string) (entry, bool) {
 	return e, ok
 }
 
-// until returns the uids of what was last shown at rv or before.
+// until returns the uids of the objects that were last shown at rv or before.
 func (s *shown) until(rv uint64) []types.UID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +94,7 @@ func (s *shown) until(rv uint64) []types.UID {
 }
 
 // remove forgets a host object that was deleted or became unreadable, and
-// returns what it was shown as.
+// returns the virtual name under which it was shown.
 func (s *shown) remove(hostName string) (types.NamespacedName, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -112,7 +112,7 @@ func (s *shown) removeIf(hostName, namespace, name string) {
 	}
 }
 
-// protobuf is what every type of k8s.io/api has.
+// protobuf has the methods of every type of k8s.io/api.
 type protobuf interface {
 	Marshal() ([]byte, error)
 	Unmarshal([]byte) error

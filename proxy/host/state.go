@@ -30,9 +30,9 @@ type state struct {
 	current bool
 }
 
-// remembered returns the state of an object without asking the host, if that
-// is possible. suggestion is what the cache has, and saves a translation where
-// it is of the same revision.
+// remembered returns the state of an object without asking the host, if that is
+// possible. suggestion is the cache's object, and saves a translation where it
+// is of the same revision.
 func (s *Storage) remembered(ctx context.Context, k key, ignoreNotFound bool, suggestion runtime.Object) (*state, error) {
 	e, ok := s.entry(k)
 	if !ok {

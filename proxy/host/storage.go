@@ -26,8 +26,8 @@ import (
 // namespace that belong to one virtual cluster. Keys are virtual:
 // <resource prefix>/<virtual namespace>/<virtual name>.
 //
-// It is no cache: what it remembers (revisions, health, the host objects
-// behind what was shown) serves the next write, not reads.
+// It is no cache: its memory (revisions, health, the host objects behind the
+// shown ones) serves the next write, not reads.
 type Storage struct {
 	cfg         Config
 	kind        kind
@@ -73,8 +73,8 @@ type key struct {
 	path            string
 	namespace, name string
 
-	// host is the host object behind it, where there is one at hand. It tells
-	// which names an error may mention.
+	// host is the host object behind it, where there is one at hand. It
+	// determines the names that an error may mention.
 	host runtime.Object
 }
 
@@ -155,8 +155,8 @@ func (s *Storage) restore(ctx context.Context, h, into runtime.Object) error {
 	return nil
 }
 
-// reportCorrupt tells the tenant that an object has lost what was virtual
-// only. The next write repairs it.
+// reportCorrupt reports to the tenant that an object has lost its virtual-only
+// part. The next write repairs it.
 func (s *Storage) reportCorrupt(ctx context.Context, m metav1.Object, err error) {
 	klog.FromContext(ctx).Error(err, "Overlay is corrupt, object is shown as the host has it",
 		"resource", s.kind.resource, "virtualObject", klog.KRef(m.GetNamespace(), m.GetName()))
@@ -197,10 +197,10 @@ func (s *Storage) accept(ctx context.Context, reply, out runtime.Object, deleted
 	return err
 }
 
-// isLast reports whether a reply is the last that is to be heard of an object:
-// it is being deleted, with no grace period left and nothing that holds it. The
-// host has removed it then, at a revision that it need not have told. What has
-// no grace period at all is not even marked before it goes.
+// isLast reports whether a reply is the last about an object: it is being
+// deleted, with no grace period left and nothing that holds it. The host has
+// removed it then, at a revision that may not be in the reply. An object
+// without any grace period is not even marked before it goes.
 func isLast(m metav1.Object, deleted bool) bool {
 	if m.GetDeletionTimestamp() == nil && !deleted {
 		return false

@@ -125,7 +125,7 @@ func newPod(namespace, name string) *corev1.Pod {
 	}
 }
 
-// create stores a pod and returns what the client gets.
+// create stores a pod and returns the client's answer.
 func (f *fixture) create(pod *corev1.Pod) *corev1.Pod {
 	f.t.Helper()
 	out := &corev1.Pod{}
@@ -217,8 +217,8 @@ func TestCreateEnsuresReferentsFirst(t *testing.T) {
 	}
 }
 
-// The host's refusal is what makes copies for the pod go again. An answer that
-// leaves open what happened is none.
+// The host's refusal makes copies for the pod go again. An answer that leaves
+// the outcome open is no refusal.
 func TestCreateSettlesReferents(t *testing.T) {
 	failure := func(code int32) *metav1.Status {
 		return &metav1.Status{Status: metav1.StatusFailure, Code: code, Reason: metav1.StatusReasonForbidden, Message: "no"}
@@ -283,7 +283,7 @@ func TestUpdateIsOnePatchWithoutRead(t *testing.T) {
 		md(h)["labels"].(tree)["app"] = "web"
 	})
 	f.host.writes()
-	// The edit made what is remembered stale: one conflict, one read.
+	// The edit made the remembered state stale: one conflict, one read.
 	out := f.mustUpdate(as(t.Context(), ""), pod, func(p *corev1.Pod) { p.Labels["tier"] = "front" })
 	if diff := cmp.Diff([]string{"PATCH pods/" + hostWeb, "PATCH pods/" + hostWeb}, f.host.writes()); diff != "" {
 		t.Errorf("host calls (-want +got):\n%s", diff)
@@ -350,7 +350,7 @@ func TestUpdateHonoursTheTenantsResourceVersion(t *testing.T) {
 	err = f.GuaranteedUpdate(t.Context(), podKey(pod), &corev1.Pod{}, false, nil, storage.SimpleUpdate(func(in runtime.Object) (runtime.Object, error) {
 		p := in.(*corev1.Pod)
 		if p.ResourceVersion != pod.ResourceVersion {
-			return nil, errStale // what the registry does with the revision of a PUT
+			return nil, errStale // as the registry does with the revision of a PUT
 		}
 		p.Labels["x"] = "y"
 		return p, nil
@@ -381,7 +381,7 @@ func TestPreconditions(t *testing.T) {
 	}
 }
 
-// An object that was deleted and made anew behind the door is another one.
+// An object that was deleted and made again behind the door is another one.
 func TestUpdateDoesNotHitASuccessor(t *testing.T) {
 	f := newFixture(t, "pods")
 	pod := f.create(newPod("demo", "web"))
@@ -435,8 +435,8 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// Somebody on the host made an object under a name that a virtual object would
-// have. It is not the tenant's to see or change.
+// A user of the host made an object under a name that a virtual object would
+// have. The tenant can neither see nor change it.
 func TestForeignHostObjectIsNotThere(t *testing.T) {
 	f := newFixture(t, "pods")
 	f.host.put("pods", &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: hostWeb, Labels: map[string]string{rewrite.LabelCluster: "vc"}}})
@@ -531,7 +531,8 @@ func TestDoorsOwnRefusalSaysNothingOfTheHost(t *testing.T) {
 	}
 }
 
-// An internal error tells of the host's inside: addresses of webhooks, of its store.
+// An internal error contains details of the host: addresses of webhooks, of its
+// store.
 func TestHostsInternalErrorNamesNoAddress(t *testing.T) {
 	for message, want := range map[string]string{
 		`Internal error occurred: failed calling webhook "deny.example.com": failed to call webhook: Post "https://policy.security.svc:443/v?timeout=10s": dial tcp 10.96.3.4:443: connect: connection refused`: `Internal error occurred: the host of this cluster failed calling webhook "deny.example.com"`,
@@ -552,7 +553,7 @@ func TestHostsInternalErrorNamesNoAddress(t *testing.T) {
 	}
 }
 
-// An update's errors are about what it would have made of the host object.
+// An update's errors are about the host object that it would have made.
 func TestFieldsInErrorsAndWarningsAreTheTenants(t *testing.T) {
 	cluster := newTranslator(t).Cluster()
 	cluster.Tolerations, cluster.AllowedTolerations = []corev1.Toleration{{Key: "tenants"}}, []string{"x"}

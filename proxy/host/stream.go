@@ -32,14 +32,14 @@ import (
 
 // Streams serves the subresources that are streams rather than objects, by
 // handing bytes between the tenant and the host's own subresources: log, exec,
-// attach, portforward, and the proxies of pods and services. SPDY and
-// WebSocket pass alike; the host does what translation there is between them.
+// attach, portforward, and the proxies of pods and services. SPDY and WebSocket
+// pass alike; the host translates between them where needed.
 //
-// What identifies the tenant stays here (see scrub). The host sees the door,
-// which is authenticated by Config.REST. The virtual object is looked up
-// first, so that what does not exist is not found under its virtual name and
-// no name is ever sent to the host that the tenant made up; and what the host
-// answers instead of a stream is shown in virtual names.
+// Headers that identify the tenant stay here (see scrub). The host sees the
+// door, which is authenticated by Config.REST. The virtual object is looked up
+// first, so that a missing one is not found under its virtual name and no name
+// that the tenant made up is ever sent to the host. The host's answers instead
+// of a stream are shown in virtual names.
 type Streams struct {
 	cfg        Config
 	namespace  string // on the host
@@ -72,7 +72,7 @@ func NewStreams(cfg Config, pods, services rest.Getter, a authorizer.Uncondition
 	}, nil
 }
 
-// target is one object and what of it is streamed.
+// target is one object and the subresource of it that is streamed.
 type target struct {
 	resource    string // pods, services
 	subresource string
@@ -186,8 +186,8 @@ const (
 // Connect serves exec, attach and portforward. The options of the request go to
 // the host as they are, and it validates them.
 func (s *Streams) Connect(ctx context.Context, subresource, name string, responder rest.Responder) (http.Handler, error) {
-	// A WebSocket begins with GET, for which "get" would do; what it opens is
-	// more than reading. See https://github.com/kubernetes/kubernetes/issues/133515.
+	// A WebSocket begins with GET, for which "get" would do; but it opens more
+	// than reading. See https://github.com/kubernetes/kubernetes/issues/133515.
 	if err := s.authorize(ctx, "create"); err != nil {
 		return nil, err
 	}
@@ -214,7 +214,7 @@ func (s *Streams) Connect(ctx context.Context, subresource, name string, respond
 }
 
 // Proxy serves the proxy subresource of a pod or a service: resource is "pods"
-// or "services", id [scheme:]name[:port], subpath what to ask for behind it.
+// or "services", id [scheme:]name[:port], subpath the path behind it.
 func (s *Streams) Proxy(ctx context.Context, resource, id, subpath string, responder rest.Responder) (http.Handler, error) {
 	t, err := s.find(ctx, resource, "proxy", id)
 	if err != nil {
@@ -231,10 +231,10 @@ func (s *Streams) Proxy(ctx context.Context, resource, id, subpath string, respo
 	}), nil
 }
 
-// below appends subpath to base and does not let it lead out of there: what is
-// above is the host's API, and the door has rights in it. The path parsing
-// before has lost a slash at the end, to which web servers give a meaning, and
-// without which the host's proxy redirects to where it is.
+// below appends subpath to base and does not let it lead out of there: the
+// paths above are the host's API, and the door has rights in it. The path
+// parsing before has lost a slash at the end, which has a meaning for web
+// servers, and without which the host's proxy redirects to the path with it.
 func below(base, subpath, requested string) string {
 	joined := strings.TrimSuffix(base, "/") + strings.TrimSuffix(path.Clean("/"+subpath), "/")
 	if strings.HasSuffix(requested, "/") && !strings.HasSuffix(joined, "/") {

@@ -54,7 +54,7 @@ func (l *logStream) InputStream(ctx context.Context, apiVersion, accept string) 
 	switch {
 	case err == nil:
 	case errors.As(err, &status):
-		err = status // without what wraps it, which upstream does not look into
+		err = status // without its wrapper, which upstream does not look into
 	default:
 		klog.FromContext(ctx).Info("Host log stream failed", "virtualObject", klog.KRef(l.target.namespace, l.target.name), "err", err)
 		err = unavailable("the host of this cluster cannot be reached for pods/log")
@@ -62,8 +62,8 @@ func (l *logStream) InputStream(ctx context.Context, apiVersion, accept string) 
 	return stream, flush, contentType, err
 }
 
-// logChecker turns what the host answers instead of a log into an error in
-// virtual names.
+// logChecker turns a host's answer that is no log into an error in virtual
+// names.
 type logChecker struct {
 	streams *Streams
 	target  target

@@ -33,8 +33,8 @@ const (
 
 // proxy returns a handler that hands a request to the host at location and the
 // answer back. The standard library's proxy is used rather than apimachinery's
-// UpgradeAwareHandler, which it equals for upgrades: that one writes what a
-// host says instead of upgrading to the raw connection, host names and all.
+// UpgradeAwareHandler, which it equals for upgrades: that one writes a host's
+// refusal to upgrade to the raw connection, host names and all.
 func (s *Streams) proxy(t target, location *url.URL, responder rest.Responder) http.Handler {
 	return &httputil.ReverseProxy{
 		Transport:     s.upgrade,
@@ -68,9 +68,9 @@ func (s *Streams) proxy(t target, location *url.URL, responder rest.Responder) h
 	}
 }
 
-// toVirtual puts what the host answers into virtual names: errors of its API,
-// warnings, and, behind a proxy, where links and redirects lead. The rest is
-// between the tenant and its own container.
+// toVirtual puts the host's answers into virtual names: errors of its API,
+// warnings, and, behind a proxy, the targets of links and redirects. The rest
+// is between the tenant and their own container.
 func (s *Streams) toVirtual(t target, resp *http.Response) error {
 	known := t.known()
 	for i, warning := range resp.Header["Warning"] {
@@ -111,8 +111,8 @@ func (s *Streams) errorToVirtual(t target, resp *http.Response) error {
 	return nil
 }
 
-// status is a Status of the host as the tenant may see it. What is between the
-// door and its host is not the tenant's to read.
+// status is a Status of the host as the tenant may see it. Errors between the
+// door and its host are not shown to the tenant.
 func (s *Streams) status(st metav1.Status, t target) *metav1.Status {
 	if st.Code == http.StatusUnauthorized || isDoorForbidden(st) {
 		st = unavailable("the host of this cluster does not let it serve %s/%s", t.resource, t.subresource).Status()

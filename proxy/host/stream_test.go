@@ -36,7 +36,8 @@ import (
 
 const podPath = "/api/v1/namespaces/" + hostNamespace + "/pods/" + hostWeb
 
-// streaming is a door with streams in front of a host that answers as told.
+// streaming is a door with streams in front of a host that answers with a given
+// handler.
 type streaming struct {
 	t       *testing.T
 	streams *host.Streams
@@ -177,7 +178,7 @@ func (s *streaming) open(method, path string, headers ...string) (*http.Response
 	return resp, conn, r
 }
 
-// echo answers with 101 and sends back what it gets.
+// echo answers with 101 and sends back its input.
 func echo(protocol string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
@@ -219,8 +220,8 @@ func TestUpgradesPassBytesBothWays(t *testing.T) {
 	}
 }
 
-// Whatever a tenant sends to be somebody else on the host, the host sees the
-// door and nothing of the tenant.
+// A tenant sends every header that could make them another user on the host:
+// the host sees the door and nothing of the tenant.
 func TestForgedIdentityHeadersDoNotReachTheHost(t *testing.T) {
 	s := newStreaming(t, echo("websocket"))
 	s.open("GET", "/demo/pods/web/exec?command=id", "Connection: Upgrade", "Upgrade: websocket",
@@ -331,7 +332,7 @@ func TestStreamOfAnAbsentPodIs404WithoutAskingTheHost(t *testing.T) {
 	}
 }
 
-// A WebSocket begins with GET. Whoever may only read must not get a shell.
+// A WebSocket begins with GET. A user who may only read must not get a shell.
 func TestWebSocketNeedsTheRightToCreate(t *testing.T) {
 	s := newStreaming(t, echo("websocket"))
 	s.allowed = []string{"get"}
@@ -401,7 +402,7 @@ func TestLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	// What a container writes is its own.
+	// The output of a container is not translated.
 	if body, _ := io.ReadAll(resp.Body); string(body) != "line of "+hostWeb+"\n" {
 		t.Errorf("log %q", body)
 	}

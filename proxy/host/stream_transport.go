@@ -48,7 +48,8 @@ func transports(c *rest.Config) (plain, upgrade http.RoundTripper, err error) {
 		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     90 * time.Second,
-		// What a backend compresses is passed on compressed, or not at all.
+		// A compressed answer of a backend is passed on compressed, or not at
+		// all.
 		DisableCompression: true,
 	})
 	return plain, upgrade, err
@@ -58,8 +59,8 @@ func transports(c *rest.Config) (plain, upgrade http.RoundTripper, err error) {
 // a header that is otherwise needed.
 const bearerProtocol = "base64url.bearer.authorization.k8s.io." //nolint:gosec // the name of a protocol, no credential
 
-// scrub removes from the headers of a request what says who the tenant is and
-// what could make the host take the door for somebody else. The door's own
+// scrub removes the headers of a request that identify the tenant, and those
+// that could make the host take the door for another user. The door's own
 // credentials are set later, and only where there are none: a header that
 // stayed would replace them.
 func scrub(h http.Header) {

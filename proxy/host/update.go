@@ -24,14 +24,14 @@ type outcome int
 const (
 	done    outcome = iota
 	failed          // for good, if the state was current
-	changed         // the host object is not what it was; with an error for when it is
+	changed         // the host object has changed; the error holds if it has not
 )
 
 // GuaranteedUpdate implements storage.Interface. It is the loop of upstream's
-// etcd3 store with a host PATCH in the place of the transaction: try on what
-// is remembered, and on any failure that old data could explain, read from the
-// host and try again. A client's own resourceVersion is compared by tryUpdate,
-// so running it again on newer data gives that client its conflict.
+// etcd3 store with a host PATCH in the place of the transaction: try on the
+// remembered state, and on any failure that old data could explain, read from
+// the host and try again. A client's own resourceVersion is compared by
+// tryUpdate, so running it again on newer data gives that client its conflict.
 func (s *Storage) GuaranteedUpdate(ctx context.Context, path string, destination runtime.Object, ignoreNotFound bool,
 	preconditions *storage.Preconditions, tryUpdate storage.UpdateFunc, suggestion runtime.Object,
 ) error {
@@ -55,7 +55,7 @@ func (s *Storage) GuaranteedUpdate(ctx context.Context, path string, destination
 		if readErr != nil {
 			return readErr
 		}
-		// What was remembered is the present: the error has another cause.
+		// The remembered state is the present one: the error has another cause.
 		if err != nil && fresh.rv == orig.rv {
 			return err
 		}
@@ -103,7 +103,7 @@ func (s *Storage) tryOnce(ctx context.Context, k key, orig *state, destination r
 	return done, s.accept(ctx, reply, destination, p.grace != nil)
 }
 
-// failure is how a try ends whose host call failed. A conflict tells that the
+// failure is how a try ends whose host call failed. A conflict shows that the
 // host object has changed, and so does its absence.
 func (s *Storage) failure(ctx context.Context, err error, k key) (outcome, error) {
 	end := done
@@ -158,7 +158,7 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	return p, nil
 }
 
-// allowed refuses what this cluster's tenant may not do through an update.
+// allowed refuses updates that this cluster's tenant may not make.
 func (s *Storage) allowed(ctx context.Context, p plan, k key) error {
 	for _, st := range p.steps {
 		pod, ok := p.after.(*corev1.Pod)
@@ -245,8 +245,9 @@ func sameVirtual(before, after runtime.Object) bool {
 	return apiequality.Semantic.DeepEqual(before, after)
 }
 
-// ensureReferents brings what a pod refers to onto the host. Without an error,
-// settle must be called when it is known whether the host refused the pod.
+// ensureReferents brings the objects that a pod refers to onto the host.
+// Without an error, settle must be called when it is known whether the host
+// refused the pod.
 func (s *Storage) ensureReferents(ctx context.Context, k key, versioned runtime.Object) (settle func(refused bool), err error) {
 	pod, ok := versioned.(*corev1.Pod)
 	if !ok || s.cfg.Referents == nil {
@@ -266,7 +267,7 @@ func (s *Storage) ensureReferents(ctx context.Context, k key, versioned runtime.
 func settled(bool) {}
 
 // isRefusal reports whether an error of a host call says that the host has not
-// done what it was asked for, and will not. Any other error leaves that open.
+// executed the request, and will not. Any other error leaves that open.
 func isRefusal(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {

@@ -9,8 +9,8 @@ import (
 	"k8s.io/apiserver/pkg/warning"
 )
 
-// warnings hands what a host warns of in its answer to a write on to the
-// tenant who asked for the write.
+// warnings hands the warnings in a host's answer to a write on to the tenant
+// who asked for the write.
 type warnings struct{}
 
 type warningsKey struct{}
@@ -25,7 +25,7 @@ func (s *Storage) withWarnings(ctx context.Context, k key) context.Context {
 }
 
 // HandleWarningHeaderWithContext implements rest.WarningHandlerWithContext.
-// Warnings nobody asked for, such as those about a list, are dropped.
+// Warnings without a waiting client, such as those about a list, are dropped.
 func (warnings) HandleWarningHeaderWithContext(ctx context.Context, code int, _, text string) {
 	if code != 299 || text == "" {
 		return

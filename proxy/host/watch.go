@@ -26,8 +26,8 @@ const (
 	// watches of many doors do not end together.
 	minWatchTimeout = 5 * time.Minute
 
-	// minWatchLife tells a watch that ended in its time from one that the host
-	// took and dropped.
+	// minWatchLife distinguishes a watch that ended in its time from one that
+	// the host accepted and dropped.
 	minWatchLife = time.Second
 
 	// watchBuffer lets the host's stream be read on while the cache works.
@@ -76,9 +76,9 @@ func (s *Storage) Watch(ctx context.Context, path string, opts storage.ListOptio
 // it takes.
 type hostWatcher struct {
 	s       *Storage
-	options metav1.ListOptions // ResourceVersion moves on with what was seen
+	options metav1.ListOptions // ResourceVersion moves on with the events seen
 	pred    storage.SelectionPredicate
-	one     key // what is watched alone, if it is not a collection
+	one     key // the only watched object, if it is not a collection
 	result  chan watch.Event
 	cancel  context.CancelFunc
 }
@@ -168,8 +168,8 @@ func (w *hostWatcher) resumed(ctx context.Context) {
 	}
 }
 
-// pump hands on what a host watch brings until it ends, and reports whether it
-// brought anything.
+// pump hands on the events of a host watch until it ends, and reports whether
+// there were any.
 func (w *hostWatcher) pump(ctx context.Context, host watch.Interface) (progressed bool, err error) {
 	// A connection that died silently gives no error, so a quiet watch is
 	// asked about. The other calls share the connection.
@@ -278,8 +278,8 @@ func (w *hostWatcher) translate(ctx context.Context, ev watch.Event, m metav1.Ob
 	return watch.Event{Type: ev.Type, Object: v}, true, nil
 }
 
-// withdraw takes back what a host object that cannot be read (any longer) was
-// shown as.
+// withdraw returns a DELETED event for an object that was shown before and can
+// no longer be read.
 func (w *hostWatcher) withdraw(m metav1.Object, rv uint64) (watch.Event, bool, error) {
 	v := w.s.newFunc()
 	was, ok := w.s.shown.remove(m.GetName())
@@ -290,7 +290,7 @@ func (w *hostWatcher) withdraw(m metav1.Object, rv uint64) (watch.Event, bool, e
 	if err != nil {
 		return watch.Event{}, false, err
 	}
-	// The cache has the object itself and needs only to be told which.
+	// The cache has the object itself and needs only its name.
 	vm.SetNamespace(was.Namespace)
 	vm.SetName(was.Name)
 	vm.SetUID(m.GetUID())

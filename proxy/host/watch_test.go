@@ -86,9 +86,9 @@ func TestUnreadableObjectDoesNotEndAWatch(t *testing.T) {
 	f.create(newPod("demo", "web"))
 	w := f.watchAll()
 	f.host.put("pods", &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "somebodys", Labels: map[string]string{rewrite.LabelCluster: "vc"}}})
-	// Nothing to show, but whoever waits for the revision gets on.
+	// Nothing to show, but readers that wait for the revision get on.
 	f.expect(w, "BOOKMARK@1002")
-	// What was shown and can no longer be read is taken back.
+	// An object that was shown and can no longer be read is taken back.
 	f.host.edit("pods", hostWeb, func(h tree) { delete(md(h)["annotations"].(tree), rewrite.AnnotationName) })
 	f.expect(w, "DELETED demo/web@1003")
 	f.create(newPod("demo", "other"))
@@ -148,8 +148,8 @@ func TestWatchRefusesInitialEvents(t *testing.T) {
 	}
 }
 
-// The deletion of an object whose last finalizer went has a revision that the
-// host does not tell. A reader waits for the watch to show it.
+// The deletion of an object whose last finalizer went has a revision that is
+// not in the host's reply. A reader waits for the watch to show it.
 func TestReleasedObjectIsGoneForReaders(t *testing.T) {
 	f := newFixture(t, "pods")
 	pod := newPod("demo", "web")
@@ -166,7 +166,7 @@ func TestReleasedObjectIsGoneForReaders(t *testing.T) {
 }
 
 // A connection can die without a word. The watch is asked about when it has
-// been quiet, and is lost when nobody answers.
+// been quiet, and is lost when there is no answer.
 func TestSilentlyDeadWatchIsNoticed(t *testing.T) {
 	clock := testclock.NewFakeClock(time.Now())
 	f := newFixture(t, "pods", func(c *host.Config) { c.Clock, c.StaleBound = clock, 30*time.Second })
