@@ -19,10 +19,10 @@ import (
 // Everything is the entry of a list of allowed names that allows all names.
 const Everything = "*"
 
-// The functions here list what a tenant may not add to an object. In contrast to
-// those of validate.go, they depend on the configuration and on what the object
-// has already: what stands on the host may stay, so that an object which was
-// made under another configuration, or changed by the host, can still be
+// The functions here list the values that a tenant may not add to an object. In
+// contrast to those of validate.go, they depend on the configuration and on the
+// object's present values: values on the host may stay, so that an object which
+// was made under another configuration, or changed by the host, can still be
 // changed and deleted.
 
 // admitPod refuses volumes of drivers that the operator did not allow, and
@@ -122,8 +122,8 @@ const (
 	ownContainers = "containers"
 )
 
-// own remembers which volumes and containers a new pod has: whatever else it has
-// later is the host's.
+// own remembers which volumes and containers a new pod has: all others that it
+// has later are the host's.
 func (c *toHost) own(v *corev1.PodSpec) {
 	for key, names := range map[string][]string{ownVolumes: volumeNamesOf(v), ownContainers: containerNamesOf(v)} {
 		if c.in.Host != nil {
@@ -172,8 +172,9 @@ func containerNamesOf(spec *corev1.PodSpec) []string {
 }
 
 // admitService refuses external IPs: on every node of the host, traffic to one
-// goes to the Service, also what is meant for others (CVE-2020-8554). The door's
-// admission does so before (DenyServiceExternalIPs); nothing depends on it.
+// goes to the Service, also traffic that is meant for others (CVE-2020-8554).
+// The door's admission does so before (DenyServiceExternalIPs); nothing depends
+// on it.
 func (c *toHost) admitService(v, seen *corev1.Service) field.ErrorList {
 	var errs field.ErrorList
 	for i, ip := range v.Spec.ExternalIPs {

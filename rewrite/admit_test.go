@@ -39,8 +39,8 @@ func refused(t *testing.T, err error, fields ...string) {
 	}
 }
 
-// allowingOnly is the Translator of a cluster in which the operator allows nothing
-// but what change says.
+// allowingOnly is the Translator of a cluster in which the operator allows only
+// the things that change sets.
 func allowingOnly(t *testing.T, change func(*rewrite.Cluster)) *rewrite.Translator {
 	t.Helper()
 	c := testCluster()
@@ -58,7 +58,7 @@ func podWith(volumes ...corev1.VolumeSource) *corev1.Pod {
 }
 
 // TestLaw4EveryVolumeSourceIsInATable: a source that a new Kubernetes version
-// brings is refused until somebody has thought about it.
+// brings is refused until its place in a table is decided.
 func TestLaw4EveryVolumeSourceIsInATable(t *testing.T) {
 	known := map[string]bool{}
 	typ := reflect.TypeFor[corev1.VolumeSource]()
@@ -249,8 +249,8 @@ func TestAttackPodChoosesASchedulerOfTheHost(t *testing.T) {
 }
 
 // A pod tolerates the taints of control-plane nodes and of nodes for others, by
-// name or all at once, when it is made or later. On the host it tolerates what
-// the operator allowed.
+// name or all at once, when it is made or later. On the host it tolerates only
+// taints that the operator allowed.
 func TestAttackPodToleratesTaintsOfTheOperator(t *testing.T) {
 	const controlPlane, notReady, gpu = "node-role.kubernetes.io/control-plane", "node.kubernetes.io/not-ready", "example.com/gpu"
 	exists := func(key string) corev1.Toleration {
@@ -306,8 +306,9 @@ func TestAttackPodToleratesTaintsOfTheOperator(t *testing.T) {
 	}
 }
 
-// The host's admission may add what the tenant's has added, and the translation
-// has kept off: the tolerations of a runtime class. They are shown once.
+// The host's admission may add the same as the tenant's has added, which the
+// translation has kept off: the tolerations of a runtime class. They are shown
+// once.
 func TestTolerationThatTheHostAddsIsShownOnce(t *testing.T) {
 	tr := allowingOnly(t, func(*rewrite.Cluster) {})
 	v := pod("demo", "p", nil)
@@ -422,7 +423,7 @@ func TestAttackEphemeralContainerReachesForWhatTheHostAdded(t *testing.T) {
 	_, err = attach(updated, func(e *corev1.EphemeralContainer) { e.TargetContainerName = "host-sidecar" })
 	refused(t, err, "spec.ephemeralContainers[0].targetContainerName")
 
-	// Without the record of what is whose, everything may be the host's.
+	// Without the record of the owners, everything may be the host's.
 	lost := h.DeepCopy()
 	delete(lost.Annotations, rewrite.AnnotationOverlay)
 	seen, err = tr.PodToVirtual(lost)

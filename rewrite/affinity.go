@@ -185,8 +185,8 @@ func (c *toHost) term(virtual corev1.PodAffinityTerm, virtualLabels map[string]s
 	return out
 }
 
-// split makes of a term one for the namespaces listed and one for those that
-// the selector finds beside them.
+// split makes two terms of one: the first for the listed namespaces, the second
+// for those that the selector finds.
 func (c *toHost) split(t corev1.PodAffinityTerm) []corev1.PodAffinityTerm {
 	listed, found := t, *t.DeepCopy()
 	require(listed.LabelSelector, oneOf(LabelNamespace, t.Namespaces...))
@@ -233,9 +233,9 @@ func (c *toHost) namespacesMatching(s *metav1.LabelSelector) []metav1.LabelSelec
 	return out
 }
 
-// labelKeys gives matchLabelKeys their host form. An API server merges each
-// key into the selector when the pod is created, and refuses one that is there
-// twice; what the door has merged is therefore not asked for again.
+// labelKeys gives matchLabelKeys their host form. An API server merges each key
+// into the selector when the pod is created, and refuses one that is there
+// twice; the keys that the door has merged are therefore left out.
 func (c *toHost) labelKeys(s *metav1.LabelSelector, keys []string, op metav1.LabelSelectorOperator, virtualLabels map[string]string) []string {
 	var out []string
 	for _, k := range keys {

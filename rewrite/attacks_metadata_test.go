@@ -73,14 +73,14 @@ func TestAttackKeysOfToolsOnTheHost(t *testing.T) {
 	}
 }
 
-// TestAttackKeysThatNobodyListed: a tenant's Service, Secret or claim has keys of
-// a tool that nobody has heard of. Nothing that is not on the list of its kind
-// reaches the host.
+// TestAttackKeysThatNobodyListed: a tenant's Service, Secret or claim has keys
+// of an unknown tool. A key that is not on the list of its kind does not reach
+// the host.
 func TestAttackKeysThatNobodyListed(t *testing.T) {
 	keys := map[string]string{"new-tool.example/act": "now", "app": "web"}
 	for kind, m := range onHost(t, mustNew(t, testCluster()), keys, keys) {
 		if kind == "Pod" {
-			continue // of pods, what is not on a list passes
+			continue // keys of pods pass unless they are on a list
 		}
 		got := slices.Concat(slices.Collect(maps.Keys(unreserved(m.GetLabels()))), slices.Collect(maps.Keys(unreserved(m.GetAnnotations()))))
 		if kind == "EndpointSlice" {

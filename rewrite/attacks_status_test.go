@@ -16,7 +16,7 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// The attacks here are on what a host concludes from a status. An administrator
+// The attacks here are on a host's conclusions from a status. An administrator
 // of a virtual cluster may write every status in it.
 
 func cpu(n string) corev1.ResourceList {
@@ -119,8 +119,9 @@ func TestAttackConditionsOfTheHost(t *testing.T) {
 	}
 }
 
-// TestAttackPreemptionByTheTenant: the host's scheduler waits for pods that it preempts, which it knows by a condition.
-// A tenant cannot make it wait; what evicts pods inside of the virtual cluster can still say so.
+// TestAttackPreemptionByTheTenant: the host's scheduler waits for pods that it
+// preempts, which it knows by a condition. A tenant cannot make it wait;
+// controllers that evict pods inside of the virtual cluster can still say so.
 func TestAttackPreemptionByTheTenant(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	for reason, passes := range map[string]bool{
@@ -145,7 +146,7 @@ func TestAttackPreemptionByTheTenant(t *testing.T) {
 			if again.Status.Conditions[0].Status != corev1.ConditionFalse {
 				t.Errorf("not reset: %v", again.Status.Conditions)
 			}
-			// What the host has made of it since is the host's.
+			// The host's own later value belongs to the host.
 			h.Status.Conditions[0].Reason = corev1.PodReasonPreemptionByScheduler
 			again = toHost(t, tr, v, rewrite.Inputs{Host: h}).(*corev1.Pod)
 			if d := diff(h.Status.Conditions, again.Status.Conditions); d != "" {
@@ -185,7 +186,7 @@ func TestReadinessGatesAreTheTenants(t *testing.T) {
 	write([]corev1.PodCondition{other, scheduled}, []corev1.PodCondition{scheduled, other})
 	write([]corev1.PodCondition{gate(corev1.ConditionTrue)}, []corev1.PodCondition{scheduled, gate(corev1.ConditionTrue)})
 
-	// A type that the tenant has given up is for whoever writes it next.
+	// A type that the tenant has given up belongs to the next writer.
 	h.Status.Conditions = append(h.Status.Conditions, other)
 	write([]corev1.PodCondition{gate(corev1.ConditionTrue)}, []corev1.PodCondition{scheduled, gate(corev1.ConditionTrue), other})
 }

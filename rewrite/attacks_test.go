@@ -337,7 +337,7 @@ func TestAttackOwnerReferenceMakesHostCollect(t *testing.T) {
 }
 
 // TestAttackForgedIdentity: a host object whose annotations name another
-// virtual object than its own name does is nobody's.
+// virtual object than its own name does belongs to no virtual object.
 func TestAttackForgedIdentity(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	for name, forge := range map[string]func(*corev1.Pod){
@@ -390,7 +390,7 @@ func noPriority(t *testing.T, h *corev1.Pod) {
 	}
 }
 
-// TestAttackTenantTakesASystemPriority: also when somebody says that the host
+// TestAttackTenantTakesASystemPriority: also when the caller says that the host
 // offers them, the classes of the system are not for tenants.
 func TestAttackTenantTakesASystemPriority(t *testing.T) {
 	for _, class := range []string{"system-node-critical", "system-cluster-critical"} {
@@ -439,7 +439,7 @@ func TestAttackClassOfAnotherCluster(t *testing.T) {
 }
 
 // TestAttackPodTakesAClassLater: an update brings no class to the host that the
-// pod was not created with, whatever the host offers by then.
+// pod was not created with, also if the host offers it by then.
 func TestAttackPodTakesAClassLater(t *testing.T) {
 	priority, gold, gvisor := int32(1000), rewrite.HostClasses{Priority: "gold", Runtime: "gvisor"}, "gvisor"
 	v := pod("demo", "p", nil)
@@ -541,9 +541,9 @@ func TestAttackTokenSecretOnTheHost(t *testing.T) {
 	}
 }
 
-// The keys of the cluster are in a Secret beside the tenants' copies. Whoever
-// reads them is everybody in the cluster. Names that end in the cluster's are
-// tried with clusters whose own name looks like an ending.
+// The keys of the cluster are in a Secret next to the tenants' copies. A tenant
+// who reads them can act as any user of the cluster. Names that end in the
+// cluster's are tried with clusters whose own name looks like an ending.
 func TestAttackNameTheSecretWithTheClustersKeys(t *testing.T) {
 	for _, cluster := range []string{"my-vcluster", "pki", "x", "a-x-pki", "x-x"} {
 		c := testCluster()
@@ -621,9 +621,9 @@ func TestAttackEndpointsOfTheClustersOwnService(t *testing.T) {
 	}
 }
 
-// The parts that a host pod has for its /etc/hosts have one name. Whatever a
-// tenant calls by it would be taken for them: hidden from the tenant's own
-// eyes, never updated, or a way to what is in them.
+// The parts that a host pod has for its /etc/hosts have one name. A tenant's
+// volume or container with that name would be taken for them: hidden from the
+// tenant's own eyes, never updated, or a way to their content.
 func TestAttackUseTheNameOfWhatIsAdded(t *testing.T) {
 	const name = rewrite.HostsName
 	onResource := &corev1.ResourceFieldSelector{ContainerName: name, Resource: "limits.cpu"}
@@ -699,9 +699,10 @@ func TestAttackSwitchOnAnotherKind(t *testing.T) {
 	}
 }
 
-// A tenant who is the administrator of its cluster may write every status. The
-// host's API server proxies to the podIP of a status, and so reaches what no
-// pod does, and its kube-proxy takes every packet to a load balancer's address.
+// A tenant who is the administrator of their cluster may write every status.
+// The host's API server proxies to the podIP of a status, and so reaches
+// addresses that no pod does, and its kube-proxy takes every packet to a load
+// balancer's address.
 func TestAttackAddressesInAStatus(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	p := podToHost(t, pod("demo", "p", nil), rewrite.Inputs{})

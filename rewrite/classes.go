@@ -15,21 +15,21 @@ import (
 )
 
 // systemClasses begins the names of the priority classes that Kubernetes keeps
-// for itself. Their values are above what any other class may have.
+// for itself. Their values are above those of all other classes.
 const systemClasses = "system-"
 
-// ofHost ends the key of what the host's admission computes from a class of its
-// own. The tenant's value is shown until the host has one.
+// ofHost ends the keys of values that the host's admission computes from a
+// class of its own. The tenant's value is shown until the host has one.
 const ofHost = ".host"
 
 // pushedPriority is the record of a class that the host has a copy of.
 const pushedPriority = "priorityClassName.pushed"
 
 // priority passes a priority class on if it is the host's. The host's admission
-// then resolves it once more; what the door's admission made of it is left out,
+// then resolves it once more; the values of the door's admission are left out,
 // because the host refuses values that differ from its own. A class of the
-// tenant's that the host has a copy of becomes that copy. Of any other class
-// nothing reaches the host: a tenant must not preempt the host or a neighbour.
+// tenant's that the host has a copy of becomes that copy. No other class
+// reaches the host: a tenant must not preempt the host or a neighbour.
 func (c *toHost) priority(spec *corev1.PodSpec) {
 	name := func(s *corev1.PodSpec) string { return s.PriorityClassName }
 	if c.passes("priorityClassName", spec, name, c.in.HostClasses.Priority) {
@@ -72,9 +72,9 @@ func (c *toHost) pushes(class string) bool {
 }
 
 // PriorityClassToHost returns the host copy of a tenant's class. Its value is
-// never above limit, and it is never the default of the host. Of the tenant's
-// labels and annotations it has none: what they mean on the host is not the
-// tenant's to say. No owner is possible for an object without a namespace; the
+// never above limit, and it is never the default of the host. It has none of
+// the tenant's labels and annotations: their meaning on the host is not for the
+// tenant to decide. No owner is possible for an object without a namespace; the
 // labels of ClusterScope find it.
 func (t *Translator) PriorityClassToHost(v *schedulingv1.PriorityClass, limit int32) (*schedulingv1.PriorityClass, error) {
 	if ReservedClass(v.Name) {
@@ -118,7 +118,7 @@ func (c *toVirtual) runtimeClass(spec *corev1.PodSpec) {
 }
 
 // passes reports whether the host pod has the class of a field. It is decided
-// when the pod is created; later, the pod on the host tells what was.
+// when the pod is created; later, the pod on the host shows the decision.
 func (c *toHost) passes(field string, spec *corev1.PodSpec, name func(*corev1.PodSpec) string, hosts string) bool {
 	class := name(spec)
 	if class == "" || ReservedClass(class) {

@@ -40,7 +40,7 @@ func TestClassesOfTheHostPassWithTheirNames(t *testing.T) {
 		t.Errorf("the pod is not what it was (-want +got):\n%s", d)
 	}
 
-	// What holds on the host is what the tenant sees.
+	// The tenant sees the values that hold on the host.
 	priority, policy := int32(900), corev1.PreemptNever
 	h.Spec.Priority, h.Spec.PreemptionPolicy = &priority, &policy
 	h.Spec.Overhead = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("200m")}
@@ -86,7 +86,7 @@ func TestTheHostsDefaultClassIsNotShown(t *testing.T) {
 }
 
 // TestTheTenantsClassIsPushed: the pod names the copy on the host, and the
-// tenant sees its own class with its own value, whatever the copy's is.
+// tenant sees their own class with its own value, not the copy's.
 func TestTheTenantsClassIsPushed(t *testing.T) {
 	tr, v := mustNew(t, testCluster()), classed()
 	v.Spec.RuntimeClassName, v.Spec.Overhead = nil, nil

@@ -84,7 +84,7 @@ type Cluster struct {
 	// host for no kind. Entries are as in rules.KeyGroup.
 	MovedLabels       []string
 	HiddenAnnotations []string
-	// AllowedKeys are, by kind, keys that reach the host beside those that
+	// AllowedKeys are, by kind, keys that reach the host besides those that
 	// rules.PassingKeys lets through, or although rules.PodKeys holds them. The
 	// two lists above come first.
 	AllowedKeys map[string]Keys
@@ -108,8 +108,8 @@ type Inputs struct {
 	// read only for a required pod affinity term that has both namespaces and
 	// a namespaceSelector, the one union that a selector cannot express.
 	Namespaces map[string]map[string]string
-	// HostClasses are those of a pod's classes that are the host's own. They are
-	// read only when the pod is created: what it names cannot change later.
+	// HostClasses are those of a pod's classes that are the host's own. They
+	// are read only when the pod is created: its classes cannot change later.
 	HostClasses HostClasses
 	// DeviceClasses are those of a new ResourceClaim's classes that are the
 	// host's own. The claim keeps these names on the host.
@@ -230,7 +230,8 @@ func (c Cluster) clone() Cluster {
 	return c
 }
 
-// Cluster returns what the Translator was made from, with defaults filled in.
+// Cluster returns the Cluster that the Translator was made from, with defaults
+// filled in.
 func (t *Translator) Cluster() Cluster { return t.cluster.clone() }
 
 // ScopeLabels stand on every host object of this cluster, and on nothing else.

@@ -14,14 +14,14 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// What is composed for a pod (projections.go) reaches the host a moment after
-// the pod. A kubelet that is faster says in an Event that it lacks an object,
-// which the tenant does not have, and has it at the next try. In an ordinary
+// Objects composed for a pod (projections.go) reach the host a moment after the
+// pod. A kubelet that is faster reports in an Event that it lacks an object,
+// which the tenant does not have, and finds it at the next try. In an ordinary
 // cluster the kubelet composes it itself, and waits.
 
-// ComposedNames are the host names of what is composed for a virtual pod, in
-// words that say what it is; see projections.go. The trust anchors that v
-// asks for are among them if v is not nil.
+// ComposedNames are the host names of the objects composed for a virtual pod,
+// each with a virtual name that describes it; see projections.go. The trust
+// anchors that v asks for are among them if v is not nil.
 func (t *Translator) ComposedNames(namespace, pod string, v *corev1.Pod) map[string]VirtualRef {
 	tokens, certificates := VirtualRef{Namespace: namespace, Name: pod + "-token"}, VirtualRef{Namespace: namespace, Name: pod + "-certificate"}
 	out := map[string]VirtualRef{
@@ -38,18 +38,18 @@ func (t *Translator) ComposedNames(namespace, pod string, v *corev1.Pod) map[str
 	return out
 }
 
-// ComposedToVirtual returns what a kubelet says of a volume of the virtual pod,
+// ComposedToVirtual returns a kubelet's text about a volume of the virtual pod,
 // with the errors about composed objects in the words that a kubelet has for
 // the same trouble where it composes them itself. v is the pod, or nil if that
 // has gone.
 //
 // Errors that every pod may meet once (the Secret of its tokens, the ConfigMap
-// of its trust anchors, and their keys, are not there yet; or not any more, when
-// the pod goes) are left out unless lasting is set: the kubelet has been saying
-// so for long enough that something is wrong. If there is no other error, there
-// is nothing to tell, and the result is false. Not left out are a certificate
-// that nobody has issued and a ClusterTrustBundle that does not exist: an
-// ordinary kubelet speaks of these at once, too.
+// of its trust anchors, and their keys, are not there yet; or not any more,
+// when the pod goes) are left out unless lasting is set: the kubelet has been
+// saying so for long enough that something is wrong. If there is no other
+// error, there is nothing to report, and the result is false. Not left out are
+// a certificate that was not issued and a ClusterTrustBundle that does not
+// exist: an ordinary kubelet speaks of these at once, too.
 func (t *Translator) ComposedToVirtual(text, namespace, pod string, v *corev1.Pod, lasting bool) (string, bool) {
 	parts := volumeErrors.FindStringSubmatch(text)
 	if parts == nil {
@@ -84,8 +84,8 @@ func (t *Translator) ComposedToVirtual(text, namespace, pod string, v *corev1.Po
 	return head + "[" + strings.Join(out, ", ") + "]", true
 }
 
-// volumeErrors matches what the kubelet says when it cannot set up a volume:
-// one error, or a list of them in brackets
+// volumeErrors matches the kubelet's text when it cannot set up a volume: one
+// error, or a list of them in brackets
 // (k8s.io/kubernetes/pkg/volume/util/operationexecutor).
 var volumeErrors = regexp.MustCompile(`(?s)^(.*? for volume "([^"]*)" : )(.*)$`)
 

@@ -20,15 +20,15 @@ const (
 	DNSServicePort = 53
 )
 
-// DNSLabels are what kube-dns selects, or seems to.
+// DNSLabels are the labels that kube-dns selects, or seems to.
 func DNSLabels() map[string]string { return map[string]string{"k8s-app": DNSName} }
 
-// DNS says what the host Service of kube-system/kube-dns leads to. The tenant
-// sees an ordinary Service whose spec nobody can change: whoever could would
-// answer the questions of every pod of the cluster.
+// DNS describes the target of the host Service of kube-system/kube-dns. The
+// tenant sees an ordinary Service whose spec cannot be changed: a user who
+// could change it would answer the questions of every pod of the cluster.
 type DNS struct {
-	// Selector of the host Service, in host labels. Nil means that it has none,
-	// and that endpoints stand behind it which the installation wrote.
+	// Selector of the host Service, in host labels. Nil means that the Service
+	// has no selector; the installation writes its endpoints.
 	Selector map[string]string
 	// TargetPort is where the DNS listens, with UDP and with TCP.
 	TargetPort int32
@@ -86,8 +86,8 @@ func (t *Translator) dnsSpec() corev1.ServiceSpec {
 	return spec
 }
 
-// dnsServiceToHost gives the host Service the one spec that it may have: what
-// it has, or, when it is made, what leads to the DNS.
+// dnsServiceToHost gives the host Service the one spec that it may have: its
+// present one, or, when it is made, one that leads to the DNS.
 func (t *Translator) dnsServiceToHost(v *corev1.Service, in Inputs) (*corev1.Service, error) {
 	v = v.DeepCopy()
 	host, update := in.Host.(*corev1.Service)

@@ -41,8 +41,8 @@ func TestTheDNSServiceLeadsWhereTheInstallationSays(t *testing.T) {
 	}
 }
 
-// Whoever leads kube-dns elsewhere answers for every pod of the cluster, and
-// one label on a pod of another namespace would do.
+// A user who leads kube-dns elsewhere answers the questions of every pod of the
+// cluster, and one label on a pod of another namespace would do.
 func TestTheDNSServiceCannotBeRedirected(t *testing.T) {
 	for name, selector := range map[string]map[string]string{"outside": nil, "inside": {rewrite.Prefix + "door": "my-vcluster"}} {
 		tr := mustNew(t, dnsCluster(selector))

@@ -5,12 +5,12 @@
 // the host namespace that carries it, and back.
 //
 // It is pure: no I/O, no clock, no context, no log, no global state. A
-// [Translator] is a value computed from a [Cluster]; what a translation needs
-// to know beside the object itself comes in as [Inputs]. The same arguments
-// always give the same bytes.
+// [Translator] is a value computed from a [Cluster]; the facts that a
+// translation needs besides the object itself come in as [Inputs]. The same
+// arguments always give the same bytes.
 //
-// It is not a client and not a policy: it does not know what exists on the
-// host, and whether a tenant may create a privileged pod is decided at the
+// It is not a client and not a policy: it does not know which objects exist on
+// the host, and whether a tenant may create a privileged pod is decided at the
 // door, before anything is translated.
 //
 // # How an object is translated
@@ -18,18 +18,18 @@
 // ToHost works on a deep copy, in three steps:
 //
 //  1. Translate. Metadata gets its host form (metadata.go). Fields that name
-//     other objects are rewritten by one walker (walk.go) that is driven by
-//     the tables of package rules. What is more than a name (DNS, tokens,
-//     environment, affinity) is rewritten by a pass, a small pair of
+//     other objects are rewritten by one walker (walk.go) that is driven by the
+//     tables of package rules. Fields that are more than a name (DNS, tokens,
+//     environment, affinity) are rewritten by a pass, a small pair of
 //     functions, one forth and one back.
-//  2. Keep. When the object is on the host already, every field that the
-//     tenant sees unchanged keeps the value it has on the host (keep.go). This
-//     is what makes updates small: a translation is decided once, and a later
-//     change of the configuration, of a Service or of a webhook on the host
-//     cannot make an unrelated update touch an immutable field. Of the status
-//     the host keeps everything but what its table names (ownstatus.go).
-//  3. Seal. Whatever cannot be computed back from the host object goes into
-//     one compressed annotation, the overlay (overlay.go).
+//  2. Keep. When the object is on the host already, every field that the tenant
+//     sees unchanged keeps the value it has on the host (keep.go). This makes
+//     updates small: a translation is decided once, and a later change of the
+//     configuration, of a Service or of a webhook on the host cannot make an
+//     unrelated update touch an immutable field. The host keeps its status,
+//     except for the fields that the kind's table names (ownstatus.go).
+//  3. Seal. All values that cannot be computed back from the host object go
+//     into one compressed annotation, the overlay (overlay.go).
 //
 // ToVirtual runs the same passes backwards. A field is turned back only while
 // the host still has the value that was written; any other value is the host's
@@ -59,17 +59,17 @@
 //	pod.go          a pod, forth and back: the list of its passes
 //	service.go claim.go resourceclaim.go pushed.go   the other kinds
 //	dns.go          the one Service whose spec is not the tenant's
-//	names.go        host names; former.go  what they were; keys.go  reserved and moved keys
+//	names.go        host names; former.go  former ones; keys.go  reserved and moved keys
 //	metadata.go     labels, annotations, owners, finalizers
-//	passing.go      which labels and annotations reach the host; ownkeys.go  whose those on the host are
-//	walk.go         the walker; references.go fieldpath.go  what it does
+//	passing.go      which labels and annotations reach the host; ownkeys.go the owners of those on the host
+//	walk.go         the walker; references.go fieldpath.go its actions
 //	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go podclaims.go tolerations.go volumes.go   passes
-//	keep.go         what did not change stays
-//	ownstatus.go    a status is the host's, but for the tenant's conditions
+//	keep.go         unchanged fields stay
+//	ownstatus.go    a status is the host's, except for the tenant's conditions
 //	overlay.go      the annotation; record.go  entries of passes in it
 //	text.go status.go   host text to virtual text; places.go  the fields it names
-//	composed.go     what a kubelet says of composed objects
-//	validate.go     what a tenant may not write; admit.go  what a tenant may not add, by configuration
+//	composed.go     a kubelet's texts about composed objects
+//	validate.go     values that a tenant may not write; admit.go values that a tenant may not add, by configuration
 //	errors.go       ErrForeign, CorruptOverlayError
 //	classes.go  names of priority, runtime and device classes
 //	projections.go  token, certificate and trust projections

@@ -10,8 +10,8 @@ import (
 
 var (
 	// ErrForeign is returned for a host object that is not a translated object
-	// of this cluster: it lacks the labels and annotations that say what it is,
-	// or they do not lead back to its name.
+	// of this cluster: it lacks the labels and annotations that identify it, or
+	// they do not lead back to its name.
 	ErrForeign = errors.New("host object does not belong to this virtual cluster")
 
 	// ErrOwnService is returned for an attempt to translate a new
@@ -23,8 +23,8 @@ var (
 	// Service of which the installation alone says where it leads.
 	ErrOwnEndpoints = errors.New("the endpoints of this Service are the cluster's own and cannot be written")
 
-	// ErrNoClass is wrapped in what refuses a pod that names a class which is no
-	// more. The whole text is for the tenant.
+	// ErrNoClass is returned, wrapped, for a pod that names a class that no
+	// longer exists. The whole text is for the tenant.
 	ErrNoClass = errors.New("not found")
 
 	// ErrKind is returned for an object of a kind that has no translation.
@@ -34,10 +34,10 @@ var (
 )
 
 // CorruptOverlayError is returned by ToVirtual next to a usable object when the
-// overlay of the host object cannot be read. Tenants cannot write it, so
-// somebody on the host did. Without it the object shows neither the tenant's
-// owner references nor its finalizers, and fields that were replaced show the
-// host's value. The next write repairs it as far as that goes.
+// overlay of the host object cannot be read. Tenants cannot write it, so a user
+// of the host did. Without it the object shows neither the tenant's owner
+// references nor its finalizers, and fields that were replaced show the host's
+// value. The next write repairs it as far as that goes.
 type CorruptOverlayError struct {
 	Kind, Namespace, Name string // of the virtual object
 	HostName              string

@@ -12,8 +12,9 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// A pod goes to the host under another name and so does what it refers to. What
-// the host does to its copy then shows, and nothing else.
+// A pod goes to the host under another name and so do the objects that it
+// refers to. The tenant then sees the host's changes to its copy, and no
+// others.
 func Example() {
 	t, err := rewrite.New(rewrite.Cluster{Name: "my-vcluster", HostNamespace: "team-a"})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"encoding/json"
 )
 
-// UnpackOverlay shows what an overlay annotation holds.
+// UnpackOverlay shows the content of an overlay annotation.
 func UnpackOverlay(s string) (json.RawMessage, error) {
 	o, err := unpack(s)
 	if err != nil {

@@ -57,7 +57,8 @@ func virtualFieldPath(annotation string) (path string, ok bool) {
 	return "", false
 }
 
-// fieldPath returns the path that reads on the host what path reads inside.
+// fieldPath returns the path that reads the same value on the host as path
+// reads inside.
 func (c *toHost) fieldPath(path string) string {
 	if annotation, ok := hostFieldPath(path); ok {
 		c.keys.add(path)

@@ -113,8 +113,8 @@ func sample(typ reflect.Type, word string) reflect.Value {
 	return v
 }
 
-// place sets the field at path, or, without a word, makes only what is around
-// it. Lists on the way get one element.
+// place sets the field at path, or, without a word, makes only the structs
+// around it. Lists on the way get one element.
 func place(v reflect.Value, path, word string) {
 	path = strings.TrimPrefix(path, ".")
 	if path == "" && word == "" {

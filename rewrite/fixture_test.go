@@ -67,7 +67,7 @@ func testInputs() rewrite.Inputs {
 	}
 }
 
-// wire is what an object looks like after it went through the host's API: as
+// wire returns an object as it is after it went through the host's API: as
 // JSON, in which an empty list and a missing one are the same.
 func wire[T any](t testing.TB, in *T) *T {
 	t.Helper()

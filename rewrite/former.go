@@ -19,16 +19,17 @@ import (
 )
 
 // Shortened names had a hash of 50 bits once, which can be searched for. Host
-// objects that were made then keep their names: names cannot change, and neither
-// can what a pod mounts. They are recognized and never made: ToHost writes a
-// former name only into a reference to an object that has one (Inputs.Former),
-// so no tenant can choose what is hashed into one any more.
+// objects that were made then keep their names: names cannot change, and
+// neither can the mounts of a pod. They are recognized and never made: ToHost
+// writes a former name only into a reference to an object that has one
+// (Inputs.Former), so tenants can no longer choose a text that is hashed into
+// one.
 //
-// The two forms are told apart by what follows the last hyphen: 26 characters
-// or 10, and no hash has a hyphen in it.
+// The part after the last hyphen distinguishes the two forms: it has 26
+// characters or 10, and no hash has a hyphen in it.
 
 // FormerName returns the host name that a virtual object had with a hash of 50
-// bits. ok is false if it had no hash: then Name is what it always was.
+// bits. ok is false if it had no hash: then Name has not changed.
 func (t *Translator) FormerName(namespace, name string) (former string, ok bool) {
 	joined, plain := t.join(namespace, name)
 	if plain {
@@ -37,24 +38,24 @@ func (t *Translator) FormerName(namespace, name string) (former string, ok bool)
 	return formerly(joined, name, namespace, t.cluster.Name), true
 }
 
-// FormerTokenSecretName returns what TokenSecretName was.
+// FormerTokenSecretName returns the former TokenSecretName.
 func (t *Translator) FormerTokenSecretName(namespace, pod string) string {
 	joined, _ := t.join(namespace, pod+"-token")
 	return formerly(joined, "serviceaccount-token", pod, namespace, t.cluster.Name)
 }
 
-// FormerCertificateSecretName returns what CertificateSecretName was.
+// FormerCertificateSecretName returns the former CertificateSecretName.
 func (t *Translator) FormerCertificateSecretName(namespace, pod string) string {
 	joined, _ := t.join(namespace, pod+"-certificate")
 	return formerly(joined, "pod-certificate", pod, namespace, t.cluster.Name)
 }
 
-// FormerTrustBundleName returns what TrustBundleName was.
+// FormerTrustBundleName returns the former TrustBundleName.
 func (t *Translator) FormerTrustBundleName(b TrustBundle) string {
 	return trustBundlePrefix + t.trustBundleHash(b)[:formerHash]
 }
 
-// formerClusterName returns what ClusterName was.
+// formerClusterName returns the former ClusterName.
 func (t *Translator) formerClusterName(name string) string {
 	prefixed := "portico-" + name
 	joined, plain := t.joinCluster(prefixed)
@@ -90,8 +91,8 @@ func (t *Translator) HostNames(kind, namespace, name string) []string {
 	return names
 }
 
-// Is reports whether a host object is identified as one virtual object. Its name
-// alone says nothing: whoever searches finds two virtual names with one former
+// Is reports whether a host object is identified as one virtual object. Its
+// name alone proves nothing: a search finds two virtual names with one former
 // host name, and the operator may have given an object any name.
 func (t *Translator) Is(host metav1.Object, kind, namespace, name string) bool {
 	if kind == "Service" && isKubernetesService(namespace, name) {

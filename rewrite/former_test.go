@@ -48,8 +48,8 @@ func TestAttackHostNameIsSearchedFor(t *testing.T) {
 	}
 }
 
-// TestFormerNamesAreApart: no name of today is what another object was called
-// before, or what the objects are called that no tenant may reach.
+// TestFormerNamesAreApart: no name of today is the former name of another
+// object, or the name of an object that no tenant may reach.
 func TestFormerNamesAreApart(t *testing.T) {
 	taken := map[string]string{}
 	claim := func(host, what string) {
@@ -189,9 +189,9 @@ func TestFormerReferences(t *testing.T) {
 	}
 }
 
-// TestAttackFormerNameOfAnotherObject: whoever searches finds two names with one
-// hash of 50 bits. The annotations of a host object say which of them it is, and
-// nothing new is written under such a name.
+// TestAttackFormerNameOfAnotherObject: a tenant has found two names with one
+// hash of 50 bits. The annotations of a host object say which of them it is,
+// and nothing new is written under such a name.
 func TestAttackFormerNameOfAnotherObject(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: longName}}
@@ -340,8 +340,8 @@ func TestHostReferences(t *testing.T) {
 	}
 }
 
-// TestOwnerChanges: what the cluster's Service owned is the anchor's, and no
-// object has two controllers.
+// TestOwnerChanges: objects that the cluster's Service owned get the anchor as
+// owner, and no object has two controllers.
 func TestOwnerChanges(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	anchor := metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "my-vcluster.anchor", UID: "owner-uid", Controller: new(true)}

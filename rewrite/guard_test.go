@@ -38,7 +38,8 @@ func TestLaw4EveryFieldHasARule(t *testing.T) {
 	}
 }
 
-// TestLaw4TheGuardIsAwake takes out one row at a time and expects to be told.
+// TestLaw4TheGuardIsAwake takes out one row at a time and expects a problem to
+// be reported.
 func TestLaw4TheGuardIsAwake(t *testing.T) {
 	typ := reflect.TypeFor[corev1.Pod]()
 	for i, r := range rules.Pod.Rules {
@@ -67,7 +68,7 @@ func isBool(path string) bool {
 	return false
 }
 
-// guard lists what is wrong with the table of a type.
+// guard lists the problems of a type's table.
 func guard(typ reflect.Type, table rules.Table) []string {
 	var problems []string
 	say := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }

@@ -23,8 +23,8 @@ import (
 // Where a container has a mount at /etc/hosts, the kubelet keeps away from it
 // (k8s.io/kubernetes/pkg/kubelet, makeMounts).
 //
-// All parts of this have one name, which no tenant can use. That alone is how
-// they are told apart: they are hidden even if the overlay is lost.
+// All parts of this have one name, which no tenant can use. That name alone
+// identifies them: they are hidden even if the overlay is lost.
 
 // HostsName is the name of the container, and of the volume, that the host pod
 // has for its /etc/hosts.
@@ -35,7 +35,7 @@ const (
 	hostsProg  = "/portico-hosts" // in the image
 	hostsDir   = "/shared"        // where it sees the volume
 	hostsCopy  = "hosts"          // the file in it
-	hostsUser  = 61247            // nobody's, and no tenant's by accident
+	hostsUser  = 61247            // not a user of the system, and no tenant's by accident
 	hostsLimit = 4 << 20          // bytes of the volume; the file has a line for each alias
 )
 
@@ -79,9 +79,9 @@ func hasFullName(v *corev1.Pod) bool {
 	return v.Spec.Subdomain != "" && !v.Spec.HostNetwork && v.Spec.HostnameOverride == nil && !windows
 }
 
-// hostsContainer is the init container. It asks for what the pod's first
-// container asks for: so the pod has the same quality of service, takes no more
-// of a quota, and meets the same limits as without.
+// hostsContainer is the init container. It has the requests of the pod's first
+// container: so the pod has the same quality of service, takes no more of a
+// quota, and meets the same limits as without.
 func (c *toHost) hostsContainer(spec *corev1.PodSpec, subdomain string) corev1.Container {
 	out := corev1.Container{
 		Name: HostsName, Image: c.t.cluster.HostsImage, ImagePullPolicy: corev1.PullIfNotPresent,
@@ -190,7 +190,8 @@ func (c *toVirtual) hosts(v *corev1.Pod) {
 // (k8s.io/kubernetes/plugin/pkg/admission/limitranger).
 const limitRanger = "kubernetes.io/limit-ranger"
 
-// withoutLimits takes what was filled in for the container out of that.
+// withoutLimits removes the hidden container's part from the annotation in
+// which LimitRanger lists the values that it filled in.
 func withoutLimits(said string) string {
 	const begin, next = "LimitRanger plugin set: ", "; "
 	list, ok := strings.CutPrefix(said, begin)

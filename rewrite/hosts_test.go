@@ -133,8 +133,9 @@ func TestARestrictedPodStaysRestricted(t *testing.T) {
 	}
 }
 
-// A pod on the host asks for what it asks for inside, has the same quality of
-// service, and each container says what a quota or a limit range wants said.
+// A pod on the host has the same requests as inside and the same quality of
+// service, and each container has the values that a quota or a limit range asks
+// for.
 func TestResourcesOfThePodAreTheTenants(t *testing.T) {
 	list := func(cpu, memory string) corev1.ResourceList {
 		return corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory)}
@@ -253,8 +254,9 @@ func TestTheTenantSeesNothingOfIt(t *testing.T) {
 	}
 }
 
-// What a tenant may change in a pod changes at its place, and the hidden parts
-// stay at theirs: the host refuses a pod whose init containers change places.
+// Fields that a tenant may change in a pod change at their place, and the
+// hidden parts stay at theirs: the host refuses a pod whose init containers
+// change places.
 func TestHiddenPartsStayInPlace(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	now := testCluster()

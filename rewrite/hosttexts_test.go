@@ -13,9 +13,9 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// What the components of a host say of the host object of demo/web, with the
-// place in the sources that says it. POD, CREDS, SETTINGS and DATA stand for
-// host names, and for virtual ones in what the tenant must read.
+// hostTexts are texts of a host's components about the host object of demo/web,
+// each with its place in the sources. POD, CREDS, SETTINGS and DATA stand for
+// host names, and for virtual ones in the text that the tenant must read.
 var hostTexts = map[string]struct{ source, said, read string }{
 	"quota": {
 		"apiserver/pkg/admission/plugin/resourcequota",

@@ -11,11 +11,12 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 )
 
-// keep puts into out what the host has already, wherever the tenant changed
-// nothing: where after, the tenant's object, equals seen, what the tenant saw
-// of host. All four are pointers to the same struct type. Lists whose elements
-// have names are compared by element, and what can change by field, by field. The records of a
-// field go with it; prefix is the key under which they are.
+// keep copies the host's present values into out, wherever the tenant changed
+// nothing: where after, the tenant's object, equals seen, the tenant's view of
+// host. All four are pointers to the same struct type. Lists whose elements
+// have names are compared by element, and structs whose fields can change one
+// by one, by field. The records of a field go with it; prefix is the key under
+// which they are.
 //
 // It is applied by field and by element, never by value: a name that happens
 // to stand on the host at one place gives no right to it at another.

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// The reserved prefix. Tenants cannot write keys under it, and whatever of
-// Portico selects on the host does so by these keys only.
+// The reserved prefix. Tenants cannot write keys under it, and all selectors of
+// Portico on the host use these keys only.
 const (
 	Prefix = "portico.dev/"
 
@@ -19,12 +19,13 @@ const (
 	// LabelComposed marks host objects that are no translation of a virtual
 	// object but were composed for the cluster. Its value is the purpose.
 	LabelComposed = Prefix + "composed"
-	// LabelHostNamespace tells clusters of one name apart on host objects that
-	// are in no namespace.
+	// LabelHostNamespace distinguishes clusters of one name on host objects
+	// that are in no namespace.
 	LabelHostNamespace = Prefix + "host-namespace"
 
 	// AnnotationName, AnnotationNamespace and AnnotationKind say which virtual
-	// object a host object is; AnnotationOverlay holds what is virtual only.
+	// object a host object is; AnnotationOverlay holds the values that are
+	// virtual only.
 	AnnotationName      = Prefix + "name"
 	AnnotationNamespace = Prefix + "namespace"
 	AnnotationKind      = Prefix + "kind"
@@ -50,10 +51,10 @@ const (
 )
 
 // Hashed keys stand in for keys that must not be on the host as they are. Their
-// 50 bits are enough: a key names nothing, and whoever finds two keys with one
-// hash may write both on the objects of their own cluster, which are all that a
-// selector of ours can find. Selectors in pods that exist have these keys, and
-// cannot change.
+// 50 bits are enough: a key names nothing, and tenants who find two keys with
+// one hash may write both on the objects of their own cluster. Our selectors
+// find no others. Selectors in pods that exist have these keys, and cannot
+// change.
 const (
 	movedLabelPrefix      = Prefix + "label-"
 	namespaceLabelPrefix  = Prefix + "ns-label-"

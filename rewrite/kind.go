@@ -21,15 +21,16 @@ type object interface {
 	runtime.Object
 }
 
-// kind is a kind that lives on the host, and what is its own in a translation.
+// kind is a kind that lives on the host, with the parts of a translation that
+// differ by kind.
 type kind[T object] struct {
 	group    string
 	name     string
 	validate func(T) field.ErrorList
-	// admit lists what of v a tenant may not add to seen, which is nil for a new
-	// object. It may be nil.
+	// admit lists the values of v that a tenant may not add to seen, which is
+	// nil for a new object. It may be nil.
 	admit func(c *toHost, v, seen T) field.ErrorList
-	// toHost makes of h, a copy of v with host metadata, the host object.
+	// toHost turns h, a copy of v with host metadata, into the host object.
 	toHost func(c *toHost, h, v T)
 	// toVirtual makes of v, a copy of h with virtual metadata, the virtual
 	// object.
@@ -82,7 +83,7 @@ func (k kind[T]) over(c *toHost, h, v, host T) error {
 	return nil
 }
 
-// refuse makes the Status 422 of what the tenant may not add.
+// refuse makes the Status 422 for values that the tenant may not add.
 func (k kind[T]) refuse(c *toHost, v, seen T) error {
 	if k.admit == nil {
 		return nil
@@ -90,7 +91,7 @@ func (k kind[T]) refuse(c *toHost, v, seen T) error {
 	return invalid(schema.GroupKind{Group: k.group, Kind: k.name}, v.GetName(), k.admit(c, v, seen))
 }
 
-// virtualOf turns h back. Beside a *CorruptOverlayError the object is usable.
+// virtualOf turns h back. With a *CorruptOverlayError the object is usable.
 func (k kind[T]) virtualOf(t *Translator, h T) (T, error) {
 	v, c, err := k.open(t, h)
 	if err != nil {

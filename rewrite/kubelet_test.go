@@ -13,9 +13,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// kubeletReads is what the kubelet of the host puts into a container for a
-// path of the downward API (k8s.io/kubernetes/pkg/fieldpath, written anew so
-// that this package does not build Kubernetes).
+// kubeletReads returns the value that the kubelet of the host puts into a
+// container for a path of the downward API (k8s.io/kubernetes/pkg/fieldpath,
+// written again so that this package does not build Kubernetes).
 func kubeletReads(t *testing.T, h *corev1.Pod, path string) string {
 	t.Helper()
 	format := func(m map[string]string) string {
@@ -57,8 +57,8 @@ func kubeletReads(t *testing.T, h *corev1.Pod, path string) string {
 	return ""
 }
 
-// TestDownwardAPIReadsTheVirtualPod compares what a container reads on the host
-// with what it would read in an ordinary cluster.
+// TestDownwardAPIReadsTheVirtualPod compares the values that a container reads
+// on the host with those of an ordinary cluster.
 func TestDownwardAPIReadsTheVirtualPod(t *testing.T) {
 	v := pod("demo", "p", map[string]string{"app": "web", "argocd.argoproj.io/instance": "mine", "quoted": `a"b`})
 	v.Annotations = map[string]string{"a": "1", "kubectl.kubernetes.io/last-applied-configuration": "{\n}"}

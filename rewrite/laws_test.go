@@ -41,8 +41,8 @@ func TestLaw1RestoreUndoesTranslate(t *testing.T) {
 	}
 }
 
-// hostChanges are what a host does to its copy. Each is applied to the host
-// object, and to the virtual one to say what the tenant must see then.
+// hostChanges are changes of a host to its copy. Each is applied to the host
+// object, and to the virtual one for the expected view of the tenant.
 var hostChanges = map[string]func(o runtime.Object){
 	"nothing": func(runtime.Object) {},
 	"labels and annotations": func(o runtime.Object) {
@@ -183,9 +183,9 @@ func TestUnchangedStaysAsItIsOnTheHost(t *testing.T) {
 	}
 }
 
-// plain takes out what is not kept: managedFields, which each side has for
-// itself, and the annotations that follow others, the overlay and what the
-// downward API reads.
+// plain removes the parts that are not kept: managedFields, which each side has
+// for itself, and the annotations that follow others, the overlay and those
+// that the downward API reads.
 func plain(t testing.TB, o runtime.Object) runtime.Object {
 	o = o.DeepCopyObject()
 	m, err := meta.Accessor(o)
@@ -199,8 +199,8 @@ func plain(t testing.TB, o runtime.Object) runtime.Object {
 	return wireObject(t, o)
 }
 
-// TestUpdateOnTheHostRestores: what the tenant writes over an existing object
-// is what it reads back.
+// TestUpdateOnTheHostRestores: the tenant writes over an existing object and
+// reads the same back.
 func TestUpdateOnTheHostRestores(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	for seed := range uint64(seeds) {
@@ -221,8 +221,9 @@ func TestUpdateOnTheHostRestores(t *testing.T) {
 	}
 }
 
-// TestUpdateTouchesOneField: what upstream allows to change in a pod changes on
-// the host, and nothing beside it, whatever else is different by then.
+// TestUpdateTouchesOneField: a field that upstream allows to change in a pod
+// changes on the host, and no other field, also if other inputs have changed
+// since.
 func TestUpdateTouchesOneField(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := pod("demo", "p", nil)

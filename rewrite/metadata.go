@@ -49,8 +49,8 @@ func (c *toHost) metadata(m *metav1.ObjectMeta, host *hostMeta) {
 }
 
 // hostLabels are the labels of the host object. A label of a pod that does not
-// pass has another key there, for selectors to find; other labels are selected
-// by nobody on the host.
+// pass has another key there, for selectors to find; other labels are not
+// selected on the host.
 func (c *toHost) hostLabels(virtual map[string]string, host *hostMeta) map[string]string {
 	r := c.labelsOf(host)
 	out := r.ofHost()
@@ -141,8 +141,8 @@ func (t *Translator) isCluster(r metav1.OwnerReference) bool {
 // cluster as a whole.
 func (t *Translator) Owners() []metav1.OwnerReference { return t.owners(nil) }
 
-// finalizers leaves on the host what the host put there, and one finalizer of
-// ours in place of all the tenant's.
+// finalizers leaves the host's finalizers on the host, with one of ours in
+// place of all the tenant's.
 func (c *toHost) finalizers(m *metav1.ObjectMeta, host *metav1.ObjectMeta) {
 	var virtual, shared []string
 	held := false

@@ -15,8 +15,8 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// TestFinalizers follows a claim through its life: the host's finalizers are
-// the host's, whatever the tenant writes, and the tenant's never reach it.
+// TestFinalizers follows a claim through its life: the tenant's writes never
+// change the host's finalizers, and the tenant's never reach the host.
 func TestFinalizers(t *testing.T) {
 	const protection, theirs, mine = "kubernetes.io/pvc-protection", "host.example/cleanup", "tenant.example/drain"
 	tr := mustNew(t, testCluster())
@@ -60,7 +60,7 @@ func expect(t *testing.T, when string, got []string, want ...string) {
 	}
 }
 
-// TestOwnersOfTheHostStay: whoever else owns the host object goes on to.
+// TestOwnersOfTheHostStay: other owners of the host object remain.
 func TestOwnersOfTheHostStay(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := pod("demo", "p", nil)
@@ -75,8 +75,9 @@ func TestOwnersOfTheHostStay(t *testing.T) {
 	}
 }
 
-// TestKeysOfOtherPartsStay: what other parts of Portico write on a host object,
-// and the namespace's labels while those are not known, outlive an update.
+// TestKeysOfOtherPartsStay: keys that other parts of Portico write on a host
+// object, and the namespace's labels while those are not known, outlive an
+// update.
 func TestKeysOfOtherPartsStay(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := pod("demo", "p", nil)

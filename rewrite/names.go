@@ -18,8 +18,8 @@ const (
 	// keeps a name valid wherever it is used.
 	maxName = 63
 	// keptName and hashLength make up a shortened name: 36 + "-" + 26. Such a
-	// name can be mounted and referred to, and tenants choose what is hashed:
-	// 26 characters are 130 bits, so that nobody finds a virtual name whose host
+	// name can be mounted and referred to, and tenants choose the hashed text:
+	// 26 characters are 130 bits, too many to find a virtual name whose host
 	// name is that of another object.
 	keptName   = 36
 	hashLength = 26
@@ -42,8 +42,8 @@ var hashEncoding = base32.NewEncoding(hashAlphabet).WithPadding(base32.NoPadding
 //
 // When that is too long, or when it could also be read as the name of another
 // object, its first 36 characters and a hash of the three parts take its place.
-// A host name is never split to find out what it stands for; the annotations
-// of the host object say so, and are believed only if they lead back to it.
+// A host name is never split to find its virtual object; the annotations of the
+// host object name it, and are believed only if they lead back to it.
 func (t *Translator) Name(namespace, name string) string {
 	joined, plain := t.join(namespace, name)
 	if plain {
@@ -97,9 +97,10 @@ func (t *Translator) CertificateSecretName(namespace, pod string) string {
 	return shorten(joined, "pod-certificate", pod, namespace, t.cluster.Name)
 }
 
-// TrustBundleName returns the host name of the ConfigMap that holds what b asks
-// for. What is after its last hyphen has a dot, which is so in no translated
-// name: no ConfigMap of a tenant can have the same one.
+// TrustBundleName returns the host name of the ConfigMap that holds the trust
+// anchors of b. The part after its last hyphen contains a dot. A translated
+// name never has a dot there, so a tenant's ConfigMap cannot have the same
+// name.
 func (t *Translator) TrustBundleName(b TrustBundle) string {
 	return trustBundlePrefix + t.trustBundleHash(b)[:hashLength]
 }
@@ -126,7 +127,7 @@ func (t *Translator) RootsSecretName() string { return t.cluster.Name + ".pki" }
 
 // joinsUniquely reports whether the separator stands in joined at first and at
 // second and nowhere else. Only then can no other triple give the same string:
-// beside a name or namespace that contains "-x-", also "a-x" in "b" and "a" in
+// besides a name or namespace that contains "-x-", also "a-x" in "b" and "a" in
 // "x-b" would both read "a-x-x-b".
 func joinsUniquely(joined string, first, second int) bool {
 	for i := 0; ; i++ {

@@ -63,8 +63,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// checkHostName checks that a host name is valid for whatever kind the virtual
-// name is.
+// checkHostName checks that a host name is valid for every kind for which the
+// virtual name is.
 func checkHostName(t *testing.T, virtual, host string) {
 	t.Helper()
 	if len(host) > 63 {

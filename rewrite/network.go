@@ -12,11 +12,12 @@ import (
 )
 
 const (
-	// What the API accepts in dnsConfig; the kubelet cuts to the same figures.
+	// The limits of the API for dnsConfig; the kubelet cuts to the same
+	// figures.
 	maxNameservers = 3
 	maxSearches    = 32
 	maxSearchChars = 2048
-	// maxHostname is what the kernel takes.
+	// maxHostname is the kernel's limit.
 	maxHostname = 64
 )
 
@@ -141,7 +142,7 @@ func (c *toHost) dns(spec *corev1.PodSpec) {
 	replace(c.overlay, "dnsConfig", &spec.DNSConfig, config)
 }
 
-// merged appends what list does not have yet, up to limit entries.
+// merged appends the entries that list does not have yet, up to limit entries.
 func merged(list, more []string, limit int) []string {
 	for _, s := range more {
 		if len(list) < limit && !slices.Contains(list, s) {

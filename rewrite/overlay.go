@@ -21,14 +21,15 @@ const (
 	overlayVersion = 1
 	// maxOverlay bounds the annotation. The host refuses an object whose
 	// annotations exceed 256 KiB together; managedFields, the largest part and
-	// the only one that can be computed anew, go before it comes to that.
+	// the only one that can be computed again, are dropped before it comes to
+	// that.
 	maxOverlay = 200 << 10
-	// maxOverlayJSON bounds what is unpacked from an annotation.
+	// maxOverlayJSON bounds the JSON that is unpacked from an annotation.
 	maxOverlayJSON = 16 << 20
 )
 
-// overlay is what a virtual object has and its host object cannot show: what is
-// virtual only, and what is needed to undo a translation.
+// overlay holds the parts of a virtual object that its host object cannot show:
+// those that are virtual only, and those that undo a translation.
 type overlay struct {
 	Version int `json:"v"`
 
@@ -49,11 +50,11 @@ type overlay struct {
 	// the host.
 	Keys []string `json:"keys,omitempty"`
 
-	// Passed tells which labels and annotations of the host object are the
-	// tenant's. Overlays of old do not tell.
+	// Passed lists the labels and annotations of the host object that are the
+	// tenant's. Old overlays do not have it.
 	Passed *passed `json:"passed,omitempty"`
 
-	// Records are what the passes remember, by the field that they changed.
+	// Records hold the passes' notes, by the field that they changed.
 	Records map[string]json.RawMessage `json:"records,omitempty"`
 
 	// err is the first record that could not be written or read.
@@ -128,7 +129,7 @@ func (c *overlayCodec) deflate(raw []byte) (string, error) {
 }
 
 // decodeOverlay unpacks the overlay among the annotations of a host object. The
-// overlay that it returns can be used in any case; beside an error it is empty.
+// overlay that it returns can be used in any case; with an error it is empty.
 func decodeOverlay(annotations map[string]string) (*overlay, error) {
 	s, ok := annotations[AnnotationOverlay]
 	if !ok {

@@ -17,7 +17,7 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// damage is what somebody on the host may do to an overlay.
+// damage lists the ways in which a user of the host may damage an overlay.
 var damage = map[string]func(map[string]string){
 	"missing":   func(a map[string]string) { delete(a, rewrite.AnnotationOverlay) },
 	"empty":     func(a map[string]string) { a[rewrite.AnnotationOverlay] = "" },
@@ -38,8 +38,8 @@ var damage = map[string]func(map[string]string){
 	},
 }
 
-// TestCorruptOverlayStillShowsTheObject: the object is usable, the error says
-// what is wrong, and the next write repairs it and touches nothing else.
+// TestCorruptOverlayStillShowsTheObject: the object is usable, the error names
+// the fault, and the next write repairs it and touches nothing else.
 func TestCorruptOverlayStillShowsTheObject(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := pod("demo", "web-0", map[string]string{"app": "web"})
@@ -86,7 +86,7 @@ func TestCorruptOverlayStillShowsTheObject(t *testing.T) {
 }
 
 // TestOverlayDropsManagedFieldsLast: they are the one part that can be made
-// anew, so they go when the annotation would be too large, and nothing else.
+// again, so they go when the annotation would be too large, and nothing else.
 func TestOverlayDropsManagedFieldsLast(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := pod("demo", "p", nil)
@@ -113,8 +113,8 @@ func noise(n int) string {
 	return b.String()
 }
 
-// FuzzOverlay: whatever the annotation holds, the object is shown, and what is
-// shown can be written back.
+// FuzzOverlay: with any content of the annotation, the object is shown, and can
+// be written back as shown.
 func FuzzOverlay(f *testing.F) {
 	f.Add(`{"v":1}`, false)
 	f.Add(`{"v":1,"names":["a"],"labels":["b"],"keys":["c"],"finalizers":["d"],"records":{"dnsPolicy":{"virtual":"ClusterFirst","host":"None"}}}`, false)

@@ -14,7 +14,7 @@ import (
 // another value has it for itself, in the overlay. So two controllers, one on
 // each side, that both insist on a key are both content after one write each.
 
-// ring is what is known about the labels or the annotations of a host object
+// ring holds the facts about the labels or the annotations of a host object
 // that is about to be changed. All of it is empty on create.
 type ring struct {
 	rules *passing
@@ -50,7 +50,7 @@ func (c *toHost) annotationsOf(m *hostMeta) *ring {
 	return r
 }
 
-// passed is what the overlay will say about the owners of keys.
+// passed returns the overlay's new record of the owners of keys.
 func (c *toHost) passed() *passed {
 	if c.overlay.Passed == nil {
 		c.overlay.Passed = &passed{}
@@ -60,7 +60,7 @@ func (c *toHost) passed() *passed {
 
 // hosts reports whether a key that is on the host is not the tenant's. Where
 // nothing is recorded, it is the tenant's if it can be: before owners were
-// recorded, whatever a tenant saw on the host was its own to change.
+// recorded, tenants could change every key that they saw on the host.
 func (r *ring) hosts(key string) bool {
 	v, ok := r.host[key]
 	switch {
@@ -90,7 +90,7 @@ func (r *ring) ofHost() map[string]string {
 // tenant only sees is in neither map.
 type parts struct {
 	pass, aside map[string]string
-	// digests are what to record of the keys that passed. Those that the host
+	// digests are to be recorded for the keys that passed. Keys that the host
 	// has removed are in it with none.
 	digests map[string]string
 }
@@ -137,8 +137,8 @@ func (r *ring) removed(key string) bool {
 	return gave && !there
 }
 
-// digest stands for a value. It is long enough that nobody finds a second
-// value with it: they could pass off the host's value as their own.
+// digest stands for a value. It is too long for a tenant to find a second value
+// with it, who could then pass off the host's value as their own.
 func digest(value string) string {
 	sum := sha256.Sum256([]byte(value))
 	return base64.RawStdEncoding.EncodeToString(sum[:12])

@@ -16,8 +16,8 @@ import (
 )
 
 // ownConditions is the record of the types of conditions that are the tenant's:
-// the readiness gates that the pod was created with, and what the tenant wrote
-// first.
+// the readiness gates that the pod was created with, and those that the tenant
+// wrote first.
 const ownConditions = "ownConditions"
 
 // statuses are pointers to one status in four forms: as the tenant wants it, as
@@ -32,10 +32,10 @@ func (s statuses) field(of any, name string) reflect.Value {
 	return v.FieldByIndex(f.Index)
 }
 
-// status leaves the host its status, but for what own names. A status is what a
-// scheduler, a quota, a load balancer and a node's proxy act on, and the tenant
-// is none of those who write it for them: a phase frees a quota, resources of a
-// container bend what the scheduler counts, and the API server proxies to an
+// status leaves the host its status, except for the fields that own names. A
+// scheduler, a quota, a load balancer and a node's proxy act on a status, and
+// the tenant is not one of its writers: a phase frees a quota, resources of a
+// container change the scheduler's sums, and the API server proxies to an
 // address.
 func (c *toHost) status(own []rules.StatusRule, s statuses) {
 	translated := reflect.New(reflect.TypeOf(s.out).Elem())
@@ -114,7 +114,7 @@ func (c *toHost) gates(h *corev1.Pod) {
 	}
 }
 
-// owner tells whose the conditions of an object are.
+// owner decides whose the conditions of an object are.
 type owner struct {
 	rule  rules.StatusRule
 	types set // the tenant's, of the record and new
@@ -192,5 +192,5 @@ func condition(list reflect.Value, typ string) (reflect.Value, bool) {
 
 func typeOf(condition reflect.Value) string { return condition.FieldByName("Type").String() }
 
-// zero empties what a pointer points at.
+// zero empties the target of a pointer.
 func zero(p any) { reflect.ValueOf(p).Elem().SetZero() }

@@ -105,8 +105,9 @@ func TestEntries(t *testing.T) {
 	}
 }
 
-// TestAllowedKeysPass: what the operator allows reaches the host, also what is
-// known to be acted on there, and not what the same operator holds back.
+// TestAllowedKeysPass: keys that the operator allows reach the host, also those
+// that tools are known to act on, but not those that the same operator holds
+// back.
 func TestAllowedKeysPass(t *testing.T) {
 	labels := map[string]string{"sidecar.istio.io/inject": "true", "corp.example/team": "blue", "corp.example/held": "x"}
 	annotations := map[string]string{"prometheus.io/scrape": "true", "corp.example/note": "x", "corp.example/hidden": "x"}
@@ -176,8 +177,9 @@ func TestKeysByWhichKubernetesActsPass(t *testing.T) {
 	}
 }
 
-// TestMovedLabelsAreSelectedInside: a selector over a label that has another key
-// on the host selects it there, and the tenant reads back what it wrote.
+// TestMovedLabelsAreSelectedInside: a selector over a label that has another
+// key on the host selects it there, and the tenant reads the written selector
+// back.
 func TestMovedLabelsAreSelectedInside(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	const key = "kueue.x-k8s.io/queue-name"
@@ -198,8 +200,8 @@ func TestMovedLabelsAreSelectedInside(t *testing.T) {
 }
 
 // TestKeysLeaveTheHostWhenTheyNoLongerPass: an object that was made when more
-// passed loses what no longer does with its next update, the tenant sees no
-// difference, and what a tool of the host wrote beside it stays.
+// keys passed loses the others with its next update, the tenant sees no
+// difference, and keys that a tool of the host wrote stay.
 func TestKeysLeaveTheHostWhenTheyNoLongerPass(t *testing.T) {
 	labels := map[string]string{"sidecar.istio.io/inject": "false", "corp.example/team": "blue"}
 	annotations := map[string]string{"external-dns.alpha.kubernetes.io/hostname": "a.example", "corp.example/note": "x"}
@@ -235,7 +237,8 @@ func TestKeysLeaveTheHostWhenTheyNoLongerPass(t *testing.T) {
 }
 
 // TestKeysOfAnOverlayOfOld: an object that was made before owners were recorded
-// is brought in step just so; what only the host can have written stays.
+// is brought in step the same way; keys that only the host can have written
+// stay.
 func TestKeysOfAnOverlayOfOld(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "c"}}
@@ -259,8 +262,8 @@ func TestKeysOfAnOverlayOfOld(t *testing.T) {
 	}
 }
 
-// TestHostKeepsWhatItWrote: a key that somebody on the host wrote is neither
-// changed nor removed by the tenant, who can have a value for itself.
+// TestHostKeepsWhatItWrote: the tenant can neither change nor remove a key that
+// was written on the host, but can have a value of their own for it.
 func TestHostKeepsWhatItWrote(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	for kind, v := range translated(map[string]string{"app": "web"}, map[string]string{"note": "mine"}) {
@@ -297,8 +300,8 @@ func TestHostKeepsWhatItWrote(t *testing.T) {
 }
 
 // TestTwoControllersInsist: one on the host and one inside insist on the same
-// key. After one write of the host's and two of the tenant's, the first of which
-// the host wrote over, both have what they want.
+// key. After one write of the host's and two of the tenant's, the first of
+// which the host wrote over, both have their value.
 func TestTwoControllersInsist(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	const key = "note"
@@ -350,7 +353,8 @@ func TestTwoControllersInsist(t *testing.T) {
 }
 
 // TestCopiesAreBroughtInStep: a copy loses the tenant's keys that no longer
-// pass, keeps what somebody on the host wrote, and needs nothing after that.
+// pass, keeps the keys that were written on the host, and needs no further
+// change.
 func TestCopiesAreBroughtInStep(t *testing.T) {
 	was := mustNew(t, allowing([]string{"*"}, []string{"*"}))
 	now := mustNew(t, allowing(nil, []string{"kept", "taken", "removed"}))

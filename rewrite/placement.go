@@ -9,13 +9,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// placement takes off the host what names objects that are not there, or what a
-// tenant may not choose, and enforces the cluster's own node selector and
-// tolerations.
+// placement removes, on the host, fields that name objects which are not there
+// or that a tenant may not choose, and enforces the cluster's own node selector
+// and tolerations.
 func (c *toHost) placement(spec *corev1.PodSpec) {
 	c.priority(spec)
 	c.runtimeClass(spec)
-	// Both are objects of the tenant's that no controller of the host knows.
+	// Both name objects of the tenant's that no controller of the host knows.
 	drop(c.overlay, "schedulingGroup", &spec.SchedulingGroup)
 	drop(c.overlay, "evictionResponders", &spec.EvictionResponders)
 
@@ -52,7 +52,7 @@ func (c *toHost) scheduler(spec *corev1.PodSpec) {
 
 // enforcedSelector is the record of an enforced node selector.
 type enforcedSelector struct {
-	// Host is what was written, and Virtual what the tenant had instead.
+	// Host is the written value, and Virtual the tenant's.
 	Host    map[string]string `json:"host"`
 	Virtual map[string]string `json:"virtual,omitempty"`
 }

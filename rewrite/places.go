@@ -15,16 +15,16 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// What a host says of a field, it says of the object that it was sent. Lists in
-// a host pod have more elements than the tenant's, some of them in front, so
-// that spec.initContainers[2] is the tenant's spec.initContainers[1]. Which
-// elements were added is known exactly: from the object and its overlay.
+// A host's text about a field is about the object that it was sent. Lists in a
+// host pod have more elements than the tenant's, some of them in front, so that
+// spec.initContainers[2] is the tenant's spec.initContainers[1]. Which elements
+// were added is known exactly: from the object and its overlay.
 
 // StatusAbout is StatusWith for the answer to a write of the host object h,
 // which may be nil: the fields that it names, in its causes and where its
-// message repeats these, are the fields of the virtual object. A cause about
-// something that was added names what that was added to, and says no more: the
-// tenant has not written it and cannot mend it.
+// message repeats these, are the fields of the virtual object. A cause about an
+// added element names the field that it was added to, and no detail: the tenant
+// has not written it and cannot fix it.
 func (t *Translator) StatusAbout(s metav1.Status, h runtime.Object, known map[string]VirtualRef) metav1.Status {
 	if p, ok := t.places(h); ok && s.Details != nil {
 		s = p.status(s)
@@ -70,7 +70,7 @@ func (t *Translator) places(h runtime.Object) (places, bool) {
 	return places{c: c, h: pod, v: v}, err == nil
 }
 
-// addedDetail takes the place of what the host says of something added.
+// addedDetail replaces the host's text about an added element.
 const addedDetail = "the host of this cluster refuses what is added to the pod there"
 
 func (p places) status(s metav1.Status) metav1.Status {
@@ -103,7 +103,7 @@ func (p places) cause(c metav1.StatusCause) metav1.StatusCause {
 	case ours:
 		c.Type, c.Message = metav1.CauseTypeFieldValueInvalid, addedDetail
 	case c.Field == "spec" && c.Type == metav1.CauseTypeForbidden:
-		// What follows is the difference of two host pods.
+		// The rest is the difference of two host pods.
 		c.Message, _, _ = strings.Cut(c.Message, "\n")
 	}
 	c.Field = field
@@ -117,8 +117,9 @@ var (
 	dnsPath    = regexp.MustCompile(`^spec\.dnsConfig\.(nameservers|searches|options)\[(\d{1,9})\](.*)$`)
 )
 
-// path returns the virtual path of a host path. ours is set if that leads to
-// something that was added; then the result is what it was added to.
+// path returns the virtual path of a host path. If the path leads to an element
+// that Portico added, ours is true and the result is the path of the field that
+// it was added to.
 func (p places) path(host string) (virtual string, ours bool) {
 	if m := dnsPath.FindStringSubmatch(host); m != nil {
 		return p.dns(m[1], index(m[2]), m[3]), false
@@ -241,8 +242,8 @@ func (p places) volume(i int, rest string) string {
 	return rest
 }
 
-// dns returns the path of an element of the merged DNS settings: where the
-// tenant has it, or else what it comes from.
+// dns returns the path of an element of the merged DNS settings: its place in
+// the tenant's settings, or else the field that it comes from.
 func (p places) dns(list string, i int, rest string) string {
 	host, own := p.h.Spec.DNSConfig, p.v.Spec.DNSConfig
 	at := -1
@@ -273,7 +274,8 @@ func which[T any](list []T, is func(*T) bool) []bool {
 }
 
 // visibleAt returns where element i is without those that were added, or true
-// if it is one of these. What the host itself has appended is beyond the list.
+// if it is one of these. Elements that the host itself has appended are beyond
+// the list.
 func visibleAt(i int, added []bool) (at int, ours bool) {
 	if i < len(added) && added[i] {
 		return 0, true

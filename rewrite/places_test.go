@@ -40,7 +40,7 @@ func crowded() *corev1.Pod {
 	})
 }
 
-// about returns what becomes of a path in an answer about h.
+// about returns the tenant's form of a path in an answer about h.
 func about(tr *rewrite.Translator, h *corev1.Pod, path string) (field, message string) {
 	st := tr.StatusAbout(metav1.Status{Details: &metav1.StatusDetails{Causes: []metav1.StatusCause{{Field: path, Message: "no"}}}}, h, nil)
 	return st.Details.Causes[0].Field, st.Details.Causes[0].Message
@@ -195,7 +195,8 @@ func TestMessageOfAnInvalidPodNamesTheTenantsFields(t *testing.T) {
 	}
 }
 
-// The door has warned of the same pod already, and equal warnings are told once.
+// The door has warned of the same pod already, and equal warnings are shown
+// once.
 func TestWarningsNameTheTenantsFields(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	h := toHost(t, tr, crowded(), testInputs()).(*corev1.Pod)

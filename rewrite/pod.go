@@ -19,7 +19,7 @@ func (t *Translator) PodToHost(v *corev1.Pod, in Inputs) (*corev1.Pod, error) {
 	return pods.hostOf(t, v, in)
 }
 
-// PodToVirtual returns the virtual pod that a host pod is. Beside a
+// PodToVirtual returns the virtual pod that a host pod is. With a
 // *CorruptOverlayError the pod is usable.
 func (t *Translator) PodToVirtual(h *corev1.Pod) (*corev1.Pod, error) {
 	return pods.virtualOf(t, h)

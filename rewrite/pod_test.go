@@ -52,7 +52,8 @@ func TestPodReferences(t *testing.T) {
 	}
 }
 
-// TestTokens: what the token Secret must hold is what the host pod mounts.
+// TestTokens: the host pod mounts exactly the keys that the token Secret must
+// hold.
 func TestTokens(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := pod("demo", "web-0", nil)
@@ -241,7 +242,7 @@ func TestHostname(t *testing.T) {
 }
 
 // TestClusterServiceIsShownAsKubernetes: the cluster's own host Service, with
-// its address and ports, without what is behind it.
+// its address and ports, without its selector.
 func TestClusterServiceIsShownAsKubernetes(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	h := &corev1.Service{

@@ -64,9 +64,9 @@ func (c *toHost) claimStatuses(h *corev1.Pod) {
 }
 
 // claimStatuses shows the claims that were made for a pod inside. The host's
-// controller may name one before the tenant's does; of a name that cannot be
-// read yet, nothing is shown. Nor is what the host itself has claimed for the
-// pod: the extended resources and the parts of a node that it manages by claims.
+// controller may name one before the tenant's does; an entry whose name cannot
+// be read yet is not shown. Nor are the host's own claims for the pod: those of
+// extended resources and of the parts of a node that it manages by claims.
 func (c *toVirtual) claimStatuses(status *corev1.PodStatus) {
 	status.ExtendedResourceClaimStatus, status.NodeAllocatableResourceClaimStatuses = nil, nil
 	status.ResourceClaimStatuses = orNilList(slices.DeleteFunc(status.ResourceClaimStatuses, func(s corev1.PodResourceClaimStatus) bool {

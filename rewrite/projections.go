@@ -15,12 +15,12 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// Some sources of a projected volume are composed by the kubelet, from what its
-// own cluster answers: tokens, certificates and trust anchors. A virtual pod
-// wants them of the virtual cluster. So they are composed there, brought to the
-// host in a Secret or ConfigMap, and the source becomes a key of that. While
-// the key is missing the kubelet retries the mount, as it does when its own
-// cluster does not answer.
+// Some sources of a projected volume are composed by the kubelet, from the
+// answers of its own cluster: tokens, certificates and trust anchors. A virtual
+// pod wants them of the virtual cluster. So they are composed there, brought to
+// the host in a Secret or ConfigMap, and the source becomes a key of that.
+// While the key is missing the kubelet retries the mount, as it does when its
+// own cluster does not answer.
 
 // TokenProjection is a token that a pod asks for: a source of a projected
 // volume.

@@ -11,8 +11,9 @@ import (
 )
 
 // Pushed kinds live in the virtual cluster's own store. The host gets a copy,
-// which is never read back, so it has no overlay: only what the host needs, and
-// the annotations by which it can be found again (Translator.Identify).
+// which is never read back, so it has no overlay: only the parts that the host
+// needs, and the annotations by which it can be found again
+// (Translator.Identify).
 
 // SecretToHost returns the host copy of a Secret. A token Secret becomes
 // Opaque: the host's token controller would delete it, or fill it with a token
@@ -38,10 +39,9 @@ func (t *Translator) ConfigMapToHost(v *corev1.ConfigMap) (*corev1.ConfigMap, er
 }
 
 // EndpointSliceToHost returns the host copy of a slice of a Service without
-// selector. It is managed by nobody on the host but us. One of
-// default/kubernetes is ErrOwnService, one of the cluster's DNS is
-// ErrOwnEndpoints: the traffic of every pod to them would go where the tenant
-// says.
+// selector. On the host only we manage it. One of default/kubernetes is
+// ErrOwnService, one of the cluster's DNS is ErrOwnEndpoints: otherwise the
+// tenant could redirect the traffic of every pod to them.
 func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice, in Inputs) (*discoveryv1.EndpointSlice, error) {
 	h := v.DeepCopy()
 	if err := t.pushed("EndpointSlice", t.Name(v.Namespace, v.Name), &h.ObjectMeta); err != nil {
@@ -95,10 +95,10 @@ func (t *Translator) pushed(kind, hostName string, m *metav1.ObjectMeta) error {
 	return nil
 }
 
-// CopyChanges returns the merge patches that bring the labels and annotations of
-// a host copy in step with want, its translation of now: nil stands for a key
-// to remove. Both are empty when there is nothing to do. As everywhere, a key to
-// which somebody on the host gave a value is the host's.
+// CopyChanges returns the merge patches that bring the labels and annotations
+// of a host copy in step with want, its translation of now: nil stands for a
+// key to remove. Both are empty when there is nothing to do. As everywhere, a
+// key that was given a value on the host belongs to the host.
 func CopyChanges(want, host metav1.Object) (labels, annotations map[string]any) {
 	was, recorded := passedOf(host)
 	now, _ := passedOf(want)
@@ -118,8 +118,8 @@ func passedOf(m metav1.Object) (p passed, recorded bool) {
 	return *o.Passed, true
 }
 
-// copyChanges is CopyChanges for one of the maps. Of what is wanted, the keys in
-// tenants are the tenant's, and the others ours.
+// copyChanges is CopyChanges for one of the maps. The wanted keys that are in
+// tenants belong to the tenant, the others to us.
 func (r *ring) copyChanges(want, tenants map[string]string) map[string]any {
 	patch := map[string]any{}
 	for k, v := range want {

@@ -20,9 +20,9 @@ import (
 	"portico.dev/portico/rewrite/rules"
 )
 
-// TestReachEveryFieldIsDecided: somebody has decided of every field of spec and
-// status how far a tenant's value of it reaches. It fails for a field that a new
-// Kubernetes version brings, and for a decision whose field is gone.
+// TestReachEveryFieldIsDecided: for every field of spec and status there is a
+// decision how far a tenant's value of it reaches. It fails for a field that a
+// new Kubernetes version brings, and for a decision whose field is gone.
 func TestReachEveryFieldIsDecided(t *testing.T) {
 	used := map[string]bool{}
 	for typ, table := range guarded {
@@ -40,7 +40,7 @@ func TestReachEveryFieldIsDecided(t *testing.T) {
 }
 
 // TestReachTheGuardIsAwake takes out one decision, and one field, at a time and
-// expects to be told.
+// expects a problem to be reported.
 func TestReachTheGuardIsAwake(t *testing.T) {
 	for typ, table := range guarded {
 		for i, d := range table.Reach {
@@ -69,7 +69,7 @@ func TestReachTheGuardIsAwake(t *testing.T) {
 	}
 }
 
-// undecided lists what is wrong with the decisions on a type. It notes in used
+// undecided lists the problems of the decisions on a type. It notes in used
 // which fields of passing it came upon.
 func undecided(typ reflect.Type, table rules.Table, passing map[string]string, used map[string]bool) []string {
 	var problems []string
@@ -108,8 +108,8 @@ func undecided(typ reflect.Type, table rules.Table, passing map[string]string, u
 }
 
 // TestReachIsAsDecided is the counterpart of law 4: it writes every field of
-// every kind, in a new object and in one that the host has, and compares what
-// reached the host with the decisions.
+// every kind, in a new object and in one that the host has, and compares the
+// fields that reached the host with the decisions.
 func TestReachIsAsDecided(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	for typ, table := range guarded {
@@ -156,8 +156,9 @@ func TestReachOfAStatusIsWhatTheEngineDoes(t *testing.T) {
 // offeredWords are values of testInputs.
 var offeredWords = map[string]string{"spec.priorityClassName": "app", "spec.runtimeClassName": "web"}
 
-// beside is what a field needs in the same object to mean anything: the host
-// form of a selector that selects nothing is the same for all.
+// beside returns the other fields of the same object without which a field has
+// no effect: the host form of a selector that selects nothing is the same for
+// all.
 func beside(path string) map[string]string {
 	out := map[string]string{}
 	if before, _, ok := strings.Cut(path, "matchExpressions[]"); ok {

@@ -11,8 +11,8 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 )
 
-// A record is what one pass remembers about one field. Its key is the path of
-// that field below the spec, with list elements by name, such as
+// A record is the note of one pass about one field. Its key is the path of that
+// field below the spec, with list elements by name, such as
 // "containers[app].image": keep.go finds by it the records of a field that the
 // tenant did not change.
 
@@ -107,7 +107,7 @@ func drop[T any](o *overlay, key string, field *T) {
 	*field = zero
 }
 
-// undrop shows the tenant's value, whatever the host filled in instead.
+// undrop shows the tenant's value instead of any that the host filled in.
 func undrop[T any](o *overlay, key string, field *T) {
 	var virtual T
 	if o.get(key, &virtual) {

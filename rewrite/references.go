@@ -63,9 +63,9 @@ func (c *toVirtual) virtualName(host string) (string, bool) {
 	return c.t.PlainName(c.namespace, host)
 }
 
-// PlainName returns the virtual name behind a host name that is said to be of an
-// object in a virtual namespace. It reads names of the plain form only, and
-// believes what leads back; of a shortened name ok is false.
+// PlainName returns the virtual name behind a host name that is said to be of
+// an object in a virtual namespace. It reads names of the plain form only, and
+// believes a name that leads back; ok is false for a shortened name.
 func (t *Translator) PlainName(namespace, host string) (name string, ok bool) {
 	name, ok = strings.CutSuffix(host, separator+namespace+separator+t.cluster.Name)
 	return name, ok && name != "" && t.Name(namespace, name) == host

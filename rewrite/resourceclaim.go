@@ -32,7 +32,7 @@ func (t *Translator) ResourceClaimToHost(v *resourcev1.ResourceClaim, in Inputs)
 }
 
 // ResourceClaimToVirtual returns the virtual claim that a host claim is. Pods
-// for which it is reserved are left out if their names cannot be told from the
+// for which it is reserved are left out if their names cannot be read from the
 // claim alone: see [Translator.PlainName].
 func (t *Translator) ResourceClaimToVirtual(h *resourcev1.ResourceClaim) (*resourcev1.ResourceClaim, error) {
 	return resourceClaims.virtualOf(t, h)
@@ -119,7 +119,8 @@ func eachDeviceClass(spec *resourcev1.ResourceClaimSpec, do func(class *string))
 	}
 }
 
-// ValidateResourceClaim lists what a tenant may not write in a claim.
+// ValidateResourceClaim lists the values that a tenant may not write in a
+// claim.
 func ValidateResourceClaim(v *resourcev1.ResourceClaim) field.ErrorList {
 	errs := ValidateVirtual(v)
 	requests := field.NewPath("spec", "devices", "requests")

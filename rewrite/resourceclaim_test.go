@@ -36,8 +36,8 @@ func podWithClaims() *corev1.Pod {
 	return v
 }
 
-// TestClaimsAreDecidedOnCreate: what a pod got when it was made is its own, also
-// after the configuration says otherwise.
+// TestClaimsAreDecidedOnCreate: a pod keeps the claims that it got when it was
+// made, also after the configuration has changed.
 func TestClaimsAreDecidedOnCreate(t *testing.T) {
 	on := testCluster()
 	off := testCluster()
@@ -146,7 +146,7 @@ func TestClaimsOfTheHostAreHidden(t *testing.T) {
 	}
 }
 
-// TestClaimsInTexts: the claims and classes in what a host says.
+// TestClaimsInTexts: the claims and classes in a host's texts.
 func TestClaimsInTexts(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	for _, name := range []string{"web", longPod} {
@@ -189,8 +189,8 @@ func TestAttackAdminAccess(t *testing.T) {
 }
 
 // TestAttackClaimOwnedByAPodOfSomebodyElse: the host's controller would give a
-// pod any claim that says it is the pod's. Who says so of a pod that is not
-// there is not believed.
+// pod any claim that names it as its owner. A claim that names a pod which does
+// not exist does not name it on the host.
 func TestAttackClaimOwnedByAPodOfSomebodyElse(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	in := testInputs()
@@ -215,8 +215,8 @@ func TestAttackClaimOwnedByAPodOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// TestAttackClaimStatusWrittenByTheTenant: a node would prepare devices that the
-// scheduler has given to nobody.
+// TestAttackClaimStatusWrittenByTheTenant: a node would prepare devices that
+// the scheduler has not allocated.
 func TestAttackClaimStatusWrittenByTheTenant(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	h := toHost(t, tr, claimOf("app"), testInputs()).(*resourcev1.ResourceClaim)

@@ -16,8 +16,8 @@ import (
 	"portico.dev/portico/rewrite/rules"
 )
 
-// TestEveryRowWorks makes for each row of the tables an object that has that
-// field and nothing else, and looks at what becomes of it.
+// TestEveryRowWorks makes for each row of the tables an object that has only
+// that field, and checks its translation.
 func TestEveryRowWorks(t *testing.T) {
 	tr := mustNew(t, rewrite.Cluster{Name: "my-vcluster", HostNamespace: "team-a", ResourceClaims: true, VolumeDrivers: []string{rewrite.Everything}})
 	for typ, table := range guarded {
@@ -68,7 +68,7 @@ func checkRow(t *testing.T, tr *rewrite.Translator, v runtime.Object, path, virt
 }
 
 // at returns the field of a path, and makes all that leads to it: one element
-// of every list, what every pointer points to.
+// of every list, the target of every pointer.
 func at(t *testing.T, o any, path string) reflect.Value {
 	t.Helper()
 	v := reflect.ValueOf(o).Elem()

@@ -47,7 +47,8 @@ func require(s *metav1.LabelSelector, more ...metav1.LabelSelectorRequirement) {
 	}
 }
 
-// selector takes out of a selector what was added and turns moved keys back.
+// selector removes the added requirements from a selector and turns moved keys
+// back.
 func (c *toVirtual) selector(s *metav1.LabelSelector) {
 	if s == nil {
 		return

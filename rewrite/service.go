@@ -72,8 +72,8 @@ func (c *toVirtual) service(v, _ *corev1.Service) {
 }
 
 // kubernetesService shows the cluster's own host Service as the Service that
-// every cluster has: same address and ports, but no selector, for what is
-// behind it is not the tenant's.
+// every cluster has: same address and ports, but no selector, for the pods
+// behind it are not the tenant's.
 func (t *Translator) kubernetesService(h *corev1.Service) *corev1.Service {
 	v := h.DeepCopy()
 	v.ObjectMeta = metav1.ObjectMeta{

@@ -23,8 +23,8 @@ type VirtualRef struct {
 // known gives for them. Only whole names count: a host name is found where it
 // stands between characters that cannot be part of one, so a name that is the
 // beginning of another is not taken for it. The host namespace is replaced
-// where the text clearly means it: beside one of the names, or beside the word
-// namespace. A list of container names loses the hidden one.
+// where the text clearly means it: next to one of the names, or next to the
+// word namespace. A list of container names loses the hidden one.
 func (t *Translator) TextToVirtual(s string, known map[string]VirtualRef) string {
 	s = withoutHosts(s)
 	if !strings.Contains(s, t.cluster.HostNamespace) && !strings.Contains(s, absentClass) && !containsAny(s, known) {
@@ -92,8 +92,8 @@ func extendedClaim(name string, known map[string]VirtualRef) string {
 	return name
 }
 
-// word is a run of characters that can stand in a name, with what comes before
-// it and the punctuation at its end.
+// word is a run of characters that can stand in a name, with the characters
+// before it and the punctuation at its end.
 type word struct {
 	gap, name, tail string
 }
@@ -146,9 +146,9 @@ func meansNamespace(words []word, i int, known map[string]VirtualRef) bool {
 	return false
 }
 
-// followsName reports whether word i is what the kubelet's format.Pod writes
-// behind a pod's name, <name>_<namespace>(<uid>): in what it says about back-offs
-// and of containers that it does not find.
+// followsName reports whether word i is the part that the kubelet's format.Pod
+// writes after a pod's name, <name>_<namespace>(<uid>): in texts about
+// back-offs and about containers that it does not find.
 func followsName(words []word, i int, known map[string]VirtualRef) bool {
 	if i == 0 || words[i].gap != "_" || words[i-1].tail != "" {
 		return false

@@ -127,7 +127,8 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// A kubelet that waits for what the door composes says so in an Event.
+// A kubelet that waits for an object that the door composes says so in an
+// Event.
 func TestTextNamesNothingThatIsComposedForAPod(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := pod("demo", "web", nil)

@@ -33,8 +33,8 @@ type droppedToleration struct {
 //
 // A toleration of everything becomes one for each key that may be tolerated.
 //
-// A pod's tolerations can be added to, never removed. Those that a host pod has
-// it keeps, whatever the configuration says today.
+// A pod's tolerations can be added to, never removed. A host pod keeps those
+// that it has, also if the configuration has changed.
 func (c *toHost) tolerations(spec *corev1.PodSpec) {
 	candidates := c.t.cluster.Tolerations
 	if c.in.Host != nil {

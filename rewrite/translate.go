@@ -35,8 +35,8 @@ func (t *Translator) ToHost(v runtime.Object, in Inputs) (runtime.Object, error)
 	return nil, fmt.Errorf("%w: %T", ErrKind, v)
 }
 
-// ToVirtual returns the virtual object of a host one. Beside a
-// *CorruptOverlayError the object is usable; beside any other error it is nil.
+// ToVirtual returns the virtual object of a host one. With a
+// *CorruptOverlayError the object is usable; with any other error it is nil.
 func (t *Translator) ToVirtual(h runtime.Object) (runtime.Object, error) {
 	switch h := h.(type) {
 	case *corev1.Pod:
@@ -68,8 +68,8 @@ type toHost struct {
 	in Inputs
 	// The virtual object's identity.
 	kind, namespace, name string
-	// overlay is what will be sealed; prior is what the host object has, and
-	// empty on create.
+	// overlay will be sealed; prior is that of the host object, and empty on
+	// create.
 	overlay, prior *overlay
 	// sealed is the annotation that prior was read from.
 	sealed string
@@ -140,7 +140,7 @@ func (t *Translator) toVirtual(kind string, m metav1.Object) (*toVirtual, error)
 	return c, nil
 }
 
-// err returns what was wrong with the overlay, if anything.
+// err returns the fault of the overlay, if any.
 func (c *toVirtual) err(hostName string) error {
 	err := c.overlayErr
 	if err == nil {

@@ -16,8 +16,8 @@ import (
 
 const reservedDetail = "the prefix " + Prefix + " is reserved"
 
-// ValidateVirtual lists what a tenant may not write in the metadata of any
-// object that reaches the host.
+// ValidateVirtual lists the values that a tenant may not write in the metadata
+// of any object that reaches the host.
 func ValidateVirtual(m metav1.Object) field.ErrorList { return validateMetadata(m) }
 
 // validateMetadata makes an exception of some annotations.
@@ -33,7 +33,7 @@ func validateMetadata(m metav1.Object, annotations ...string) field.ErrorList {
 	return errs
 }
 
-// ValidatePod lists what a tenant may not write in a pod.
+// ValidatePod lists the values that a tenant may not write in a pod.
 func ValidatePod(v *corev1.Pod) field.ErrorList {
 	errs := append(validateMetadata(v, AnnotationHosts), validateHosts(v)...)
 	spec := field.NewPath("spec")
@@ -75,18 +75,19 @@ func validateAffinity(path *field.Path, a *corev1.Affinity) field.ErrorList {
 	return errs
 }
 
-// ValidateService lists what a tenant may not write in a Service.
+// ValidateService lists the values that a tenant may not write in a Service.
 func ValidateService(v *corev1.Service) field.ErrorList {
 	return append(ValidateVirtual(v), reservedKeys(field.NewPath("spec", "selector"), v.Spec.Selector)...)
 }
 
-// ValidatePersistentVolumeClaim lists what a tenant may not write in a claim.
+// ValidatePersistentVolumeClaim lists the values that a tenant may not write in
+// a claim.
 func ValidatePersistentVolumeClaim(v *corev1.PersistentVolumeClaim) field.ErrorList {
 	return append(ValidateVirtual(v), validateClaimSpec(field.NewPath("spec"), v.Namespace, &v.Spec)...)
 }
 
 // validateClaimSpec refuses a source in another namespace. On the host all
-// namespaces are one, so nobody there would ask for a ReferenceGrant.
+// namespaces are one, so the host would not ask for a ReferenceGrant.
 func validateClaimSpec(path *field.Path, namespace string, spec *corev1.PersistentVolumeClaimSpec) field.ErrorList {
 	errs := reservedSelector(path.Child("selector"), spec.Selector)
 	if ref := spec.DataSourceRef; ref != nil && ref.Namespace != nil && *ref.Namespace != namespace {

@@ -10,8 +10,9 @@ import (
 
 const hostsDetail = "the name " + HostsName + " is reserved"
 
-// validateHosts lists where a pod uses the name of what hosts.go adds to it, or
-// may have been added: whether it was depends on the configuration of that day.
+// validateHosts lists the places where a pod uses the name of the parts that
+// hosts.go adds to it, or may have added: that depends on the configuration at
+// the time.
 func validateHosts(v *corev1.Pod) field.ErrorList {
 	var errs field.ErrorList
 	reserved := func(path *field.Path, name string) {

@@ -37,7 +37,7 @@ func (c *toVirtual) ephemeralVolumes(v *corev1.Pod) {
 
 // ephemeralToVirtual gives a text in virtual names, about a virtual pod, the
 // words that a scheduler has for a claim of an ephemeral volume that is not
-// there yet. That of the host sees any claim
+// there yet. The host's scheduler sees any claim
 // (k8s.io/kubernetes/pkg/scheduler/framework/plugins/volumebinding).
 func ephemeralToVirtual(text string, v *corev1.Pod) string {
 	for i := range v.Spec.Volumes {

@@ -8,7 +8,7 @@ var PersistentVolumeClaim = Table{
 	Kind: "PersistentVolumeClaim",
 	Rules: []Rule{
 		// The name is translated for every kind, not only claims and snapshots:
-		// a volume populator of the host reads whatever it is told.
+		// a volume populator of the host reads any object that it is given.
 		{Path: "spec.dataSource.name", Action: Reference, Kind: "DataSource"},
 		{Path: "spec.dataSourceRef.name", Action: Reference, Kind: "DataSource"},
 		{Path: "spec.dataSourceRef.namespace", Action: Pass, Kind: "claim"},

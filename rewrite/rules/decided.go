@@ -3,14 +3,14 @@
 
 package rules
 
-// Decided are the fields, by the Go type that has them, of which somebody has
-// decided that a tenant's value reaches the host in every spec that has such a
-// field, and in the tenant's own part of a status. A field of a spec that is not
-// here and has no decision in Table.Reach makes a test fail: the host's
-// components act on what a new field says, and nobody has thought of it yet.
+// Decided lists, by their Go type, the fields for which it is decided that a
+// tenant's value reaches the host in every spec that has such a field, and in
+// the tenant's own part of a status. A field of a spec that is not here and has
+// no decision in Table.Reach makes a test fail: the host's components act on a
+// new field, and its effect has not been considered yet.
 //
-// The host is asked as it is for these: its admission, its quota and its
-// validation decide about a spec, and SECURITY.md says what they have to refuse.
+// The host decides about these by itself: its admission, its quota and its
+// validation judge a spec, and SECURITY.md says what they have to refuse.
 var Decided = map[string]string{
 	"v1.AWSElasticBlockStoreVolumeSource": "volumeID fsType partition readOnly",
 	"v1.Affinity":                         "nodeAffinity podAffinity podAntiAffinity",

@@ -12,7 +12,7 @@ package rules
 //	*.example.com      this key and every one that ends in it
 //	example*           every key that begins so
 type KeyGroup struct {
-	// Name says what the keys are, Reason why they are treated so.
+	// Name describes the keys, Reason says why they are treated so.
 	Name, Reason string
 	// Keys are labels and annotations alike, Labels and Annotations one of them.
 	Keys, Labels, Annotations []string
@@ -36,8 +36,8 @@ var NeverKeys = []KeyGroup{
 }
 
 // HostAnnotations are, by kind, the annotations that controllers of the host
-// write to find their own work again. What a tenant writes there stays virtual,
-// and where the host has a value, it is the one that is shown.
+// write to find their own work again. A tenant's value there stays virtual, and
+// where the host has a value, the host's is shown.
 var HostAnnotations = map[string][]string{
 	"PersistentVolumeClaim": {
 		"pv.kubernetes.io/",

@@ -24,8 +24,8 @@ const (
 	mark = "<!-- From here on: go test ./rewrite/rules -run TestPageOfMetadata -update -->\n"
 )
 
-// TestPageOfMetadata: docs/metadata.md says of exactly the keys in the tables
-// what becomes of them.
+// TestPageOfMetadata: docs/metadata.md lists exactly the keys in the tables,
+// each with its treatment.
 func TestPageOfMetadata(t *testing.T) {
 	content, err := os.ReadFile(page)
 	if err != nil {
@@ -89,8 +89,7 @@ func groups(b *bytes.Buffer, list []rules.KeyGroup) {
 
 func quoted(keys []string) string { return "`" + strings.Join(keys, "`, `") + "`" }
 
-// TestEveryGroupHasAReason: a table without reasons is a list that nobody dares
-// to shorten.
+// TestEveryGroupHasAReason: a table without reasons cannot be shortened later.
 func TestEveryGroupHasAReason(t *testing.T) {
 	all := slices.Concat(rules.NeverKeys, rules.PodKeys, rules.NodeKeys)
 	for _, groups := range rules.PassingKeys {

@@ -5,11 +5,11 @@ package rules
 
 // PassingKeys are, by kind, the keys of a tenant's that reach the host. A kind
 // that is here, also with an empty list, has no others: clouds and operators
-// read Services, Secrets, ConfigMaps and claims for keys that nobody can list,
+// read Services, Secrets, ConfigMaps and claims for keys that no list can hold,
 // and act on them with rights of their own. Pods are not here, because people
 // watch them on the host by their own labels: they have [PodKeys].
 //
-// What is here are keys by which Kubernetes itself acts on the one object, so
+// The keys here are those by which Kubernetes itself acts on the one object, so
 // that it behaves as in any cluster.
 var PassingKeys = map[string][]KeyGroup{
 	"Service": {

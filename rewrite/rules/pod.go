@@ -13,11 +13,12 @@ var Pod = Table{
 }
 
 var podStatus = []StatusRule{
-	// A readiness gate is a condition that somebody outside of the kubelet writes.
-	// DisruptionTarget is written by the eviction of the virtual API (the registry
-	// of pods/eviction) and by the taint eviction controller, and reset, without a
-	// reason, by the disruption controller; Jobs inside are governed by it. The
-	// host's scheduler acts on another reason, PreemptionByScheduler.
+	// A readiness gate is a condition that a writer outside of the kubelet
+	// sets. DisruptionTarget is written by the eviction of the virtual API (the
+	// registry of pods/eviction) and by the taint eviction controller, and
+	// reset, without a reason, by the disruption controller; Jobs inside are
+	// governed by it. The host's scheduler acts on another reason,
+	// PreemptionByScheduler.
 	{Field: "conditions", Share: Conditions, Unqualified: map[string][]string{
 		"DisruptionTarget": {"", "EvictionByEvictionAPI", "DeletionByTaintManager"},
 	}},

@@ -3,7 +3,7 @@
 
 package rules
 
-// Reach says what a tenant's value of a field does on the host.
+// Reach is the effect of a tenant's value of a field on the host.
 type Reach string
 
 const (

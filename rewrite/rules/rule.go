@@ -3,7 +3,7 @@
 
 package rules
 
-// Action says what the engine does with a field.
+// Action is the engine's treatment of a field.
 type Action string
 
 const (
@@ -18,7 +18,7 @@ const (
 	Pass Action = "pass"
 )
 
-// Rule is one row: a field and what is done with it.
+// Rule is one row: a field and its treatment.
 //
 // A path is made of JSON names joined by dots. "[]" goes through a list,
 // "['key']" picks one key of a map, and "{a,b}" stands for several names, as in
@@ -30,7 +30,7 @@ type Rule struct {
 	// Kind is the kind of the object named, or the name of the pass.
 	Kind string
 	// Optional marks a reference whose object may be missing even though no
-	// "optional" field beside it says so.
+	// "optional" field next to it says so.
 	Optional bool
 }
 
@@ -40,7 +40,7 @@ type Excuse struct {
 	Paths  []string
 }
 
-// Share says what of a status field is the tenant's.
+// Share is the tenant's part of a status field.
 type Share string
 
 const (
@@ -52,10 +52,10 @@ const (
 	Conditions Share = "conditions"
 )
 
-// StatusRule is a field of a status that is the tenant's, or partly so. A status
-// says what the components of a cluster found, and other components act on it,
-// so every field without a row is the host's: a tenant's value of it has no
-// effect.
+// StatusRule is a field of a status that is the tenant's, or partly so. A
+// status holds the findings of a cluster's components, and other components act
+// on it, so every field without a row is the host's: a tenant's value of it has
+// no effect.
 type StatusRule struct {
 	// Field is the JSON name of the field below "status".
 	Field string
@@ -71,5 +71,5 @@ type Table struct {
 	Rules  []Rule
 	Kept   []Excuse
 	Status []StatusRule
-	Reach  []Decision // beside Decided
+	Reach  []Decision // besides Decided
 }

@@ -4,10 +4,10 @@
 package rules
 
 // VolumeDrivers are the sources of a pod's volume that a program on the host
-// serves with something of its own: credentials, or what a storage system knows
-// the node by (its address, its initiator's name, its keys). The tenant only
-// says which volume. Each has the name of its driver, by which the operator
-// allows it; it is empty where the source itself names the driver.
+// serves with something of its own: credentials, or the marks by which a
+// storage system knows the node (its address, its initiator's name, its keys).
+// The tenant only names the volume. Each has the name of its driver, by which
+// the operator allows it; it is empty where the source itself names the driver.
 //
 // The drivers of clouds are those that upstream hands the source over to
 // (k8s.io/csi-translation-lib/plugins); other names are those of the plugins in
