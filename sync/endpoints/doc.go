@@ -15,10 +15,12 @@
 //     and never to the cluster's own Service.
 //   - A host slice is there exactly while its virtual slice is, and its Service
 //     is one that needs it.
+//   - No virtual slice has two host slices. One under a former name stays there.
 //   - No controller of the host manages it: its managed-by label names Portico.
 //
 // # Map
 //
 //	endpoints.go  Controller
 //	copy.go       how one slice is written to the host
+//	former.go     slices, Services and pods that have former names
 package endpoints

@@ -53,6 +53,7 @@ type Config struct {
 // Controller keeps the host slices. It works slice by slice.
 type Controller struct {
 	translator *rewrite.Translator
+	host       kubernetes.Interface
 
 	informers informers.SharedInformerFactory
 	view      informers.SharedInformerFactory
@@ -76,7 +77,7 @@ func New(cfg Config) (*Controller, error) {
 	view := hostview.NewFactory(cfg.Host, cfg.Translator.Cluster().HostNamespace, selector)
 	services, slices := cfg.Informers.Core().V1().Services(), cfg.Informers.Discovery().V1().EndpointSlices()
 	c := &Controller{
-		translator: cfg.Translator, informers: cfg.Informers, view: view,
+		translator: cfg.Translator, host: cfg.Host, informers: cfg.Informers, view: view,
 		services: services.Lister(), slices: slices.Lister(), copies: sliceCopies(cfg, view),
 	}
 	pushed := view.Discovery().V1().EndpointSlices().Informer()
@@ -128,15 +129,22 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	if virtual == nil {
 		return 0, c.remove(ctx, key)
 	}
-	host, err := c.translator.EndpointSliceToHost(virtual, rewrite.Inputs{})
+	in, err := c.inputs(ctx, virtual)
+	var host *discoveryv1.EndpointSlice
+	if err == nil {
+		host, err = c.translator.EndpointSliceToHost(virtual, in)
+	}
 	var refused *apierrors.StatusError
 	switch {
-	case errors.Is(err, rewrite.ErrOwnService), errors.Is(err, rewrite.ErrOwnEndpoints), errors.As(err, &refused):
+	case errors.Is(err, rewrite.ErrOwnService), errors.Is(err, rewrite.ErrForeign), errors.Is(err, rewrite.ErrOwnEndpoints), errors.As(err, &refused):
 		// No slice of the tenant leads there, however often it is asked for.
 		klog.FromContext(ctx).Info("Endpoint slice is not brought to the host", "virtualObject", klog.KObj(virtual), "err", err)
 		return 0, c.remove(ctx, key)
 	case err != nil:
 		return 0, err
+	}
+	if host.Name, err = c.place(ctx, key); err != nil {
+		return 0, describe(key, err)
 	}
 	if !c.copies.Known(host.Name) && !c.room.Take(host.Name) {
 		klog.FromContext(ctx).Info("Endpoint slice is not brought to the host: it has as many of this cluster as it may", "virtualObject", klog.KObj(virtual), "most", c.room.Most())
@@ -149,12 +157,23 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 }
 
 func (c *Controller) remove(ctx context.Context, key types.NamespacedName) error {
-	name := c.translator.Name(key.Namespace, key.Name)
+	for _, name := range c.translator.HostNames(kind, key.Namespace, key.Name) {
+		if err := c.removeNamed(ctx, key, name); err != nil {
+			return describe(key, err)
+		}
+	}
+	return nil
+}
+
+func (c *Controller) removeNamed(ctx context.Context, key types.NamespacedName, name string) error {
+	if c.seen(key, name) == nil {
+		return nil
+	}
 	removed, err := c.copies.RemoveSeen(ctx, name)
 	if removed {
 		c.room.Free(name) // if it is still there, it is seen
 	}
-	return describe(key, err)
+	return err
 }
 
 // names returns the names of objects.

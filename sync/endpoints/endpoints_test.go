@@ -228,3 +228,125 @@ func TestAttackManySlices(t *testing.T) {
 		t.Errorf("%d slices on the host, want %d at most", n, most)
 	}
 }
+
+// longName is hashed on the host.
+const longName = "a-name-that-needs-the-hash-rule-on-the-host-because-it-is-so-long"
+
+// before is what an earlier version made of an object with a long name.
+func before[T metav1.Object](t *testing.T, host T) T {
+	t.Helper()
+	a := host.GetAnnotations()
+	name, had := harness.Translator(t).FormerName(a[rewrite.AnnotationNamespace], a[rewrite.AnnotationName])
+	if !had {
+		t.Fatalf("%s has no former name", host.GetName())
+	}
+	host.SetName(name)
+	return host
+}
+
+func hostSlice(t *testing.T, v *discoveryv1.EndpointSlice, former ...rewrite.Named) *discoveryv1.EndpointSlice {
+	t.Helper()
+	h, err := harness.Translator(t).EndpointSliceToHost(v, rewrite.Inputs{Former: former})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func hostService(t *testing.T, namespace, name string) *corev1.Service {
+	t.Helper()
+	h, err := harness.Translator(t).ServiceToHost(service(namespace, name, withAddress), rewrite.Inputs{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// waitNamed waits until the host slice of that name has an address, or is not there if that is empty.
+func (h *fixture) waitNamed(name, address string) (found *discoveryv1.EndpointSlice) {
+	h.T.Helper()
+	h.Eventually(fmt.Sprintf("host slice %s with %q", name, address), func(ctx context.Context) (bool, any) {
+		s, err := h.Host.DiscoveryV1().EndpointSlices(harness.HostNamespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return address == "" && apierrors.IsNotFound(err), err
+		}
+		found = s
+		return address != "" && s.Endpoints[0].Addresses[0] == address, s.Endpoints
+	})
+	return found
+}
+
+// A slice of an earlier version stays where it is, leads to the Service and the
+// pod that are there still, and goes with its virtual slice. There is no second
+// one of today's name, which would double its endpoints.
+func TestFormerSliceIsKeptInStep(t *testing.T) {
+	v := slice("shop", longName, longName, "192.0.2.1")
+	v.Endpoints[0].TargetRef.Name = longName
+	was := before(t, hostSlice(t, v, rewrite.Named{Kind: "Service", Name: longName}, rewrite.Named{Kind: "Pod", Name: longName}))
+	db := before(t, hostService(t, "shop", longName))
+	h := start(t, []runtime.Object{service("shop", longName, withAddress)}, was, db)
+	v.Endpoints[0].Addresses = []string{"192.0.2.2"}
+	h.create(v)
+	s := h.waitNamed(was.Name, "192.0.2.2")
+	if got := s.Labels[discoveryv1.LabelServiceName]; got != db.Name {
+		t.Errorf("it leads to the Service %s, want %s", got, db.Name)
+	}
+	if got := s.Endpoints[0].TargetRef.Name; got != was.Endpoints[0].TargetRef.Name {
+		t.Errorf("it leads to the pod %s, want %s", got, was.Endpoints[0].TargetRef.Name)
+	}
+	if err := h.Virtual.DiscoveryV1().EndpointSlices("shop").Delete(t.Context(), longName, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.waitNamed(was.Name, "")
+	h.create(v)
+	h.wait("shop", longName, "192.0.2.2")
+	h.OnlyWrites("endpointslices", was.Name, h.Translator.Name("shop", longName))
+	h.waitNamed(was.Name, "")
+}
+
+// A new slice leads to a Service of before by the name that this has.
+func TestNewSliceOfAFormerService(t *testing.T) {
+	db := before(t, hostService(t, "shop", longName))
+	h := start(t, []runtime.Object{service("shop", longName, withAddress)}, db)
+	h.create(slice("shop", "db", longName, "192.0.2.1"))
+	if got := h.wait("shop", "db", "192.0.2.1").Labels[discoveryv1.LabelServiceName]; got != db.Name {
+		t.Errorf("it leads to the Service %s, want %s", got, db.Name)
+	}
+}
+
+// Of two host slices of one virtual slice, that of today stays.
+func TestTwoSlicesBecomeOne(t *testing.T) {
+	v := slice("shop", longName, "db", "192.0.2.1")
+	now, was := hostSlice(t, v), before(t, hostSlice(t, v))
+	h := start(t, []runtime.Object{service("shop", "db", withAddress), v}, now, was)
+	h.waitNamed(was.Name, "")
+	h.waitNamed(now.Name, "192.0.2.1")
+}
+
+// TestAttackSliceOfAnOperatorsService: a tenant's Service has the host name of a
+// Service of the operator. No endpoint of the tenant gets there.
+func TestAttackSliceOfAnOperatorsService(t *testing.T) {
+	operators := hostService(t, "shop", longName)
+	operators.Labels, operators.Annotations = nil, nil
+	h := start(t, []runtime.Object{service("shop", longName, withAddress), service("shop", "db", withAddress)}, operators)
+	h.create(slice("shop", "mine", longName, "192.0.2.66"))
+	h.create(slice("shop", "db", "db", "192.0.2.1"))
+	h.wait("shop", "db", "192.0.2.1")
+	h.OnlyWrites("endpointslices", h.Translator.Name("shop", "db"))
+}
+
+// TestAttackFormerSliceOfAnother: whoever searches finds two slices with one former
+// name. The one that is on the host is not taken for the other, nor removed with it.
+func TestAttackFormerSliceOfAnother(t *testing.T) {
+	another := hostSlice(t, slice("shop", longName+"-2", "db", "192.0.2.66"))
+	another.Name, _ = harness.Translator(t).FormerName("shop", longName)
+	h := start(t, []runtime.Object{service("shop", "db", withAddress)}, another)
+	v := slice("shop", longName, "db", "192.0.2.1")
+	h.create(v)
+	h.wait("shop", longName, "192.0.2.1")
+	if err := h.Virtual.DiscoveryV1().EndpointSlices("shop").Delete(t.Context(), longName, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.wait("shop", longName, "")
+	h.OnlyWrites("endpointslices", h.Translator.Name("shop", longName))
+}
