@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	certificateslisters "k8s.io/client-go/listers/certificates/v1"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/internal/copies"
@@ -92,14 +93,22 @@ func (c *Controller) names(obj any) ([]string, error) {
 	}
 	var out []string
 	for _, q := range rewrite.TrustBundles(pod) {
-		out = append(out, c.translator.TrustBundleName(q))
+		out = append(out, c.hostNames(q)...)
 	}
 	return out, nil
 }
 
+// hostNames are the names that the answer to a question has: that of today, and
+// the former one, under which pods of an earlier version mount it.
+func (c *Controller) hostNames(q rewrite.TrustBundle) []string {
+	return []string{c.translator.TrustBundleName(q), c.translator.FormerTrustBundleName(q)}
+}
+
 func (c *Controller) enqueuePod(pod *corev1.Pod) {
 	for _, q := range rewrite.TrustBundles(pod) {
-		c.loop.Add(c.translator.TrustBundleName(q))
+		for _, name := range c.hostNames(q) {
+			c.loop.Add(name)
+		}
 	}
 }
 
@@ -116,12 +125,19 @@ func (c *Controller) enqueueAnswer(host *corev1.ConfigMap) { c.loop.Add(host.Nam
 // it.
 func (c *Controller) reconcile(ctx context.Context, name string) (time.Duration, error) {
 	question, asked, err := c.question(name)
+	if errors.Is(err, errTwoQuestions) {
+		klog.FromContext(ctx).Info("Trust bundle on the host is left as it is", "configMap", name, "err", err)
+		return 0, nil
+	}
 	if err != nil {
 		return 0, err
 	}
 	if !asked {
 		_, err := c.configMaps.RemoveSeen(ctx, name)
 		return 0, describe(name, err)
+	}
+	if former := name != c.translator.TrustBundleName(question); former && !c.configMaps.Known(name) {
+		return 0, nil // never made
 	}
 	data, err := c.answer(question)
 	if err != nil {
@@ -131,16 +147,30 @@ func (c *Controller) reconcile(ctx context.Context, name string) (time.Duration,
 	return 0, describe(name, err)
 }
 
-// question finds the question that a ConfigMap answers, from a pod that asks it.
-func (c *Controller) question(name string) (rewrite.TrustBundle, bool, error) {
+// question finds the question that a ConfigMap answers, from the pods that ask
+// it. asked is false if none does.
+func (c *Controller) question(name string) (question rewrite.TrustBundle, asked bool, err error) {
 	pods, err := c.pods.ByIndex(byQuestion, name)
-	if err != nil || len(pods) == 0 {
-		return rewrite.TrustBundle{}, false, err
+	if err != nil {
+		return question, false, err
 	}
-	questions := rewrite.TrustBundles(pods[0].(*corev1.Pod))
-	i := slices.IndexFunc(questions, func(q rewrite.TrustBundle) bool { return c.translator.TrustBundleName(q) == name })
-	return questions[i], true, nil
+	for _, pod := range pods {
+		for _, q := range rewrite.TrustBundles(pod.(*corev1.Pod)) {
+			if !slices.Contains(c.hostNames(q), name) {
+				continue
+			}
+			if asked && q != question {
+				return question, true, errTwoQuestions
+			}
+			question, asked = q, true
+		}
+	}
+	return question, asked, nil
 }
+
+// errTwoQuestions is about a former name, for which somebody searched. Nothing
+// says to which of them the ConfigMap is the answer.
+var errTwoQuestions = errors.New("two questions have this name")
 
 // kind says how ConfigMaps with answers are kept.
 func (c *Controller) kind(host kubernetes.Interface) copies.Kind[*corev1.ConfigMap] {

@@ -141,3 +141,36 @@ func TestForeignConfigMapUnderTheNameIsNotTouched(t *testing.T) {
 	h.LeavesAlone("configmaps", name)
 	h.wait(name, foreign)
 }
+
+// formerAnswer is what an earlier version made for the question for a bundle.
+func formerAnswer(t *testing.T, bundle string) *corev1.ConfigMap {
+	t.Helper()
+	tr := harness.Translator(t)
+	marks := tr.ScopeLabels()
+	marks[rewrite.LabelComposed] = "trust-bundle"
+	return &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Namespace: harness.HostNamespace, Name: tr.FormerTrustBundleName(rewrite.TrustBundle{Name: bundle}), Labels: marks},
+		Data:       both(anchor("old")),
+	}
+}
+
+// A pod of an earlier version mounts the answer under its former name. It is kept
+// in step there while a pod asks, and never made.
+func TestFormerAnswerIsKeptInStep(t *testing.T) {
+	former, unasked := formerAnswer(t, "corp"), formerAnswer(t, "unasked")
+	h := start(t, former, unasked)
+	h.bundle("corp", "", nil, anchor("a"))
+	now := h.pod("web", corev1.ClusterTrustBundleProjection{Name: ptr.To("corp"), Path: "ca.pem"})
+	h.wait(former.Name, both(anchor("a")))
+	h.wait(now, both(anchor("a")))
+	h.wait(unasked.Name, nil)
+	if err := h.Virtual.CoreV1().Pods("default").Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.wait(former.Name, nil)
+	h.wait(now, nil)
+	now = h.pod("again", corev1.ClusterTrustBundleProjection{Name: ptr.To("corp"), Path: "ca.pem"})
+	h.wait(now, both(anchor("a")))
+	h.OnlyWrites("configmaps", now, former.Name, unasked.Name)
+	h.wait(former.Name, nil)
+}
