@@ -178,7 +178,9 @@ func (s *Server) byHostName(node string) (map[string]*corev1.Pod, error) {
 	}
 	out := make(map[string]*corev1.Pod, len(pods))
 	for _, p := range pods {
-		out[s.cfg.Translator.Name(p.Namespace, p.Name)] = p
+		for _, name := range s.cfg.Translator.HostNames("Pod", p.Namespace, p.Name) {
+			out[name] = p
+		}
 	}
 	return out, nil
 }

@@ -6,6 +6,7 @@ package nodeproxy
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -324,3 +325,37 @@ func TestHostsRefusalIsToldWithoutNames(t *testing.T) {
 	}
 	noLeak(t, err.Error())
 }
+
+// A pod and a claim that an earlier version named are the tenant's as well.
+func TestFormerNamesAreTheTenants(t *testing.T) {
+	pod := virtualPod("shop", longName, "1")
+	pod.Spec.Volumes[0].PersistentVolumeClaim.ClaimName = longName
+	f := newFixture(t, "", pod)
+	former, _ := f.server.cfg.Translator.FormerName("shop", longName)
+	raw, err := json.Marshal(stats.Summary{Node: stats.NodeStats{NodeName: "worker-1"}, Pods: []stats.PodStats{{
+		PodRef:      stats.PodReference{Namespace: hostNamespace, Name: former, UID: "1"},
+		VolumeStats: []stats.VolumeStats{{Name: "data", PVCRef: &stats.PVCReference{Namespace: hostNamespace, Name: former}}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.answer = string(raw)
+	got, err := f.get("worker-1", "/stats/summary", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var summary stats.Summary
+	if err := json.Unmarshal(got.Body.Bytes(), &summary); err != nil {
+		t.Fatal(err)
+	}
+	if len(summary.Pods) != 1 || summary.Pods[0].PodRef.Name != longName || len(summary.Pods[0].VolumeStats) != 1 || summary.Pods[0].VolumeStats[0].PVCRef.Name != longName {
+		t.Errorf("pods %+v", summary.Pods)
+	}
+	f.answer = fmt.Sprintf("# TYPE prober_probe_total counter\nprober_probe_total{namespace=%q,pod=%q,pod_uid=\"1\"} 12\n", hostNamespace, former)
+	if got, err = f.get("worker-1", "/metrics/probes", ""); err != nil || !strings.Contains(got.Body.String(), `pod="`+longName+`"`) {
+		t.Errorf("metrics %s (%v)", got.Body, err)
+	}
+}
+
+// longName is hashed on the host.
+const longName = "a-name-that-needs-the-hash-rule-on-the-host-because-it-is-so-long"

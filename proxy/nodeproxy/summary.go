@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	stats "k8s.io/kubelet/pkg/apis/stats/v1alpha1"
@@ -63,7 +64,7 @@ func (s *Server) volumes(pod *corev1.Pod, all []stats.VolumeStats) []stats.Volum
 			continue
 		}
 		if v.PVCRef != nil {
-			if claim == "" || v.PVCRef.Name != s.cfg.Translator.Name(pod.Namespace, claim) {
+			if claim == "" || !slices.Contains(s.cfg.Translator.HostNames("PersistentVolumeClaim", pod.Namespace, claim), v.PVCRef.Name) {
 				continue
 			}
 			v.PVCRef = &stats.PVCReference{Namespace: pod.Namespace, Name: claim}

@@ -85,8 +85,11 @@ func (r *podMetrics) List(ctx context.Context, options *metainternalversion.List
 		if !byField.Matches(fields.Set{"metadata.name": pod.Name, "metadata.namespace": pod.Namespace}) {
 			continue
 		}
-		if m := measured[t.Name(pod.Namespace, pod.Name)]; m != nil {
-			list.Items = append(list.Items, *virtualPodMetrics(pod, m))
+		for _, hostName := range t.HostNames("Pod", pod.Namespace, pod.Name) {
+			if m := measured[hostName]; m != nil {
+				list.Items = append(list.Items, *virtualPodMetrics(pod, m))
+				break
+			}
 		}
 	}
 	slices.SortFunc(list.Items, func(a, b metrics.PodMetrics) int {
@@ -107,14 +110,16 @@ func (r *podMetrics) Get(ctx context.Context, name string, _ *metav1.GetOptions)
 		return nil, err
 	}
 	t := r.config.Translator
-	m, err := r.config.Host.PodMetricses(t.Cluster().HostNamespace).Get(ctx, t.Name(namespace, name), metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, notFound
+	for _, hostName := range t.HostNames("Pod", namespace, name) {
+		m, err := r.config.Host.PodMetricses(t.Cluster().HostNamespace).Get(ctx, hostName, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			return virtualPodMetrics(pod, m), nil
+		case !apierrors.IsNotFound(err):
+			return nil, interpret(ctx, err)
+		}
 	}
-	if err != nil {
-		return nil, interpret(ctx, err)
-	}
-	return virtualPodMetrics(pod, m), nil
+	return nil, notFound
 }
 
 // virtualPodMetrics shows the host's measurements of a pod. Nothing but numbers

@@ -285,3 +285,19 @@ func TestGroupInstalls(t *testing.T) {
 		t.Errorf("versions: %v", got)
 	}
 }
+
+// A pod that an earlier version named is measured under that name.
+func TestFormerPodIsMeasured(t *testing.T) {
+	const longName = "a-name-that-needs-the-hash-rule-on-the-host-because-it-is-so-long"
+	h := newHost()
+	c := config(t, h, nil, virtualPod("shop", longName, "web"))
+	former, _ := c.Translator.FormerName("shop", longName)
+	h.pods = []v1beta1.PodMetrics{measured(former)}
+	if diff := cmp.Diff([]string{"shop/" + longName + " web"}, listPods(t, c, "", nil)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	got, err := (&podMetrics{config: c}).Get(request.WithNamespace(t.Context(), "shop"), longName, nil)
+	if err != nil || got.(*metrics.PodMetrics).Name != longName {
+		t.Errorf("get: %v (%v)", got, err)
+	}
+}

@@ -365,3 +365,32 @@ func TestTenantsOwnEventIsLeftAlone(t *testing.T) {
 		t.Errorf("the tenant's event was changed: %+v", got)
 	}
 }
+
+// A pod of an earlier version is the object of Events under its former name, also
+// after it has gone, and what these mention is in virtual names.
+func TestEventsOfAFormerPod(t *testing.T) {
+	const longName = "a-name-that-needs-the-hash-rule-on-the-host-because-it-is-so-long"
+	p := pod(longName, "uid-1")
+	p.Spec.Volumes[0].Secret.SecretName = longName
+	h := newHarness(t, []runtime.Object{p}, nil)
+	former, _ := h.translator.FormerName("shop", longName)
+	h.createHostEvent(event("web.1", "Pod", former, "uid-1", `secret "`+former+`" not found`))
+	if got := h.event(longName, "an event", 0, anyEvent); got.Message != `secret "`+longName+`" not found` {
+		t.Errorf("message %q", got.Message)
+	}
+	if err := h.virtual.CoreV1().Pods("shop").Delete(t.Context(), longName, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.createHostEvent(event("web.2", "Pod", former, "uid-1", "Stopping container c"))
+	h.event(longName, "the last event", 0, func(e corev1.Event) bool { return strings.HasPrefix(e.Message, "Stopping") })
+}
+
+// TestAttackEventOfAnotherFormerPod: whoever searches finds a pod whose former
+// host name is that of another. The uid says which of them an Event is about.
+func TestAttackEventOfAnotherFormerPod(t *testing.T) {
+	const longName = "a-name-that-needs-the-hash-rule-on-the-host-because-it-is-so-long"
+	h := newHarness(t, []runtime.Object{pod(longName, "uid-1")}, nil)
+	former, _ := h.translator.FormerName("shop", longName)
+	h.createHostEvent(event("web.1", "Pod", former, "uid-2", "of another pod"))
+	h.nothingElse()
+}

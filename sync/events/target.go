@@ -72,7 +72,7 @@ func newTargets(cfg Config, loop *queue.Loop[string]) (*targets, error) {
 			if !ok {
 				return nil, nil
 			}
-			return []string{t.hostName(kind, object.GetNamespace(), object.GetName())}, nil
+			return t.translator.HostNames(kind, object.GetNamespace(), object.GetName()), nil
 		}}); err != nil {
 			return nil, fmt.Errorf("index %s by host name: %w", kind, err)
 		}
@@ -86,13 +86,6 @@ func newTargets(cfg Config, loop *queue.Loop[string]) (*targets, error) {
 	return t, nil
 }
 
-func (t *targets) hostName(kind, namespace, name string) string {
-	if kind == "Service" {
-		return t.translator.ServiceName(namespace, name)
-	}
-	return t.translator.Name(namespace, name)
-}
-
 // translates reports whether objects of the kind live on the host.
 func (t *targets) translates(kind string) bool { return t.indexers[kind] != nil }
 
@@ -102,7 +95,7 @@ func (t *targets) find(ref corev1.ObjectReference) (target, bool) {
 	if indexer == nil || ref.Namespace != t.translator.Cluster().HostNamespace {
 		return target{}, false
 	}
-	if found, ok := lookup(indexer, ref.Kind, ref.Name); ok && (ref.UID == "" || ref.UID == found.UID) {
+	if found, ok := lookup(indexer, ref.Kind, ref.Name, ref.UID); ok {
 		return found, true
 	}
 	// Without a uid nothing tells a gone object from the next of its name.
@@ -121,24 +114,26 @@ func (t *targets) find(ref corev1.ObjectReference) (target, bool) {
 // named returns the existing virtual object of any translated kind that has a host name.
 func (t *targets) named(hostName string) (target, bool) {
 	for kind, indexer := range t.indexers {
-		if found, ok := lookup(indexer, kind, hostName); ok {
+		if found, ok := lookup(indexer, kind, hostName, ""); ok {
 			return found, true
 		}
 	}
 	return target{}, false
 }
 
-func lookup(indexer cache.Indexer, kind, hostName string) (target, bool) {
+// lookup finds the object that has a host name, and the uid if that is not empty.
+// Former names are not injective: of two objects, only the uid says which.
+func lookup(indexer cache.Indexer, kind, hostName string, uid types.UID) (target, bool) {
 	objects, err := indexer.ByIndex(byHostName, hostName)
-	if err != nil || len(objects) == 0 {
+	if err != nil || uid == "" && len(objects) > 1 {
 		return target{}, false
 	}
-	// Host names are injective: there is at most one.
-	object, ok := objects[0].(metav1.Object)
-	if !ok {
-		return target{}, false
+	for _, obj := range objects {
+		if object, ok := obj.(metav1.Object); ok && (uid == "" || uid == object.GetUID()) {
+			return newTarget(kind, object), true
+		}
 	}
-	return newTarget(kind, object), true
+	return target{}, false
 }
 
 func newTarget(kind string, object metav1.Object) target {
@@ -164,5 +159,7 @@ func (t *targets) remember(kind string, object metav1.Object) {
 	}
 	found := newTarget(kind, object)
 	found.pod = nil
-	t.gone[goneKey{kind, t.hostName(kind, found.Namespace, found.Name), found.UID}] = goneTarget{found, now.Add(rememberFor)}
+	for _, hostName := range t.translator.HostNames(kind, found.Namespace, found.Name) {
+		t.gone[goneKey{kind, hostName, found.UID}] = goneTarget{found, now.Add(rememberFor)}
+	}
 }

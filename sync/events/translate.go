@@ -100,15 +100,20 @@ func (c *Controller) known(text string, object target) map[string]rewrite.Virtua
 			known[candidate] = rewrite.VirtualRef{Namespace: found.Namespace, Name: found.Name}
 		}
 	}
+	know := func(kind, name string) {
+		for _, hostName := range t.HostNames(kind, object.Namespace, name) {
+			known[hostName] = rewrite.VirtualRef{Namespace: object.Namespace, Name: name}
+		}
+	}
 	if object.pod != nil {
 		for _, ref := range t.PodReferences(object.pod) {
-			known[t.Name(object.Namespace, ref.Name)] = rewrite.VirtualRef{Namespace: object.Namespace, Name: ref.Name}
+			know(ref.Kind, ref.Name)
 		}
 	}
 	if object.Kind == "Pod" {
 		maps.Copy(known, t.ComposedNames(object.Namespace, object.Name, object.pod))
 	}
-	known[c.targets.hostName(object.Kind, object.Namespace, object.Name)] = rewrite.VirtualRef{Namespace: object.Namespace, Name: object.Name}
+	know(object.Kind, object.Name)
 	return known
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -141,12 +142,12 @@ func (c *Controller) wanted(ctx context.Context, name string) (*corev1.Persisten
 	case err != nil:
 		return nil, fmt.Errorf("get host volume %q: %w", name, err)
 	}
-	hostName := c.cfg.Translator.Name(claim.Namespace, claim.Name)
+	hostNames := c.cfg.Translator.HostNames("PersistentVolumeClaim", claim.Namespace, claim.Name)
 	ref := host.Spec.ClaimRef
-	if ref == nil || ref.Namespace != c.cfg.Translator.Cluster().HostNamespace || ref.Name != hostName || ref.UID != claim.UID {
+	if ref == nil || ref.Namespace != c.cfg.Translator.Cluster().HostNamespace || !slices.Contains(hostNames, ref.Name) || ref.UID != claim.UID {
 		return nil, nil // bound to another claim: not the tenant's to see
 	}
-	known := map[string]rewrite.VirtualRef{hostName: {Namespace: claim.Namespace, Name: claim.Name}}
+	known := map[string]rewrite.VirtualRef{ref.Name: {Namespace: claim.Namespace, Name: claim.Name}}
 	return view(host, claim, func(s string) string { return c.cfg.Translator.TextToVirtual(s, known) }), nil
 }
 

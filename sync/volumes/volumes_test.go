@@ -261,3 +261,33 @@ func TestPendingClaimShowsNothing(t *testing.T) {
 		t.Errorf("it is shown: %+v", v)
 	}
 }
+
+// A claim that an earlier version named is bound under that name. Another claim
+// that somebody searched for has it too, but not the uid.
+func TestVolumeOfAFormerClaim(t *testing.T) {
+	tr := harness.Translator(t)
+	const longName = "a-name-that-needs-the-hash-rule-on-the-host-because-it-is-so-long"
+	former, _ := tr.FormerName("shop", longName)
+	host := hostVolume("pv-1", csi())
+	host.Spec.ClaimRef.Name = former
+	h := start(t, []runtime.Object{claim(longName, "pv-1")}, []runtime.Object{host})
+	if v := h.volume("pv-1", "a bound volume", bound); v.Spec.ClaimRef.Name != longName {
+		t.Errorf("it is of %s", v.Spec.ClaimRef.Name)
+	}
+	h.Stop()
+
+	another := claim(longName, "pv-1")
+	another.UID = "another"
+	mine := claim("mine", "pv-2")
+	mine.UID = "uid-2"
+	marker := hostVolume("pv-2", csi())
+	marker.Spec.ClaimRef = &corev1.ObjectReference{Namespace: harness.HostNamespace, Name: "mine-x-shop-x-vc", UID: "uid-2"}
+	h = start(t, []runtime.Object{another}, []runtime.Object{host, marker})
+	if _, err := h.Virtual.CoreV1().PersistentVolumeClaims("shop").Create(t.Context(), mine, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.volume("pv-2", "the marker", bound)
+	if v := h.volume("pv-1", "anything", func(*corev1.PersistentVolume) bool { return true }); v != nil {
+		t.Errorf("it is shown: %+v", v)
+	}
+}
