@@ -1,0 +1,63 @@
+{{/* Labels of every object of the chart. */}}
+{{- define "portico.labels" -}}
+app.kubernetes.io/name: portico
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* The one label that selects porticod's pods. No tenant can have it on a pod,
+     which everything under app.kubernetes.io/ can be. */}}
+{{- define "portico.selector" -}}
+portico.dev/door: {{ .Release.Name }}
+{{- end }}
+
+{{- define "portico.image" -}}
+{{- $i := .Values.controlPlane.image -}}
+{{- if $i.digest -}}
+{{ $i.repository }}@{{ $i.digest }}
+{{- else -}}
+{{ $i.repository }}:{{ $i.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end }}
+
+{{/* Not empty when the store is shared: then porticod has no volume, and there
+     can be several. */}}
+{{- define "portico.shared" -}}
+{{- if dig "store" "endpoint" "" .Values.AsMap }}true{{ end -}}
+{{- end }}
+
+{{/* Names of objects that are in no namespace. Neither name can have a colon,
+     so that no two clusters can have one object. */}}
+{{- define "portico.clusterScoped" -}}
+portico:{{ .Release.Namespace }}:{{ .Release.Name }}
+{{- end }}
+
+{{/* portico.yaml. What stands in values.yaml next to controlPlane, and what
+     follows from where the release is. A Deployment always elects its leader:
+     there are two porticods for a moment in every rollout. */}}
+{{- define "portico.config" -}}
+{{- $config := deepCopy (omit .Values.AsMap "controlPlane" "global") -}}
+{{- $host := mergeOverwrite (dict) (get $config "host" | default dict) (dict "namespace" .Release.Namespace) -}}
+{{- $replicas := 1 -}}
+{{- if include "portico.shared" . -}}
+{{- $replicas = max 2 (int .Values.controlPlane.replicas) -}}
+{{- end -}}
+{{- $pods := get $config "pods" | default dict -}}
+{{- if not (hasKey $pods "hostsImage") -}}
+{{- $pods = set $pods "hostsImage" (include "portico.image" .) -}}
+{{- end -}}
+{{- $set := dict "name" .Release.Name "host" $host "replicas" $replicas "pods" $pods "dataDir" "/var/lib/portico" "listen" "0.0.0.0:8443" -}}
+{{- toYaml (mergeOverwrite $config $set) -}}
+{{- end }}
+
+{{/* Mistakes that are no single value's, so that no schema finds them. */}}
+{{- define "portico.check" -}}
+{{- if or (gt (len .Release.Name) 40) (not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" .Release.Name)) -}}
+{{- fail (printf "the name of the release is the name of the virtual cluster: %q must be at most 40 lower-case letters, digits and hyphens, and begin with a letter" .Release.Name) -}}
+{{- end -}}
+{{- if and (gt (int .Values.controlPlane.replicas) 1) (not (include "portico.shared" .)) -}}
+{{- fail "controlPlane.replicas: more than one needs a shared store; set store.endpoint" -}}
+{{- end -}}
+{{- end }}
