@@ -36,6 +36,16 @@ build: ## Build bin/porticod
 	@echo "Building bin/porticod (the first build compiles Kubernetes: 10 minutes or more on two cores)"
 	$(GO) build $(GO_FLAGS) -o bin/porticod ./cmd/porticod
 
+# The command line tool, for the machines of people. Static, and without cgo.
+CLI_PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+CLI_BUILD     := CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w $(VERSION_VARS)'
+
+.PHONY: cli
+cli: ## Build bin/portico, and bin/cli/portico-OS-ARCH for each of CLI_PLATFORMS
+	$(CLI_BUILD) -o bin/portico ./cmd/portico
+	$(foreach p,$(CLI_PLATFORMS),GOOS=$(firstword $(subst /, ,$p)) GOARCH=$(lastword $(subst /, ,$p)) \
+		$(CLI_BUILD) -o bin/cli/portico-$(subst /,-,$p)$(if $(findstring windows,$p),.exe) ./cmd/portico &&) true
+
 .PHONY: demo
 demo: build ## Run a virtual cluster on an embedded host (DEMO=once ends by itself)
 	bin/porticod demo $(if $(filter once,$(DEMO)),--once)

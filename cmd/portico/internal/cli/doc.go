@@ -1,0 +1,30 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cli is the commands of portico, one file each.
+//
+// # Invariants
+//
+//   - Every command can be run again after an interruption at any point, and
+//     then finishes the work.
+//   - No question is asked, and nothing stays in the foreground, unless a person
+//     sits at a terminal.
+//   - Nothing is waited for without a limit.
+//
+// # Map
+//
+//	root.go        Main, app: what the commands share
+//	chart.go       the chart that is in the program
+//	plugin.go      the name, when kubectl runs it
+//	create.go      portico create
+//	apply.go       the steps of create and upgrade
+//	values.go      -f and --set
+//	version.go     portico version; which Kubernetes is served
+//	connect.go     portico connect
+//	enter.go       the steps of connect: address, credentials, entry
+//	run.go         portico connect -- CMD
+//	background.go  the hidden command of a background forward
+//	disconnect.go  portico disconnect
+//	list.go        portico list
+//	delete.go      portico delete
+package cli

@@ -1,0 +1,159 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	chart "helm.sh/helm/v4/pkg/chart/v2"
+
+	"github.com/spf13/cobra"
+
+	"portico.dev/portico/cmd/portico/internal/cluster"
+	"portico.dev/portico/cmd/portico/internal/forward"
+	"portico.dev/portico/cmd/portico/internal/host"
+	"portico.dev/portico/cmd/portico/internal/output"
+	"portico.dev/portico/cmd/portico/internal/release"
+)
+
+// defaultTimeout is the limit of a command's waits, each.
+const defaultTimeout = 5 * time.Minute
+
+// app is what the commands share. Tests put fakes into it.
+type app struct {
+	streams output.Streams
+	command string // how a person calls it
+
+	// Global flags.
+	host      host.Options
+	namespace string
+	verbose   bool
+
+	open       func(o host.Options, name string) (*host.Host, error)
+	releases   func(h *host.Host, namespace string) (*release.Client, error)
+	chart      func() (*chart.Chart, error)
+	executable func() (string, error)
+	background func() (string, error) // directory of background forwards
+	now        func() time.Time
+}
+
+func newApp(s output.Streams, command string) *app {
+	a := &app{
+		streams: s, command: command,
+		open: host.Open, chart: embeddedChart, executable: os.Executable, background: forward.Dir, now: time.Now,
+	}
+	a.releases = a.helm
+	return a
+}
+
+// Main runs portico and returns its exit code: 0 done, 1 failed, 2 misused, or
+// that of the command that connect has run.
+func Main(ctx context.Context, s output.Streams, args []string) int {
+	return newApp(s, commandName(args[0])).run(ctx, args[1:])
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil && strings.HasPrefix(err.Error(), "unknown command ") { // cobra has no type for it
+		err = output.Misuse(output.WithHint(err, "see %s --help", a.command))
+	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = output.WithHint(errors.New("interrupted"), "the same command goes on from here")
+	}
+	return output.Report(a.streams.Err, err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "portico",
+		Short:         "Virtual Kubernetes clusters in namespaces of a host cluster",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	if a.command != "portico" {
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: a.command}
+	}
+	f := root.PersistentFlags()
+	f.StringVarP(&a.namespace, "namespace", "n", "", "host namespace of the virtual cluster (default: wherever it is; portico-NAME for a new one)")
+	f.StringVar(&a.host.Context, "context", "", "context of the host cluster (default: the current one)")
+	f.StringVar(&a.host.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: those of kubectl)")
+	f.BoolVar(&a.verbose, "debug", false, "show what Helm does")
+	root.SetIn(a.streams.In)
+	root.SetOut(a.streams.Out)
+	root.SetErr(a.streams.Err)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return output.Misuse(output.WithHint(err, "see %s --help", c.CommandPath()))
+	})
+	root.AddCommand(a.newCreate(), a.newConnect(), a.newDisconnect(), a.newList(), a.newDelete(),
+		a.newVersion(), a.newForward())
+	return root
+}
+
+// helm opens the releases of a namespace.
+func (a *app) helm(h *host.Host, namespace string) (*release.Client, error) {
+	c, err := a.chart()
+	if err != nil {
+		return nil, err
+	}
+	log := slog.DiscardHandler
+	if a.verbose {
+		log = slog.NewTextHandler(a.streams.Err, &slog.HandlerOptions{Level: slog.LevelDebug})
+	}
+	client, err := release.Open(h.Getter(namespace), namespace, c, log)
+	if err != nil {
+		return nil, err
+	}
+	client.Say = a.streams.Say
+	return client, nil
+}
+
+func finder(h *host.Host) cluster.Finder {
+	return cluster.Finder{Client: h.Client, Metadata: h.Metadata}
+}
+
+// find opens the host of a cluster and finds the cluster there. From within
+// another virtual cluster it is looked for there first, and then on that one's
+// host, and so on.
+func (a *app) find(ctx context.Context, name string) (*host.Host, *cluster.Cluster, error) {
+	if err := cluster.CheckName(name); err != nil {
+		return nil, nil, err
+	}
+	for o := a.host; ; {
+		h, err := a.open(o, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		c, err := finder(h).Find(ctx, a.namespace, name)
+		if errors.Is(err, cluster.ErrNotFound) && h.Inside != nil && a.host.Context == "" {
+			o.Context = h.Inside.HostContext
+			continue
+		}
+		return h, c, err
+	}
+}
+
+// oneName takes exactly the name of a cluster.
+func oneName(c *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return output.Misuse(output.WithHint(fmt.Errorf("want the name of one virtual cluster, got %d arguments", len(args)), "see %s --help", c.CommandPath()))
+	}
+	return nil
+}
+
+func none(c *cobra.Command, args []string) error {
+	if len(args) != 0 {
+		return output.Misuse(output.WithHint(fmt.Errorf("want no argument, got %q", args[0]), "see %s --help", c.CommandPath()))
+	}
+	return nil
+}

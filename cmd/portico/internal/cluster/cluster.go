@@ -1,0 +1,115 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"strconv"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"portico.dev/portico/rewrite"
+)
+
+// State is how a cluster is, in one word.
+type State string
+
+// The states of a cluster.
+const (
+	Running    State = "Running"
+	Starting   State = "Starting"   // some replicas are not ready
+	Paused     State = "Paused"     // by a person
+	Scaled     State = "ScaledDown" // by somebody, without a word
+	Incomplete State = "Incomplete" // created halfway
+	Deleting   State = "Deleting"
+)
+
+// Kinds of workload.
+const (
+	StatefulSet = "StatefulSet"
+	Deployment  = "Deployment"
+)
+
+// Cluster is a virtual cluster as the host sees it. Its JSON form is stable.
+type Cluster struct {
+	Name      string    `json:"name"`
+	Namespace string    `json:"namespace"`
+	State     State     `json:"state"`
+	Version   string    `json:"version,omitempty"`
+	Created   time.Time `json:"created"`
+	// AgeSeconds is counted at the time of the question.
+	AgeSeconds int64 `json:"ageSeconds"`
+	Replicas   int32 `json:"replicas"`
+	Ready      int32 `json:"readyReplicas"`
+	// Kind of the workload; empty where there is none.
+	Kind string `json:"workload,omitempty"`
+	// HostContext is the context of the kubeconfig that leads to its host.
+	HostContext string `json:"hostContext,omitempty"`
+	// Connected says that the current context leads there.
+	Connected bool `json:"connected"`
+
+	// PausedReplicas is what a paused cluster comes back with.
+	PausedReplicas int32      `json:"pausedReplicas,omitempty"`
+	PausedAt       *time.Time `json:"pausedAt,omitempty"`
+
+	// Rolling says that not all pods are of the newest kind yet.
+	Rolling bool `json:"rolling,omitempty"`
+}
+
+// Settled reports whether every replica is ready and of the newest kind.
+func (c *Cluster) Settled() bool { return c.State == Running && !c.Rolling }
+
+func fromStatefulSet(s *appsv1.StatefulSet) Cluster {
+	c := fromMeta(s.ObjectMeta, StatefulSet, s.Spec.Replicas)
+	c.Ready = s.Status.ReadyReplicas
+	c.Rolling = s.Status.ObservedGeneration < s.Generation || s.Status.UpdatedReplicas < c.Replicas
+	return c.judged()
+}
+
+func fromDeployment(d *appsv1.Deployment) Cluster {
+	c := fromMeta(d.ObjectMeta, Deployment, d.Spec.Replicas)
+	c.Ready = d.Status.ReadyReplicas
+	c.Rolling = d.Status.ObservedGeneration < d.Generation || d.Status.UpdatedReplicas < c.Replicas || d.Status.Replicas > c.Replicas
+	return c.judged()
+}
+
+func fromMeta(m metav1.ObjectMeta, kind string, replicas *int32) Cluster {
+	c := Cluster{
+		Name: m.Labels[rewrite.LabelCluster], Namespace: m.Namespace, Kind: kind,
+		Version: m.Labels[labelVersion], Created: m.CreationTimestamp.Time, Replicas: 1,
+	}
+	if replicas != nil {
+		c.Replicas = *replicas
+	}
+	if m.DeletionTimestamp != nil {
+		c.State = Deleting
+	}
+	if m.Annotations[AnnotationPaused] == "true" {
+		n, err := strconv.ParseInt(m.Annotations[AnnotationReplicas], 10, 32)
+		if err != nil || n < 1 {
+			n = 1
+		}
+		c.PausedReplicas = int32(n)
+		if at, err := time.Parse(time.RFC3339, m.Annotations[AnnotationPausedAt]); err == nil {
+			c.PausedAt = &at
+		}
+	}
+	return c
+}
+
+func (c Cluster) judged() Cluster {
+	switch {
+	case c.State == Deleting:
+	case c.Replicas == 0 && c.PausedReplicas > 0:
+		c.State = Paused
+	case c.Replicas == 0:
+		c.State = Scaled
+	case c.Ready >= c.Replicas:
+		c.State = Running
+	default:
+		c.State = Starting
+	}
+	return c
+}

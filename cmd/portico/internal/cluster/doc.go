@@ -1,0 +1,27 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package cluster finds virtual clusters on a host and says how they are.
+//
+// A virtual cluster is known by its workload, the StatefulSet or Deployment of
+// porticod, whoever made it: Helm, this tool, or kubectl apply. While a creation
+// was interrupted before there is a workload, it is known by the record that
+// Helm keeps of the release.
+//
+// # Invariants
+//
+//   - Pods of porticod are found by the label that no tenant can put on a pod
+//     (door.LabelDoor), never by a name.
+//   - The number of replicas of a paused cluster is in an annotation of the
+//     workload, written in the same request that scales it down. So there is no
+//     moment at which an interruption loses it.
+//
+// # Map
+//
+//	cluster.go    Cluster and its State
+//	find.go       List and Find
+//	names.go      names, namespaces, annotations
+//	namespace.go  the namespace: made, kept, deleted
+//	pause.go      Pause and Resume
+//	data.go       the claims that hold a cluster's data
+package cluster
