@@ -56,10 +56,16 @@ func (o Options) DNSSelector() map[string]string {
 // the life of the cluster, unless the host has given it away.
 func EnsureDNS(ctx context.Context, client kubernetes.Interface, o DNSOptions, d Door) (string, error) {
 	o.Door = o.Door.complete()
-	name := o.Translator.ServiceName(rewrite.DNSNamespace, rewrite.DNSName)
+	name, err := o.serviceName(ctx, client)
+	if err != nil {
+		return "", fmt.Errorf("find the host Service of the DNS: %w", err)
+	}
 	svc, err := o.ensureService(ctx, client, name)
 	if err != nil {
 		return "", fmt.Errorf("host Service %s/%s: %w", o.Door.Namespace, name, err)
+	}
+	if o.Door.DNS != nil {
+		o.Door.DNS.Service = svc.Name // announced from now on
 	}
 	if err := o.Door.note(ctx, client, AnnotationDNSIP, svc.Spec.ClusterIP); err != nil {
 		return "", fmt.Errorf("host ConfigMap %s/%s: %w", o.Door.Namespace, rewrite.AnchorName(o.Door.Cluster), err)
@@ -68,6 +74,21 @@ func EnsureDNS(ctx context.Context, client kubernetes.Interface, o DNSOptions, d
 		return "", fmt.Errorf("host EndpointSlice %s/%s: %w", o.Door.Namespace, name, err)
 	}
 	return svc.Spec.ClusterIP, nil
+}
+
+// serviceName is the name that the Service has on the host: with the name of the
+// cluster, it may be one that an earlier version shortened.
+func (o DNSOptions) serviceName(ctx context.Context, client kubernetes.Interface) (string, error) {
+	found, err := rewrite.Find(o.Translator, "Service", rewrite.DNSNamespace, rewrite.DNSName, func(name string) (*corev1.Service, error) {
+		return client.CoreV1().Services(o.Door.Namespace).Get(ctx, name, metav1.GetOptions{})
+	})
+	switch {
+	case err == nil:
+		return found.Name, nil
+	case apierrors.IsNotFound(err), errors.Is(err, rewrite.ErrForeign): // which ensureService reports
+		return o.Translator.ServiceName(rewrite.DNSNamespace, rewrite.DNSName), nil
+	}
+	return "", err
 }
 
 func (o DNSOptions) ensureService(ctx context.Context, client kubernetes.Interface, name string) (svc *corev1.Service, err error) {

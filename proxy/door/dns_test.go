@@ -6,10 +6,12 @@ package door_test
 import (
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -99,6 +101,43 @@ func TestEnsureDNSOutsideTheHost(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"dns/UDP", "dns-tcp/TCP"}, ports); diff != "" || slice.Endpoints[0].Addresses[0] != "192.0.2.8" {
 		t.Errorf("leads to %v, ports (-want +got):\n%s", slice.Endpoints, diff)
+	}
+}
+
+// A cluster with a long name has its DNS where an earlier version put it: pods
+// have the address.
+func TestEnsureDNSFindsTheServiceOfAnEarlierVersion(t *testing.T) {
+	client := dnsHost("10.96.0.1", "10.96.0.2", "10.96.0.3")
+	at := outside
+	at.Cluster = strings.Repeat("c", 60)
+	tr, err := rewrite.New(rewrite.Cluster{Name: at.Cluster, HostNamespace: hostNamespace, DNS: &rewrite.DNS{TargetPort: 1053}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := tr.HostNames("Service", rewrite.DNSNamespace, rewrite.DNSName)
+	former, err := tr.ServiceToHost(tr.DNSService(), rewrite.Inputs{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	former.Name = names[1]
+	if former, err = client.CoreV1().Services(hostNamespace).Create(t.Context(), former, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	at.DNS = &door.DNSEndpoint{Service: names[0], Port: 1053}
+	d, err := door.EnsureService(t.Context(), client, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip, err := door.EnsureDNS(t.Context(), client, door.DNSOptions{Door: at, Translator: tr}, d)
+	if err != nil || ip != former.Spec.ClusterIP {
+		t.Errorf("the DNS is at %s (%v), want %s", ip, err, former.Spec.ClusterIP)
+	}
+	if _, err := client.CoreV1().Services(hostNamespace).Get(t.Context(), names[0], metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Errorf("there is a second Service (%v)", err)
+	}
+	slice, err := client.DiscoveryV1().EndpointSlices(hostNamespace).Get(t.Context(), at.Cluster+"-dns", metav1.GetOptions{})
+	if err != nil || slice.Labels[discoveryv1.LabelServiceName] != names[1] {
+		t.Errorf("the slice leads to %v (%v), want %s", slice.Labels, err, names[1])
 	}
 }
 

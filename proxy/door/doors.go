@@ -61,7 +61,7 @@ type Doors struct {
 // NewDoors returns the doors of a cluster, of which o describes ours.
 func NewDoors(client kubernetes.Interface, o Options, d Door) *Doors {
 	o = o.complete()
-	selector := labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: o.Service})
+	selector := o.behindService()
 	view := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(o.Namespace),
 		informers.WithTweakListOptions(func(l *metav1.ListOptions) { l.LabelSelector = selector.String() }))
 	lister := view.Discovery().V1().EndpointSlices()
@@ -72,10 +72,17 @@ func NewDoors(client kubernetes.Interface, o Options, d Door) *Doors {
 	}
 }
 
+// behindService selects the slices of the cluster's own Service. The host's
+// controllers give those that they make the labels of the Service; a slice of
+// somebody else that names it has not got them.
+func (o Options) behindService() labels.Selector {
+	return labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: o.Service, rewrite.LabelCluster: o.Cluster})
+}
+
 // Ready returns the addresses at which the cluster can be reached now, sorted.
 // It knows none before Observe.
 func (d *Doors) Ready() []netip.AddrPort {
-	found, err := d.slices.EndpointSlices(d.o.Namespace).List(labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: d.o.Service}))
+	found, err := d.slices.EndpointSlices(d.o.Namespace).List(d.o.behindService())
 	if err != nil {
 		return nil
 	}

@@ -19,6 +19,7 @@ import (
 	testclock "k8s.io/utils/clock/testing"
 
 	"portico.dev/portico/proxy/door"
+	"portico.dev/portico/rewrite"
 )
 
 // street is a cluster with several doors, and who answers at them.
@@ -214,4 +215,28 @@ func TestDoorsAreForgottenAndComeBack(t *testing.T) {
 	if err != nil {
 		t.Error("a replica that lives does not put its door on the list again")
 	}
+}
+
+// TestAttackNeighbourAnnouncesADoor: another user of the host namespace writes a
+// slice that names the cluster's Service. It is no door: nothing but that slice's
+// lack of the cluster's label tells it from those of the host's controllers.
+func TestAttackNeighbourAnnouncesADoor(t *testing.T) {
+	s := newStreet(t)
+	ready, port, address := true, int32(8443), "192.0.2.66"
+	slice := func(name, address, cluster string) *discoveryv1.EndpointSlice {
+		return &discoveryv1.EndpointSlice{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: hostNamespace, Labels: map[string]string{
+				discoveryv1.LabelServiceName: "vc", discoveryv1.LabelManagedBy: "endpointslice-controller.k8s.io", rewrite.LabelCluster: cluster,
+			}},
+			AddressType: discoveryv1.AddressTypeIPv4, Ports: []discoveryv1.EndpointPort{{Port: &port}},
+			Endpoints: []discoveryv1.Endpoint{{Addresses: []string{address}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}},
+		}
+	}
+	for _, obj := range []*discoveryv1.EndpointSlice{slice("theirs", address, "other"), slice("the-hosts", "192.0.2.7", "vc")} {
+		if _, err := s.client.DiscoveryV1().EndpointSlices(hostNamespace).Create(t.Context(), obj, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, _ := s.replica(doorA, false)
+	s.sees(a, 0, doorA, "192.0.2.7:8443")
 }
