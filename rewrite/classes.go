@@ -66,7 +66,7 @@ func (c *toHost) pushes(class string) bool {
 	if host, ok := c.in.Host.(*corev1.Pod); ok {
 		_, pushed := c.prior.Records[pushedPriority]
 		name := host.Spec.PriorityClassName
-		return pushed && (name == c.t.ClusterName(class) || name == c.t.formerClusterName(class))
+		return pushed && c.t.isClusterName(name, class)
 	}
 	return class == c.in.HostClasses.PushedPriority
 }
@@ -93,7 +93,7 @@ func (t *Translator) PriorityClassToHost(v *schedulingv1.PriorityClass, limit in
 // copy of, and whether it is one of this cluster.
 func (t *Translator) PushedClass(h *schedulingv1.PriorityClass) (string, bool) {
 	name := h.Annotations[AnnotationName]
-	ours := name != "" && (t.ClusterName(name) == h.Name || t.formerClusterName(name) == h.Name) && labels.SelectorFromSet(t.ClusterScope()).Matches(labels.Set(h.Labels))
+	ours := name != "" && t.isClusterName(h.Name, name) && labels.SelectorFromSet(t.ClusterScope()).Matches(labels.Set(h.Labels))
 	return name, ours
 }
 

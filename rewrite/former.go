@@ -55,14 +55,23 @@ func (t *Translator) FormerTrustBundleName(b TrustBundle) string {
 	return trustBundlePrefix + t.trustBundleHash(b)[:formerHash]
 }
 
-// formerClusterName returns the former ClusterName.
-func (t *Translator) formerClusterName(name string) string {
+// FormerClusterName is FormerName for ClusterName.
+func (t *Translator) FormerClusterName(name string) (former string, ok bool) {
 	prefixed := "portico-" + name
 	joined, plain := t.joinCluster(prefixed)
 	if plain {
-		return joined
+		return "", false
 	}
-	return formerly(joined, prefixed, t.cluster.HostNamespace, t.cluster.Name)
+	return formerly(joined, prefixed, t.cluster.HostNamespace, t.cluster.Name), true
+}
+
+// isClusterName is isName for objects without a namespace.
+func (t *Translator) isClusterName(host, name string) bool {
+	if host == t.ClusterName(name) {
+		return true
+	}
+	former, ok := t.FormerClusterName(name)
+	return ok && host == former
 }
 
 func formerly(joined string, parts ...string) string {

@@ -143,6 +143,9 @@ func (p *Pusher) Of(ctx context.Context, pod *corev1.Pod) (string, error) {
 // API is asked: a pod that is on its way may have pushed a class that the informer
 // has not heard of.
 func (p *Pusher) reconcile(ctx context.Context, name string) (time.Duration, error) {
+	if err := p.removeFormer(ctx, name); err != nil {
+		return 0, err
+	}
 	class, exists, err := find[*schedulingv1.PriorityClass](ctx, p.virtual, p.cfg.Virtual.SchedulingV1().PriorityClasses(), name)
 	switch {
 	case err != nil:
@@ -173,6 +176,23 @@ func (p *Pusher) push(ctx context.Context, to *copies.Kind[*schedulingv1.Priorit
 		return fmt.Errorf("push priority class %q: %w", class.Name, err)
 	}
 	return nil
+}
+
+// removeFormer deletes the copy that an earlier version made under another name.
+// Pods of then have the priority that they were made with.
+func (p *Pusher) removeFormer(ctx context.Context, name string) error {
+	former, had := p.cfg.Translator.FormerClusterName(name)
+	if !had {
+		return nil
+	}
+	copied, err := p.kept.Seen(former)
+	if err != nil {
+		return nil // there is none
+	}
+	if of, ours := p.cfg.Translator.PushedClass(copied); !ours || of != name {
+		return nil
+	}
+	return p.remove(ctx, former)
 }
 
 // remove deletes a copy if there is one.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -230,5 +231,52 @@ func TestAttackManyPriorityClasses(t *testing.T) {
 	}
 	if n := len(p.hostNames()); n != most || refused != 20 {
 		t.Errorf("%d classes on the host and %d pods refused, want %d and 20", n, refused, most)
+	}
+}
+
+// The copy that an earlier version made under another name is replaced by that of
+// today: pods have the priority that they were made with. It goes with its class
+// as well, and a class that somebody else on the host has by that name stays.
+func TestFormerCopyIsReplaced(t *testing.T) {
+	const longName = "a-class-whose-name-is-hashed-on-the-host-because-it-is-so-very-long"
+	tr := translator(t, "team-a")
+	former, had := tr.FormerClusterName(longName)
+	if !had {
+		t.Fatal("the name is not long enough")
+	}
+	for reason, c := range map[string]struct {
+		virtual []runtime.Object
+		change  func(*schedulingv1.PriorityClass)
+		want    []string
+	}{
+		"its class is there": {[]runtime.Object{priorityClass(longName, 500)}, nil, []string{tr.ClusterName(longName)}},
+		"its class is gone":  {nil, nil, nil},
+		"it is the operator's": {[]runtime.Object{priorityClass(longName, 500)}, func(h *schedulingv1.PriorityClass) { h.Labels, h.Annotations = nil, nil },
+			[]string{former, tr.ClusterName(longName)}},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			h, err := tr.PriorityClassToHost(priorityClass(longName, 500), 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Name = former
+			if c.change != nil {
+				c.change(h)
+			}
+			p := startPusher(t, append(c.virtual, priorityClass("marker", 1)), []runtime.Object{h})
+			p.eventually(tr.ClusterName("marker"), "pushed", value(1))
+			want := append(slices.Clone(c.want), tr.ClusterName("marker"))
+			slices.Sort(want)
+			p.eventually(former, "as it is to be", func(h *schedulingv1.PriorityClass) bool { return (h != nil) == slices.Contains(want, former) })
+			var got []string
+			err = wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, patience, true, func(context.Context) (bool, error) {
+				got = p.hostNames()
+				slices.Sort(got)
+				return slices.Equal(got, want), nil
+			})
+			if err != nil {
+				t.Errorf("the host has %q, want %q", got, want)
+			}
+		})
 	}
 }
