@@ -37,7 +37,7 @@ type Result struct {
 	// is Portico's already.
 	Mapped []Mapping
 	// Missing are the keys that ask for something that Portico does not do, or
-	// does otherwise.
+	// does otherwise. A file in Portico's form can have some, too.
 	Missing []Missing
 	// Needless are the paths whose values ask for nothing that Portico does not
 	// do without them.
@@ -61,7 +61,16 @@ func Convert(in []byte) (Result, error) {
 }
 
 func convert(content map[string]any) (Result, error) {
-	form := formOf(content)
+	forms := formsOf(content)
+	result, err := convertFrom(forms[0], content)
+	if len(result.Missing) > 0 && forms[0] == FormPortico && len(forms) > 1 {
+		// It is as likely that the keys that Portico lacks are vcluster's.
+		return convertFrom(forms[1], content)
+	}
+	return result, err
+}
+
+func convertFrom(form Form, content map[string]any) (Result, error) {
 	c := &conversion{in: content, result: Result{Form: form, Values: map[string]any{}}, origin: map[string]string{}}
 	if form == FormPortico {
 		c.result.Values = copied(content).(map[string]any)
@@ -119,13 +128,17 @@ func numbers(v any) any {
 	return v
 }
 
-// formOf is the form that knows most of the file: Portico's where others know
-// as much.
-func formOf(content map[string]any) Form {
-	best, most := FormPortico, -1
+// formsOf are the forms that know most of the file, all as much: Portico's
+// first.
+func formsOf(content map[string]any) []Form {
+	var best []Form
+	most := -1
 	for _, form := range []Form{FormPortico, FormNew, FormOld} {
-		if n := tables[form].credit("", content); n > most {
-			best, most = form, n
+		switch n := tables[form].credit("", content); {
+		case n > most:
+			best, most = []Form{form}, n
+		case n == most:
+			best = append(best, form)
 		}
 	}
 	return best
