@@ -21,8 +21,8 @@ import (
 	"portico.dev/portico/test/embedded"
 )
 
-// TestHostClasses: a pod takes a class of the host's with it, with what the
-// host's own admission makes of it; any other class stays inside.
+// TestHostClasses: a pod takes a class of the host's with it, with the values
+// of the host's own admission; any other class stays inside.
 func TestHostClasses(t *testing.T) {
 	h, ctx := embedded.SharedHost(t), t.Context()
 	never := corev1.PreemptNever

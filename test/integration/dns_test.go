@@ -162,7 +162,7 @@ func TestPodsAskTheClustersDNS(t *testing.T) {
 	}
 }
 
-// Who leads kube-dns elsewhere answers for all pods.
+// A tenant who leads kube-dns elsewhere would answer for all pods.
 func TestTenantCannotRedirectTheDNS(t *testing.T) {
 	c := newCluster(t)
 	services := c.Virtual.CoreV1().Services("kube-system")
@@ -230,7 +230,7 @@ func TestTenantCannotRedirectTheDNS(t *testing.T) {
 		if err := hosts.Delete(t.Context(), before.Name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
-		// Whoever is first, the outcome is one.
+		// With either one first, the outcome is the same.
 		_, err := services.Create(t.Context(), &corev1.Service{
 			ObjectMeta: metav1.ObjectMeta{Name: "kube-dns"},
 			Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "mine"}, Ports: []corev1.ServicePort{{Port: 53}}},

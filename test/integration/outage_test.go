@@ -18,9 +18,9 @@ import (
 	"portico.dev/portico/test/embedded"
 )
 
-// With the host API away, what the tenant has can still be read, what is the
-// tenant's own can still be written, and the rest fails soon and says when to
-// try again. When the host is back, everything goes on by itself.
+// With the host API away, all objects can still be read and own kinds can still
+// be written; the rest fails soon and says when to try again. When the host is
+// back, everything goes on by itself.
 func TestHostAPIAway(t *testing.T) {
 	h := embedded.PrivateHost(t)
 	c := newClusterOn(t, h)

@@ -99,7 +99,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// A store that cannot be used is no riddle: each trouble comes with what to do.
+// A store that cannot be used is no riddle: each fault comes with a hint.
 func TestStoreTroubleHasAHint(t *testing.T) {
 	busy, foreign := newCluster(t), t.TempDir()
 	if err := os.Mkdir(filepath.Join(foreign, "store"), 0o700); err != nil {

@@ -28,7 +28,8 @@ import (
 	"portico.dev/portico/test/embedded"
 )
 
-// outage is what docs/configuration.md promises to clients that retry.
+// outage is the longest one that docs/configuration.md promises to clients that
+// retry.
 const outage = 2 * time.Second
 
 // The leader dies in the middle of a rollout, without a word. The next one
@@ -84,8 +85,7 @@ func TestLeaderKilledDuringARollout(t *testing.T) {
 	}
 }
 
-// Whatever is written through one replica is there at the next read through
-// another.
+// Every write through one replica is there at the next read through another.
 func TestWritesAreSeenThroughEveryReplica(t *testing.T) {
 	r := newReplicated(t, 2)
 	a, b := r.replicas[0], r.replicas[1]
@@ -229,8 +229,8 @@ func TestReplicasComeAndGo(t *testing.T) {
 
 	r.doorsAre(client, r.replicas...)
 
-	// A leader that is told to end gives the lead up when it is done, and is
-	// off the list of doors before it stops to serve.
+	// A leader that gets SIGTERM gives the lead up when it is done, and is off
+	// the list of doors before it stops to serve.
 	leads, other := r.leads()
 	before := other.holder(t.Context())
 	r.end(leads)
@@ -303,7 +303,7 @@ func TestDeposedLeaderEnds(t *testing.T) {
 		}
 	}
 	leads.process = nil
-	// What was in flight when it was stopped may have come through.
+	// Requests in flight when it was stopped may have come through.
 	r.rolledOut(other.virtual, "default", "web")
 	r.onceEach()
 	if holder := other.holder(t.Context()); !other.is(holder) {
@@ -338,7 +338,8 @@ func TestStoreAwayForLongerThanALease(t *testing.T) {
 	r.rolledOut(r.client(), "default", "web")
 }
 
-// SQLite has one writer. What would only look highly available is refused.
+// SQLite has one writer. A configuration that would only look highly available
+// is refused.
 func TestReplicasOnSQLiteAreRefused(t *testing.T) {
 	dir := t.TempDir()
 	p, err := embedded.Start(dir, "serve", nil, "serve", "--name", "c1", "--host-namespace", "default", "--data-dir", dir, "--replicas", "2")

@@ -343,7 +343,7 @@ func (r *replicated) probe(client kubernetes.Interface) *prober {
 	return p
 }
 
-// end stops the probe and returns what it has found.
+// end stops the probe and returns its findings.
 func (p *prober) end() (longest time.Duration, requests int) {
 	p.stop()
 	<-p.done

@@ -24,7 +24,8 @@ import (
 const longName = "a-pod-whose-name-leaves-no-room-for-a-namespace-and-a-cluster"
 
 // TestResourceClaims: pods get devices of the host through claims of the
-// tenant's, by name and from a template, and nothing of it tells of the host.
+// tenant's, by name and from a template, and nothing in them names the host's
+// objects.
 func TestResourceClaims(t *testing.T) {
 	h := embedded.SharedHost(t)
 	unique := rand.String(6) // the host is shared, and so are names without a namespace
@@ -170,7 +171,7 @@ func (c *cluster) claimByName(t *testing.T, class string) {
 	p := c.runs(t, longName)
 	c.nothingOfTheHost(t, c.reserved(t, "cards", p), p)
 
-	// What is in use stays until it is not.
+	// A claim in use stays until it is free.
 	if err := claims.Delete(ctx, "cards", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -227,8 +228,8 @@ func (c *cluster) claimFromTemplate(t *testing.T, class string) {
 	})
 }
 
-// attackDevices: a class that is not offered is not there, also for who knows
-// its name; and nobody sees the devices of others.
+// attackDevices: a class that is not offered is not there, also for a tenant
+// who knows its name; and no tenant sees the devices of others.
 func (c *cluster) attackDevices(t *testing.T, offered, hidden string) {
 	c.claim(t, "stolen", hidden)
 	c.claimingPod(t, "thief", corev1.PodResourceClaim{ResourceClaimName: ptr.To("stolen")})

@@ -34,8 +34,8 @@ func porticod(t *testing.T, args ...string) (stdout, stderr string, code int) {
 }
 
 // A cluster is saved while tenants write to it, lost, and restored elsewhere:
-// what was acknowledged before is there, what came later is not, and whoever
-// could get in before still can.
+// writes acknowledged before are there, later ones are not, and users who could
+// get in before still can.
 func TestSnapshotOfAClusterInUse(t *testing.T) {
 	c := newCluster(t)
 	c.CreateNamespace("a")
@@ -158,7 +158,7 @@ func restoreInto(t *testing.T, c *cluster, file string) {
 	c.Start()
 }
 
-// Each refusal says what to do.
+// Each refusal has a hint.
 func TestSnapshotRefusals(t *testing.T) {
 	empty := t.TempDir()
 	text := filepath.Join(t.TempDir(), "text")

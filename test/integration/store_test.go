@@ -30,7 +30,7 @@ import (
 type sharedStore struct {
 	server *servers.Server
 	config string // the cluster's store section
-	secret string // what must be in no log
+	secret string // must be in no log
 }
 
 // sharedStores are all kinds of databases, each with TLS.
@@ -63,7 +63,7 @@ func database(t *testing.T, start func(testing.TB, servers.SQLOptions) *servers.
 		fmt.Sprintf(endpoint, s.Address), files.CA, dir, dir)}
 }
 
-// A virtual cluster is one, whatever keeps its objects.
+// A virtual cluster works the same on every store.
 func TestClusterOnASharedStore(t *testing.T) {
 	for name, open := range sharedStores {
 		t.Run(name, func(t *testing.T) {
@@ -91,7 +91,7 @@ func TestClusterOnASharedStore(t *testing.T) {
 
 var widgets = schema.GroupVersionResource{Group: "shop.example", Version: "v1", Resource: "widgets"}
 
-// useAll uses what a store must be able to do: objects, watches, custom
+// useAll uses everything that a store must support: objects, watches, custom
 // resources, leases (events), and controllers on top.
 func useAll(t *testing.T, c *cluster) {
 	t.Helper()
@@ -159,7 +159,7 @@ func useAll(t *testing.T, c *cluster) {
 	seesAll(t, c)
 }
 
-// seesAll checks that what useAll made is there.
+// seesAll checks that the objects of useAll are there.
 func seesAll(t *testing.T, c *cluster) {
 	t.Helper()
 	embedded.Eventually(t, "deployment available", func(ctx context.Context) (bool, string) {
