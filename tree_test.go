@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package portico_test holds what is true of the tree as a whole.
+// Package portico_test holds the rules of the tree as a whole.
 package portico_test
 
 import (

@@ -52,8 +52,8 @@ func filler(seed int64) *randfill.Filler {
 	return fuzzer.FuzzerFor(fuzzer.MergeFuzzerFuncs(metafuzzer.Funcs, corefuzzer.Funcs, resourcefuzzer.Funcs), rand.NewSource(seed), legacyscheme.Codecs)
 }
 
-// fill makes a versioned object of what upstream's fuzzer makes, in a form that
-// has been through the API once.
+// fill makes a versioned object from upstream's fuzzer, in a form that has been
+// through the API once.
 func fill[T any](t testing.TB, seed int64, internal any) *T {
 	t.Helper()
 	filler(seed).Fill(internal)
@@ -64,7 +64,7 @@ func fill[T any](t testing.TB, seed int64, internal any) *T {
 	return wire(t, out)
 }
 
-// wire is what an object looks like after it went through the API: as JSON, in
+// wire returns an object as it is after it went through the API: as JSON, in
 // which an empty list and a missing one are the same.
 func wire[T any](t testing.TB, in *T) *T {
 	t.Helper()
@@ -80,7 +80,7 @@ func wire[T any](t testing.TB, in *T) *T {
 }
 
 // identify gives metadata an identity, as every stored object has one, and
-// takes away what the API refuses or removes.
+// takes away fields that the API refuses or removes.
 func identify(m *metav1.ObjectMeta) {
 	m.Namespace, m.Name, m.UID = "demo", "web-0", types.UID("uid-1")
 	m.SelfLink, m.Finalizers, m.ManagedFields = "", nil, nil
@@ -90,7 +90,7 @@ func pod(t testing.TB, seed int64) *corev1.Pod {
 	v := fill[corev1.Pod](t, seed, &core.Pod{})
 	identify(&v.ObjectMeta)
 	v.Status = corev1.PodStatus{} // the host gives one
-	// Whatever has to be unique in a pod is. A fuzzer's strings nearly are.
+	// Names that have to be unique in a pod are. A fuzzer's strings nearly are.
 	n := 0
 	for _, c := range containers(v) {
 		n++
@@ -163,7 +163,8 @@ func containers(p *corev1.Pod) (out []*corev1.Container) {
 	return out
 }
 
-// named is what a pod names, by kind, as upstream finds it.
+// named returns the names that a pod refers to, by kind, as upstream finds
+// them.
 func named(p *corev1.Pod) map[string][]string {
 	out := map[string][]string{}
 	note := func(kind string) podutil.Visitor {
@@ -227,8 +228,9 @@ func FuzzRestore(f *testing.F) {
 	})
 }
 
-// FuzzReferences holds laws 4 and 5: all that a pod names on the host is the
-// translation, in its own namespace, of what it names there, or was made for it.
+// FuzzReferences holds laws 4 and 5: every name in a pod on the host is the
+// translation of a name in the virtual pod, in its own namespace, or was made
+// for it.
 func FuzzReferences(f *testing.F) {
 	f.Add(int64(1))
 	f.Add(int64(1 << 40))

@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command prose counts, in the comments of each package and in each document,
-// the turns of phrase that make this project's English hard to read, beside the
-// same counts for two codebases that read well. It is a mirror for a reviewer,
+// the turns of phrase that make this project's English hard to read, next to
+// the same counts for codebases that read well. It is a mirror for a reviewer,
 // not a gate: it always exits 0.
 //
 // Counts are per 1,000 words; the last column is the share of sentences that

@@ -17,7 +17,7 @@ import (
 	"portico.dev/portico/cmd/porticod/child"
 )
 
-// EtcdOptions choose what an etcd differs in from its defaults.
+// EtcdOptions change an etcd's defaults.
 type EtcdOptions struct {
 	// Host is the address of this machine that it serves at; loopback if empty.
 	Host string
@@ -43,7 +43,7 @@ func Etcd(t testing.TB, o EtcdOptions) *Server {
 		"--name", "test", "--data-dir", filepath.Join(s.Dir, "data"), "--log-level", "warn",
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "test=" + peer,
 		"--enable-grpc-gateway=false",
-		"--unsafe-no-fsync",                                       // what is tested is not etcd's disk
+		"--unsafe-no-fsync",                                       // etcd's disk is not tested
 		"--heartbeat-interval", "20", "--election-timeout", "200", // alone, it need not wait for votes
 	}
 	if o.TLS != nil {

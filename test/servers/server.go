@@ -14,8 +14,8 @@ import (
 	"portico.dev/portico/cmd/porticod/child"
 )
 
-// patience bounds every wait for a server. It is far above what a busy machine
-// needs; a test that gets here has failed.
+// patience bounds every wait for a server. It is far above the needs of a busy
+// machine; a test that takes longer has failed.
 const patience = 60 * time.Second
 
 // Server is a server that a test may stop and start again, at the same address
@@ -85,7 +85,7 @@ func (s *Server) log() string {
 
 const loopback = "127.0.0.1"
 
-// free returns addresses of a host that nobody listens on.
+// free returns addresses of a host that no process listens on.
 func free(t testing.TB, n int, host string) []string {
 	t.Helper()
 	addresses := make([]string, n)

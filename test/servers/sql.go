@@ -16,7 +16,7 @@ import (
 	"portico.dev/portico/cmd/porticod/child"
 )
 
-// SQLOptions choose what a database server differs in from its defaults.
+// SQLOptions change a database server's defaults.
 type SQLOptions struct {
 	// TLS makes it accept connections with TLS only.
 	TLS *TLS
@@ -43,7 +43,7 @@ func PostgreSQL(t testing.TB, o SQLOptions) *Server {
 		"--auth", "scram-sha-256", "--no-sync", "--encoding", "UTF8", "--locale", "C")
 	args := []string{
 		"-D", data, "-c", "listen_addresses=127.0.0.1", "-c", "port=" + port, "-c", "unix_socket_directories=",
-		"-c", "fsync=off", // what is tested is not its disk
+		"-c", "fsync=off", // its disk is not tested
 	}
 	if o.TLS != nil {
 		as.write("data/pg_hba.conf", "hostssl all all 127.0.0.1/32 scram-sha-256\n")
@@ -67,8 +67,8 @@ func MariaDB(t testing.TB, o SQLOptions) *Server {
 	args := []string{
 		"--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1", "--port=" + port, "--socket=" + filepath.Join(s.Dir, "socket"),
 		"--pid-file=" + filepath.Join(s.Dir, "pid"), "--skip-name-resolve",
-		// Tests kill it, and expect to find what was committed: the log is written
-		// with each commit, only not synced.
+		// Tests kill it, and expect to find the committed rows: the log is
+		// written with each commit, only not synced.
 		"--innodb-flush-log-at-trx-commit=2",
 	}
 	if o.TLS != nil {
@@ -124,7 +124,7 @@ func newSQL(t testing.TB, name string) (*Server, account) {
 	a.uid, _ = strconv.Atoi(u.Uid)
 	a.gid, _ = strconv.Atoi(u.Gid)
 	// The account has to get to its directory.
-	if err := os.Chmod(filepath.Dir(s.Dir), 0o711); err != nil { //nolint:gosec // A test's directory; what is secret in it has a mode of its own.
+	if err := os.Chmod(filepath.Dir(s.Dir), 0o711); err != nil { //nolint:gosec // A test's directory; its secret files have a mode of their own.
 		t.Fatal(err)
 	}
 	a.own(s.Dir)
