@@ -183,7 +183,7 @@ func TestTokenIsRotatedInARunningPod(t *testing.T) {
 	if age := second.IssuedAt - first.IssuedAt; age < 480 || age >= 600 {
 		t.Errorf("a token of 600 s was renewed after %d s, want 480 or a little more", age)
 	}
-	// client-go reads its token file anew every minute.
+	// client-go reads its token file again every minute.
 	header := regexp.MustCompile(`authz_header=\S+`)
 	eventually(t, "client with the new token", func() (bool, string) {
 		used := header.FindAllString(k.run("logs", "holder"), -1)

@@ -50,7 +50,7 @@ func shared(t *testing.T) (kubectl, *cluster) {
 	return sharedCluster.namespaceOf(t), sharedCluster
 }
 
-// stopShared ends what shared began, if it did.
+// stopShared ends the cluster of shared, if it was started.
 func stopShared() error {
 	sharedMu.Lock()
 	defer sharedMu.Unlock()
@@ -213,7 +213,7 @@ func (c *cluster) namespaceOf(t *testing.T) kubectl {
 	return k
 }
 
-// describe logs what both sides have of a virtual namespace.
+// describe logs the objects of a virtual namespace on both sides.
 func (c *cluster) describe(t *testing.T, namespace string) {
 	t.Helper()
 	for _, args := range [][]string{

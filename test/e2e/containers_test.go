@@ -32,7 +32,7 @@ func TestContainersOfEveryKind(t *testing.T) {
 		return k.run("exec", "many", "-c", "web", "--", "sh", "-c", script)
 	}
 
-	// Nobody but the tenant knows whether its gate is open.
+	// Only the tenant knows whether their gate is open.
 	conditions("many", "false false false many:8080")
 	conditions("early", "true false false many:8080")
 	k.run("patch", "pod/many", "--subresource=status", "-p", `{"status":{"conditions":[{"type":"example.com/approved","status":"True"}]}}`)

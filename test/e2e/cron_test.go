@@ -46,7 +46,7 @@ func TestCronJobRunsItsJobs(t *testing.T) {
 	})
 }
 
-// jobTicked waits for a job of cron.yaml and looks at what its pod said.
+// jobTicked waits for a job of cron.yaml and checks the log of its pod.
 func jobTicked(k kubectl, job string) {
 	k.t.Helper()
 	k.waitFor("condition=Complete", "job/"+job)

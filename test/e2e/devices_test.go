@@ -16,7 +16,7 @@ import (
 const devicesFromHost = "sync: {fromHost: {deviceClasses: {enabled: true}}, toHost: {resourceClaims: {enabled: true}}}"
 
 // TestPodsHaveDevices: a driver, a kubelet and a container runtime of the host
-// give a tenant's containers what a tenant's claims ask for.
+// give a tenant's containers the devices that a tenant's claims ask for.
 func TestPodsHaveDevices(t *testing.T) {
 	t.Parallel()
 	class := startDriver(t, admin(t, "").names("nodes")[0], "device-a", "device-b", "device-c")
@@ -65,7 +65,7 @@ func claimedByName(k kubectl, c *cluster, class string) {
 	k.waitFor("delete", "resourceclaim/cards")
 }
 
-// deviceOf waits for what the container of a pod says of its device.
+// deviceOf waits for the container of a pod to log its device.
 func deviceOf(k kubectl, pod string) (device string) {
 	k.t.Helper()
 	eventually(k.t, "the device of "+pod, func() (said bool, out string) {
@@ -102,7 +102,8 @@ func claimedFromTemplate(k kubectl, c *cluster, class string) {
 	}
 }
 
-// nothingOfTheHost fails if the tenant can read of its host in what a namespace has.
+// nothingOfTheHost fails if the objects of a namespace show the tenant anything
+// of the host.
 func nothingOfTheHost(k kubectl, c *cluster) {
 	k.t.Helper()
 	out := k.run("get", "pods,resourceclaims,resourceclaimtemplates,events", "-o", "yaml")

@@ -38,8 +38,8 @@ func (k kubectl) dig(want []string, args ...string) {
 	k.lookup("debian", "dig "+strings.Join(args, " "), want, append([]string{"dig", "+short", "+time=2", "+tries=1"}, args...)...)
 }
 
-// findNames looks up what a tenant's programs look up. It needs web.yaml and
-// names.yaml.
+// findNames looks up the names that a tenant's programs look up. It needs
+// web.yaml and names.yaml.
 func (k kubectl) findNames() {
 	k.t.Helper()
 	t := k.t
@@ -90,7 +90,8 @@ func TestNamesResolveInAPod(t *testing.T) {
 	k.findNames()
 }
 
-// Pods keep their DNS, whatever happens to porticod and to the Service.
+// Pods keep their DNS through restarts of porticod and deletions of the
+// Service.
 func TestDNSComesBackForRunningPods(t *testing.T) {
 	t.Parallel()
 	c := private(t, "dns", "dns")

@@ -11,7 +11,7 @@
 //
 // # Map
 //
-//	main_test.go     what must be there before a test can run
+//	main_test.go     the needs of all tests, set once
 //	kubectl_test.go  kubectl as a person would type it
 //	host_test.go     a namespace of the host with a user that is confined to it
 //	cluster_test.go  porticod processes; shared(t) costs nothing, private(t) starts one

@@ -147,8 +147,8 @@ func (d *driver) PrepareResourceClaims(_ context.Context, claims []*resourcev1.R
 	return results, nil
 }
 
-// prepare tells the container runtime what a container with the devices of a
-// claim gets (https://github.com/cncf-tags/container-device-interface).
+// prepare writes for the container runtime the changes to a container with the
+// devices of a claim (https://github.com/cncf-tags/container-device-interface).
 func (d *driver) prepare(claim *resourcev1.ResourceClaim) ([]kubeletplugin.Device, error) {
 	spec := specs.Spec{Version: "0.5.0", Kind: d.name + "/device"}
 	var out []kubeletplugin.Device

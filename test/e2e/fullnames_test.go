@@ -13,9 +13,9 @@ import (
 	"testing"
 )
 
-// What a kubelet of an ordinary cluster writes into /etc/hosts, from an init
-// container that the tenant does not see, in a host namespace that is as strict
-// as can be.
+// Pods have the same lines in /etc/hosts as a kubelet of an ordinary cluster
+// writes, from an init container that the tenant does not see, in a host
+// namespace that is as strict as can be.
 func TestPodsFindTheirFullNames(t *testing.T) {
 	t.Parallel()
 	loadImage(t)

@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Two clusters of one name in two host namespaces, with the same objects: what
+// Two clusters of one name in two host namespaces, with the same objects, which
 // would collide if a host name, a selector or a certificate were shared.
 func TestTwoClustersSeeNothingOfEachOther(t *testing.T) {
 	t.Parallel()
@@ -54,7 +54,7 @@ func TestTwoClustersSeeNothingOfEachOther(t *testing.T) {
 }
 
 // refusedBy checks that the administrator of one cluster, and the token of one
-// of its pods, are nobody in another cluster and on the host.
+// of its pods, are refused in another cluster and on the host.
 func refusedBy(t *testing.T, of, by *cluster) {
 	t.Helper()
 	k := kubectl{t: t, kubeconfig: of.kubeconfig(), namespace: "default"}
@@ -85,8 +85,8 @@ func refusedBy(t *testing.T, of, by *cluster) {
 	}
 }
 
-// The host's own admission decides about pods; what it says reaches the tenant
-// in the tenant's names.
+// The host's own admission decides about pods; its messages reach the tenant in
+// the tenant's names.
 func TestHostRefusalIsToldInVirtualNames(t *testing.T) {
 	t.Parallel()
 	c := private(t, "strict", "strict")
@@ -106,7 +106,7 @@ func TestHostRefusalIsToldInVirtualNames(t *testing.T) {
 	}
 }
 
-// What the tenant reads must not name what only the host knows.
+// No text that the tenant reads may contain names that only the host knows.
 func TestNothingOfTheHostIsInTokensAndEvents(t *testing.T) {
 	t.Parallel()
 	k, c := shared(t)

@@ -27,7 +27,7 @@ type kubectl struct {
 	namespace  string
 }
 
-// result is what a command left behind.
+// result is the output of a command.
 type result struct {
 	stdout, stderr string
 	err            error
@@ -63,7 +63,8 @@ func (k kubectl) run(args ...string) string {
 	return r.stdout
 }
 
-// refused is for commands that must not work. It returns what kubectl said.
+// refused is for commands that must not work. It returns kubectl's error
+// output.
 func (k kubectl) refused(args ...string) string {
 	k.t.Helper()
 	r := k.try("", args...)
@@ -82,7 +83,7 @@ func (k kubectl) apply(files ...string) {
 }
 
 // applyWith applies a file of testdata with words in it replaced, given as
-// pairs: what, and by what.
+// pairs of an old and a new one.
 func (k kubectl) applyWith(file string, words ...string) {
 	k.t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", file))
@@ -94,7 +95,7 @@ func (k kubectl) applyWith(file string, words ...string) {
 	}
 }
 
-// field is what a JSONPath of an object, or of a list, has.
+// field is the value of a JSONPath in an object or a list.
 func (k kubectl) field(object, path string) string {
 	k.t.Helper()
 	return k.run("get", object, "-o", "jsonpath="+path)
@@ -127,13 +128,13 @@ func (k kubectl) object(v any, args ...string) {
 	}
 }
 
-// eventually waits until a condition holds, and fails with what it last said.
+// eventually waits until a condition holds, and fails with its last text.
 func eventually(t *testing.T, what string, holds func() (bool, string)) {
 	t.Helper()
 	eventuallyWithin(t, patience, what, holds)
 }
 
-// eventuallyWithin is eventually for what takes long by its nature.
+// eventuallyWithin is eventually for conditions that take long by their nature.
 func eventuallyWithin(t *testing.T, limit time.Duration, what string, holds func() (bool, string)) {
 	t.Helper()
 	var last string

@@ -16,7 +16,8 @@ import (
 // patience is how long anything may take on a busy machine with two cores.
 const patience = 2 * time.Minute
 
-// lab is what these tests stand on; set once, before the first test.
+// lab describes the host cluster of these tests; set once, before the first
+// test.
 var lab struct {
 	porticod   string
 	kubectl    string

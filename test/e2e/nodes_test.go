@@ -86,7 +86,7 @@ func daemonSetCovers(k kubectl, nodes []string) {
 
 func nodeIsDrained(k kubectl, node string) {
 	k.rolledOut("deployment/drained")
-	// No pod of the Deployment is there before: what was, is evicted.
+	// Every pod that was there before is evicted.
 	before := k.names("pods", "-l", "app=drained", "--field-selector", "spec.nodeName="+node)
 	k.run("drain", node, "--ignore-daemonsets", "--timeout", patience.String())
 	for _, pod := range before {
@@ -102,7 +102,8 @@ func nodeIsDrained(k kubectl, node string) {
 	k.run("delete", "deployment/drained")
 }
 
-// mark is a change of a host node that a virtual cluster sees, and that harms nobody.
+// mark is a change of a host node that a virtual cluster sees, and that does no
+// harm.
 func mark(host kubectl, node, value string) {
 	host.t.Helper()
 	host.run("annotate", "node", node, markKey()+"="+value, "--overwrite")
@@ -161,8 +162,8 @@ func podIsNotPlacedByTheTenantsLabel(k kubectl) {
 	k.run("delete", "pod/picky")
 }
 
-// heartbeatsAreNotWritten does to the host's node what a kubelet does, and then something else: the first change of the
-// virtual node must be that.
+// heartbeatsAreNotWritten changes the host's node as a kubelet does, and then
+// in another way: the first change of the virtual node must be the latter.
 func heartbeatsAreNotWritten(k, host kubectl, node string) {
 	ctx, cancel := context.WithCancel(k.t.Context())
 	defer cancel()

@@ -14,7 +14,7 @@ import (
 )
 
 // porticod is killed in the middle of a rolling update, with writes going on.
-// What it had acknowledged is there afterwards, and the update completes.
+// Acknowledged writes are there afterwards, and the update completes.
 func TestKillDuringRolloutLosesNothing(t *testing.T) {
 	t.Parallel()
 	c := private(t, "killed", "killed")

@@ -31,8 +31,8 @@ func (c *cluster) saysNothingOfTheHost(t *testing.T, what, text string) {
 	}
 }
 
-// The downward API is the kubelet's, which knows the host pod only. What it
-// tells is of the virtual pod, also when that changes.
+// The kubelet serves the downward API, and knows the host pod only. Its values
+// are the virtual pod's, also when that changes.
 func TestPodsReadAboutThemselves(t *testing.T) {
 	t.Parallel()
 	k, c := shared(t)
@@ -87,8 +87,8 @@ func TestPodsReadAboutThemselves(t *testing.T) {
 }
 
 // nothingOfTheHostWithin looks through all that a container can read about
-// where it is. Only the kernel tells: a volume of a local provisioner is a
-// directory of the node, named by that provisioner.
+// where it is. Only the kernel reveals something: a volume of a local
+// provisioner is a directory of the node, named by that provisioner.
 func nothingOfTheHostWithin(k kubectl, c *cluster) {
 	for what, command := range map[string]string{
 		"the environment":   "env; cat /proc/*/environ | tr '\\0' '\\n'",
@@ -111,7 +111,8 @@ func nothingOfTheHostWithin(k kubectl, c *cluster) {
 	c.saysNothingOfTheHost(k.t, "kubectl get", k.run("get", "pod/mirror", "pvc/data", "-o", "yaml"))
 }
 
-// Whatever goes wrong on a node is told by the kubelet in the host's names.
+// The kubelet reports faults on a node in the host's names; the tenant reads
+// virtual ones.
 func TestFailuresAreToldInVirtualNames(t *testing.T) {
 	t.Parallel()
 	k, c := shared(t)
