@@ -215,8 +215,9 @@ func TestAttackClaimOwnedByAPodOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// TestAttackClaimStatusWrittenByTheTenant: a node would prepare devices that
-// the scheduler has not allocated.
+// TestAttackClaimStatusWrittenByTheTenant: a tenant writes an allocation into a
+// claim's status, so that a node would prepare devices that the scheduler has
+// not allocated. The host keeps its status.
 func TestAttackClaimStatusWrittenByTheTenant(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	h := toHost(t, tr, claimOf("app"), testInputs()).(*resourcev1.ResourceClaim)

@@ -31,10 +31,10 @@ import (
 	"portico.dev/portico/test/embedded"
 )
 
-// notAllowed is what a tenant reads about an address that is not dialled.
+// notAllowed is a tenant's error about an address that is not dialled.
 const notAllowed = "is not an address of this cluster and not in egress.allow"
 
-// noDoor is what they read about the Service of the door, which in these tests
+// noDoor is their error about the Service of the door, which in these tests
 // leads nowhere: a loopback address is no endpoint.
 const noDoor = `no endpoints available for service "kubernetes"`
 
@@ -68,7 +68,7 @@ func newTrap(t *testing.T, answer http.HandlerFunc) *trap {
 // closed is the handler of a server that must not be reached.
 func closed(http.ResponseWriter, *http.Request) {}
 
-// port is the server's, with what comes before it in a URL.
+// port is the server's, with the colon before it in a URL.
 func (s *trap) port() string { return ":" + fmt.Sprint(s.Listener.Addr().(*net.TCPAddr).Port) }
 
 func (s *trap) caBundle() []byte {
@@ -83,8 +83,8 @@ func (s *trap) untouched(t *testing.T) {
 	}
 }
 
-// callWebhook makes a webhook for ConfigMaps of namespace "a", creates one until
-// the webhook is known, and returns what the tenant reads.
+// callWebhook makes a webhook for ConfigMaps of namespace "a", creates one
+// until the webhook is known, and returns the tenant's error.
 func callWebhook(t *testing.T, c *embedded.Cluster, client admissionregistrationv1.WebhookClientConfig, want string) {
 	t.Helper()
 	hooks := c.Virtual.AdmissionregistrationV1().ValidatingWebhookConfigurations()
@@ -323,7 +323,7 @@ func create(t *testing.T, c *embedded.Cluster, kind schema.GroupVersionResource,
 }
 
 // aggregate registers an API group that a Service of namespace "a" serves, and
-// returns what the tenant reads of its availability.
+// returns the text about its availability that the tenant reads.
 func aggregate(t *testing.T, c *embedded.Cluster, group, service string, port int) string {
 	t.Helper()
 	client := create(t, c, apiServices, fmt.Sprintf(`{"apiVersion":"apiregistration.k8s.io/v1","kind":"APIService","metadata":{"name":"v1.%[1]s"},
@@ -412,7 +412,7 @@ func TestAttackAggregatedAPIRedirects(t *testing.T) {
 }
 
 // convert makes a custom resource whose version v2 a webhook converts, and
-// returns what the tenant reads instead of an object.
+// returns the error that the tenant reads instead of an object.
 func convert(t *testing.T, c *embedded.Cluster, plural, clientConfig string) string {
 	t.Helper()
 	group := plural + ".example.com"

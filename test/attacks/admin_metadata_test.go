@@ -39,7 +39,7 @@ func keysPatch(labels, annotations map[string]any) []byte {
 	return body
 }
 
-// want fails unless m has exactly these keys beside Portico's own.
+// want fails unless m has exactly these keys besides Portico's own.
 func want(t *testing.T, what string, m map[string]string, keys map[string]string) {
 	t.Helper()
 	got := map[string]string{}
@@ -64,7 +64,7 @@ func hostService(c *embedded.Cluster, namespace, name string) *corev1.Service {
 
 // A tenant's Service asks the host's controllers for a DNS name, for a load
 // balancer of its liking and to be adopted, when it is created and later. None
-// of that is on the host, and the tenant reads back what it wrote.
+// of that is on the host, and the tenant reads the same back.
 func TestAttackServiceAsksForNamesAndLoadBalancers(t *testing.T) {
 	c := embedded.NewCluster(t)
 	c.CreateNamespace("a")
@@ -145,8 +145,8 @@ func TestAttackSecretAsksToBeCopied(t *testing.T) {
 }
 
 // A tenant's pod asks for a cloud identity, further networks, devices, the
-// host's secrets, a neighbour's queue, to be let out of the mesh and to hold its
-// node. None of the keys is on the host; those that are nobody's are.
+// host's secrets, a neighbour's queue, to be let out of the mesh and to hold
+// its node. None of the keys is on the host; keys that no tool reads are.
 func TestAttackPodAsksToolsOfTheHost(t *testing.T) {
 	c := embedded.NewCluster(t)
 	c.CreateNamespace("a")

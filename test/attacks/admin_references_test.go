@@ -116,9 +116,10 @@ func createClaim(t *testing.T, c *embedded.Cluster, v *corev1.PersistentVolumeCl
 	return virtual, host
 }
 
-// A tenant names an available volume of the host in a claim, when it is made and
-// by the one update that the API allows. The host claim names a volume of the
-// tenant's cluster, which does not exist, and the tenant sees what it wrote.
+// A tenant names an available volume of the host in a claim, when it is made
+// and by the one update that the API allows. The host claim names a volume of
+// the tenant's cluster, which does not exist, and the tenant sees the name that
+// they wrote.
 func TestAttackClaimNamesAHostVolume(t *testing.T) {
 	c := embedded.NewCluster(t)
 	c.CreateNamespace("a")
@@ -334,7 +335,8 @@ func TestAttackTenantBindsAPod(t *testing.T) {
 }
 
 // A tenant names a scheduler that the operator runs for others. On the host the
-// pod names one that nobody is, and is never placed; the tenant sees its own.
+// pod names one that does not exist, and is never placed; the tenant sees the
+// name that they wrote.
 func TestAttackPodNamesAHostScheduler(t *testing.T) {
 	c := embedded.NewClusterWith(t, embedded.SharedHost(t), "pods: {schedulers: [batch]}\n")
 	c.CreateNamespace("a")

@@ -284,8 +284,8 @@ func as(t *testing.T, c *embedded.Cluster, name string) kubernetes.Interface {
 	return client
 }
 
-// One user floods the door with pods, so that nobody else of the cluster gets to
-// the host, and the host gets all of it. The flood is held to the rate, and
+// One user floods the door with pods, so that no other user of the cluster gets
+// to the host, and the host gets all of it. The flood is held to the rate, and
 // another user's pods are made while it goes on.
 func TestAttackUserFloodsTheHost(t *testing.T) {
 	const qps = 20

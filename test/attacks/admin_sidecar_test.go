@@ -22,7 +22,7 @@ import (
 	"portico.dev/portico/test/embedded"
 )
 
-// sidecar is what a webhook of the host adds to every pod: a container with a
+// sidecar is added to every pod by a webhook of the host: a container with a
 // Secret of the operator's.
 const sidecar = `[
 	{"op":"add","path":"/spec/volumes/-","value":{"name":"mesh-identity","secret":{"secretName":"operators-mesh"}}},

@@ -55,7 +55,8 @@ func condition(s *corev1.PodStatus, typ corev1.PodConditionType) *corev1.PodCond
 // write is one way of writing a status.
 type write func(ctx context.Context, api rest.Interface, resource, apiVersion, kind, name string, status any) error
 
-// writes are all ways that the API has, with metadata beside the status or not.
+// writes are all ways that the API has, with metadata next to the status or
+// not.
 var writes = map[string]write{
 	"merge patch": func(ctx context.Context, api rest.Interface, resource, _, _, name string, status any) error {
 		return patchStatus(ctx, api, types.MergePatchType, resource, name, map[string]any{"status": status})
@@ -110,7 +111,7 @@ func writesPodStatus(t *testing.T, c *embedded.Cluster, name string, status map[
 }
 
 // samePodStatus compares the status of a host pod with an earlier one, and with
-// what the tenant sees.
+// the status that the tenant sees.
 func samePodStatus(t *testing.T, c *embedded.Cluster, before *corev1.Pod) {
 	t.Helper()
 	name, _, _ := strings.Cut(before.Name, "-x-")
@@ -171,7 +172,7 @@ func TestAttackEndedPhaseFreesTheQuota(t *testing.T) {
 }
 
 // A tenant writes into a status that containers have hardly any resources, so
-// that the host's scheduler counts less of them. The host keeps what it has.
+// that the host's scheduler counts less of them. The host keeps its values.
 func TestAttackResourcesInAStatus(t *testing.T) {
 	c := embedded.NewCluster(t)
 	c.CreateNamespace("a")
@@ -224,7 +225,8 @@ func TestAttackConditionsOfComponents(t *testing.T) {
 
 // A tenant pretends that a pod is about to go because the host's scheduler
 // preempts it. That does not reach the host; an eviction inside of the virtual
-// cluster still says its own reason, by which Jobs tell it from a failure.
+// cluster still has its own reason, by which Jobs distinguish it from a
+// failure.
 func TestAttackPreemptionPretended(t *testing.T) {
 	c := embedded.NewCluster(t)
 	c.CreateNamespace("a")
@@ -261,8 +263,8 @@ func statusOf(t *testing.T, c *embedded.Cluster, name string) corev1.PodStatus {
 }
 
 // A tenant sends a status along where no status is written: in a new pod, in an
-// update of its spec, in a resize and beside an ephemeral container. The host
-// gets none of it.
+// update of its spec, in a resize and along with an ephemeral container. The
+// host gets none of it.
 func TestAttackStatusBesideASpec(t *testing.T) {
 	c := embedded.NewCluster(t)
 	c.CreateNamespace("a")

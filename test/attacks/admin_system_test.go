@@ -64,8 +64,8 @@ func TestAttackTenantFreesTheAddressOfTheDNS(t *testing.T) {
 		}
 	}
 
-	// The garbage collector does with the tenant's word what the tenant may not
-	// do. It is seen to have been there when it has removed another object whose
+	// The garbage collector would do, for the tenant, the deletion that the
+	// tenant may not do. It has passed when it has removed another object whose
 	// owner does not exist.
 	owner := `[{"apiVersion":"v1","kind":"ConfigMap","name":"nobody","uid":"00000000-0000-0000-0000-000000000001"}]`
 	if _, err := services.Patch(t.Context(), "kube-dns", types.MergePatchType, []byte(`{"metadata":{"ownerReferences":`+owner+`}}`), metav1.PatchOptions{}); err != nil {

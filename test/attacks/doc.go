@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package attacks plays hostile users of Portico against a running virtual
-// cluster on an embedded host. Each test is one attack: its comment says what
-// the attacker tries and what must happen instead.
+// cluster on an embedded host. Each test is one attack: its comment describes
+// the attempt and the required outcome.
 //
 // The first word of a file's name is the attacker:
 //
@@ -19,5 +19,5 @@
 //	go test ./test/attacks -run TestPageOfAttacks -update
 //
 // This package is not a penetration test of Kubernetes: an attack belongs here
-// if it aims at something that Portico adds.
+// if it aims at a part that Portico adds.
 package attacks

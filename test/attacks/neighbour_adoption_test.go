@@ -113,8 +113,8 @@ func unharmed(t *testing.T, c *embedded.Cluster, pod, claim types.UID, propagati
 	}
 }
 
-// sweep waits until the host's garbage collector has collected what was made for
-// it to collect now, and so what was before.
+// sweep waits until the host's garbage collector has collected an object made
+// now for it to collect, and so all earlier ones.
 func sweep(t *testing.T, c *embedded.Cluster) {
 	t.Helper()
 	maps := c.Host.CoreV1().ConfigMaps(c.Namespace)
@@ -206,8 +206,9 @@ func TestAttackServiceThatOwnedEverythingIsDeleted(t *testing.T) {
 	unharmed(t, c, pod, claim, metav1.DeletePropagationBackground)
 }
 
-// A user of the host lists what they may adopt, drain or delete. Every object of
-// the cluster has a controller, and none blocks the deletion of another.
+// A user of the host lists the objects that they may adopt, drain or delete.
+// Every object of the cluster has a controller, and none blocks the deletion of
+// another.
 func TestAttackObjectsWithoutController(t *testing.T) {
 	c := embedded.NewCluster(t)
 	withClaim(t, c)

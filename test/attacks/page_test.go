@@ -40,7 +40,7 @@ var attackers = []struct{ prefix, title string }{
 type attack struct{ name, comment, file string }
 
 // TestPageOfAttacks: docs/attacks.md lists every attack of the tree, and every
-// attack says what it tries.
+// attack describes its attempt.
 func TestPageOfAttacks(t *testing.T) {
 	all := findAttacks(t)
 	want := render(all)
