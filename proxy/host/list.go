@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/klog/v2"
+
+	"portico.dev/portico/rewrite"
 )
 
 // item is one object of a list.
@@ -115,13 +117,16 @@ func (s *Storage) showList(ctx context.Context, h runtime.Object) ([]item, error
 }
 
 // skip counts and logs a host object in this cluster's scope that cannot be
-// shown.
+// shown, unless it was never meant to be.
 func (s *Storage) skip(ctx context.Context, o runtime.Object, err error) {
-	unreadableObjects.WithLabelValues(s.kind.resource).Inc()
 	var ref klog.ObjectRef
 	if m, merr := meta.Accessor(o); merr == nil {
+		if _, composed := m.GetLabels()[rewrite.LabelComposed]; composed {
+			return // made by Portico itself, and on the host only
+		}
 		ref = klog.KRef(m.GetNamespace(), m.GetName())
 	}
+	unreadableObjects.WithLabelValues(s.kind.resource).Inc()
 	klog.FromContext(ctx).Info("Host object skipped, it cannot be shown", "resource", s.kind.resource, "hostObject", ref, "err", err)
 }
 

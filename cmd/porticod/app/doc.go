@@ -18,6 +18,7 @@
 //	limit.go         how much it can hold, and who may write when it is full
 //	replicas.go      the leader's clients; the doors of other replicas
 //	egress.go        what the API server may dial for its tenant
+//	mapservices.go   the Services that are mapped from one side to the other
 //	dns.go metrics.go nodes.go classes.go tohost.go   checks at the start, one per feature
 //	host.go          porticod host, an embedded host cluster for demos and tests
 //	check.go snapshot.go   porticod check, porticod snapshot: data directories

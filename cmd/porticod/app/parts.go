@@ -64,6 +64,7 @@ var parts = []struct {
 	{"certificates", (*composition).certificatesPart},
 	{"trust bundles", (*composition).trustPart},
 	{"endpoints", (*composition).endpointsPart},
+	{"mapped services", (*composition).mapServicesPart},
 	{"namespace labels", (*composition).namespaceLabelsPart},
 	{"events", (*composition).eventsPart},
 	{"nodes", (*composition).nodesPart},

@@ -17,9 +17,9 @@ func newRights(s Streams) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rights",
 		Short: "Print the rights on the host that a configuration needs",
-		Long: `Print the Role, and the ClusterRole if one is needed, that porticod needs on the
-host with a configuration, as YAML for kubectl apply. Without --config: those of
-a cluster with nothing configured.`,
+		Long: `Print the Role, and the Roles in other namespaces and the ClusterRole if they
+are needed, that porticod needs on the host with a configuration, as YAML for
+kubectl apply. Without --config: those of a cluster with nothing configured.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			c := config.Default()

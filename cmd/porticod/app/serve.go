@@ -305,7 +305,7 @@ func (vc *virtualCluster) advertised(l net.Listener) (netip.AddrPort, error) {
 // run serves the cluster and keeps it in step with its host until ctx ends.
 func (vc *virtualCluster) run(ctx context.Context) error { return vc.controlPlane.run(ctx, vc.work) }
 
-// reporter writes Events about objects of the virtual cluster into it.
+// reporter writes Events about objects of a cluster into it.
 type reporter struct {
 	record.EventRecorder
 	broadcaster record.EventBroadcaster
@@ -321,9 +321,15 @@ func newReporter(client kubernetes.Interface) *reporter {
 	}
 }
 
+// begin writes what is reported from here on, until the broadcaster is shut
+// down.
+func (r *reporter) begin() {
+	r.broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: r.client.CoreV1().Events("")})
+}
+
 // Run begins to write what was reported, and ends when ctx does.
 func (r *reporter) Run(ctx context.Context) error {
-	r.broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: r.client.CoreV1().Events("")})
+	r.begin()
 	<-ctx.Done()
 	r.broadcaster.Shutdown()
 	return nil

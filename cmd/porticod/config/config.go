@@ -59,6 +59,10 @@ type Config struct {
 
 	Egress Egress `json:"egress"`
 
+	// MapServices are the Services that pods of one side find by name and the
+	// other side has.
+	MapServices MapServices `json:"mapServices"`
+
 	// Images maps an image as a tenant writes it to the one that is run.
 	Images map[string]string `json:"images,omitempty"`
 

@@ -20,5 +20,5 @@
 //	load.go      where values come from
 //	unknown.go   which key was meant
 //	validate.go  what they may be
-//	coredns.go metadata.go store.go fromhost.go tohost.go egress.go  the sections of the file that have rules of their own
+//	coredns.go metadata.go store.go fromhost.go tohost.go egress.go mapservices.go  the sections of the file that have rules of their own
 package config

@@ -12,6 +12,8 @@
 //
 //   - A right that only some configurations need is in a grant with a condition.
 //   - Everything cluster-wide is in a grant of its own, with the reason.
+//   - A right in another namespace is in a grant for that namespace alone, which
+//     the configuration names.
 //   - The result for a configuration has no rule twice and the order of the table.
 //
 // # Map

@@ -19,34 +19,74 @@ type Grant struct {
 	// Why stands above the rules in a manifest.
 	Why string
 	// Cluster says that the rules belong into a ClusterRole that is bound with a
-	// ClusterRoleBinding. All other rules belong into a Role in the host
-	// namespace.
+	// ClusterRoleBinding. All other rules belong into a Role.
 	Cluster bool
-	Rules   []rbacv1.PolicyRule
+	// Namespace is where that Role is, if it is not the cluster's host namespace.
+	Namespace string
+	Rules     []rbacv1.PolicyRule
 
 	// needed says whether a configuration needs it. Nil means that each does.
 	needed func(*config.Config) bool
+	// each stands in for Namespace and Rules, which the configuration names: it
+	// returns one grant for each namespace.
+	each func(*config.Config) []Grant
 }
 
 // Of returns the grants that a configuration needs, in the order of the table.
 func Of(c *config.Config) []Grant {
-	return slices.DeleteFunc(slices.Clone(table), func(g Grant) bool { return g.needed != nil && !g.needed(c) })
+	var all []Grant
+	for _, g := range table {
+		switch {
+		case g.needed != nil && !g.needed(c):
+		case g.each == nil:
+			all = append(all, g)
+		default:
+			for _, of := range g.each(c) {
+				g.Namespace, g.Rules, g.each = of.Namespace, of.Rules, nil
+				all = append(all, g)
+			}
+		}
+	}
+	return all
 }
 
-// All returns every grant that some configuration needs.
-func All() []Grant { return slices.Clone(table) }
+// All returns every grant that some configuration needs, but for those in
+// namespaces that it names.
+func All() []Grant {
+	return slices.DeleteFunc(slices.Clone(table), func(g Grant) bool { return g.each != nil })
+}
 
-// Role returns the rules of those grants that hold in the host namespace.
-func Role(grants []Grant) []rbacv1.PolicyRule { return rules(grants, false) }
+// Role returns the rules of those grants that hold in the cluster's host
+// namespace.
+func Role(grants []Grant) []rbacv1.PolicyRule { return RoleIn(grants, "") }
+
+// RoleIn returns the rules of those grants that hold in another host namespace.
+func RoleIn(grants []Grant, namespace string) []rbacv1.PolicyRule {
+	return rules(grants, func(g *Grant) bool { return !g.Cluster && g.Namespace == namespace })
+}
+
+// Namespaces returns the other host namespaces in which grants hold, sorted.
+func Namespaces(grants []Grant) []string {
+	var all []string
+	for i := range grants {
+		if grants[i].Namespace != "" {
+			all = append(all, grants[i].Namespace)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
 
 // ClusterRole returns the rules of those grants that hold on the whole host.
-func ClusterRole(grants []Grant) []rbacv1.PolicyRule { return rules(grants, true) }
+func ClusterRole(grants []Grant) []rbacv1.PolicyRule {
+	return rules(grants, func(g *Grant) bool { return g.Cluster })
+}
 
-func rules(grants []Grant, cluster bool) []rbacv1.PolicyRule {
+func rules(grants []Grant, in func(*Grant) bool) []rbacv1.PolicyRule {
 	var all []rbacv1.PolicyRule
-	for _, g := range grants {
-		if g.Cluster == cluster {
-			all = append(all, g.Rules...)
+	for i := range grants {
+		if in(&grants[i]) {
+			all = append(all, grants[i].Rules...)
 		}
 	}
 	return all

@@ -6,6 +6,7 @@ package rights_test
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,6 +48,54 @@ func TestRightsFollowTheConfiguration(t *testing.T) {
 			}
 			t.Errorf("got %v, want %v among them", rights.ClusterRole(rights.Of(c)), tc.want)
 		})
+	}
+}
+
+// A Service of another namespace costs a Role in that namespace, which names the
+// Service. Nothing more is needed anywhere.
+func TestMappedServicesNeedRolesOfTheirOwn(t *testing.T) {
+	c := config.Default()
+	c.Host.Namespace = "team-a"
+	before := rights.Role(rights.Of(c))
+	for _, from := range []string{"shop/web", "shop/db", "team-a/own", "infra/log", "shop/web"} {
+		c.MapServices.FromHost = append(c.MapServices.FromHost, config.ServiceMapping{From: from})
+	}
+	grants := rights.Of(c)
+	if d := cmp.Diff(before, rights.Role(grants)); d != "" || len(rights.ClusterRole(grants)) > 0 {
+		t.Errorf("other rights than those in the namespaces (-before +after):\n%s\n%v", d, rights.ClusterRole(grants))
+	}
+	if d := cmp.Diff([]string{"infra", "shop"}, rights.Namespaces(grants)); d != "" {
+		t.Errorf("namespaces (-want +got):\n%s", d)
+	}
+	want := []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"services"}, ResourceNames: []string{"db", "web"}, Verbs: []string{"get", "list", "watch"}},
+		{APIGroups: []string{"discovery.k8s.io"}, Resources: []string{"endpointslices"}, Verbs: []string{"get", "list", "watch"}},
+	}
+	if d := cmp.Diff(want, rights.RoleIn(grants, "shop")); d != "" {
+		t.Errorf("Role in shop (-want +got):\n%s", d)
+	}
+	documents := strings.Split(rights.Manifest("porticod", "team-a", grants), "---\n")
+	if len(documents) != 3 {
+		t.Fatalf("got %d documents, want a Role in each of three namespaces", len(documents))
+	}
+	var role rbacv1.Role
+	if err := yaml.UnmarshalStrict([]byte(documents[2]), &role); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, role.Rules); d != "" || role.Namespace != "shop" || role.Name != "team-a-porticod" || role.Kind != "Role" {
+		t.Errorf("Role %s/%s (-want +got):\n%s", role.Namespace, role.Name, d)
+	}
+}
+
+func TestEventsOnTheHostAreForMappedServices(t *testing.T) {
+	events := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}}
+	c := config.Default()
+	for _, want := range []bool{false, true} {
+		has := slices.ContainsFunc(rights.Role(rights.Of(c)), func(r rbacv1.PolicyRule) bool { return cmp.Equal(r, events) })
+		if has != want {
+			t.Errorf("with %v, Events can be made: %v, want %v", c.MapServices.FromVirtual, has, want)
+		}
+		c.MapServices.FromVirtual = []config.ServiceMapping{{From: "shop/api", To: "api"}}
 	}
 }
 
@@ -97,6 +146,12 @@ func TestDocumentedRolesAreThese(t *testing.T) {
 	content, err := os.ReadFile("../../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
+	}
+	c := config.Default()
+	c.MapServices.FromHost = []config.ServiceMapping{{From: "default/nettool-host", To: "default/nettool-host"}}
+	_, other, _ := strings.Cut(rights.Manifest("porticod", "portico-my-vcluster", rights.Of(c)), "---\n")
+	if !bytes.Contains(content, []byte("```yaml\n"+other+"```\n")) {
+		t.Errorf("docs/configuration.md does not have this Role:\n%s", other)
 	}
 	for _, g := range rights.All() {
 		if g.Cluster && !bytes.Contains(content, []byte("`"+g.Feature+"`")) && !strings.Contains(g.Feature, " with ") {

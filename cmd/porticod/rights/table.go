@@ -10,7 +10,8 @@ import (
 	"portico.dev/portico/cmd/porticod/config"
 )
 
-// table has the Role first, then one grant for each cluster-wide feature.
+// table has the Role first, then Roles in other namespaces, then one grant for
+// each cluster-wide feature.
 var table = []Grant{
 	{
 		Feature: "every cluster",
@@ -50,6 +51,17 @@ var table = []Grant{
 		Why:     "Devices, with sync.toHost.resourceClaims.",
 		Rules:   []rbacv1.PolicyRule{rule("resource.k8s.io", []string{"resourceclaims"}, "get", "list", "watch", "create", "patch", "delete")},
 		needed:  func(c *config.Config) bool { return c.Sync.ToHost.ResourceClaims.Enabled },
+	},
+	{
+		Feature: "mapServices.fromVirtual",
+		Why:     "Events that say why a Service of mapServices.fromVirtual is not there.",
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"events"}, "create", "patch")},
+		needed:  func(c *config.Config) bool { return len(c.MapServices.FromVirtual) > 0 },
+	},
+	{
+		Feature: "mapServices.fromHost",
+		Why:     "The Services that mapServices.fromHost names, and where they lead. RBAC cannot say which EndpointSlices are theirs.",
+		each:    mappedServices,
 	},
 	{
 		Feature: "sync.nodes",
@@ -102,6 +114,20 @@ var table = []Grant{
 		Rules:   []rbacv1.PolicyRule{rule("scheduling.k8s.io", []string{"priorityclasses"}, "get", "list", "watch", "create", "update", "delete")},
 		needed:  func(c *config.Config) bool { return c.Sync.ToHost.PriorityClasses.Enabled },
 	},
+}
+
+// mappedServices are the rights in each host namespace that mapServices.fromHost
+// names. In its own the cluster has them.
+func mappedServices(c *config.Config) []Grant {
+	var all []Grant
+	for _, namespace := range c.MapServices.HostNamespaces(c.Host.Namespace) {
+		services := rule("", []string{"services"}, "get", "list", "watch")
+		services.ResourceNames = c.MapServices.HostServices(namespace)
+		all = append(all, Grant{Namespace: namespace, Rules: []rbacv1.PolicyRule{
+			services, rule("discovery.k8s.io", []string{"endpointslices"}, "get", "list", "watch"),
+		}})
+	}
+	return all
 }
 
 func rule(group string, resources []string, verbs ...string) rbacv1.PolicyRule {

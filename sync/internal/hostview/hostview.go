@@ -37,6 +37,8 @@ const (
 	Token       Purpose = "token"
 	Certificate Purpose = "certificate"
 	TrustBundle Purpose = "trust-bundle"
+	// MappedService is a virtual Service under a name that the operator chose.
+	MappedService Purpose = "mapped-service"
 )
 
 // NewComposedFactory returns informers over what was composed for one purpose in one cluster.
