@@ -146,9 +146,9 @@ func describe(name string, err error) error {
 // offered: a pod of the host that trusts the name would call any address with
 // its own rights, such as a Service that a network policy opens to that pod only.
 func (m *fromVirtual) wanted(mapping FromVirtual) (*corev1.Service, trouble) {
-	translated := m.translatedService(mapping.Virtual)
+	translated, err := rewrite.Find(m.cfg.Translator, "Service", mapping.Virtual.Namespace, mapping.Virtual.Name, m.services.Get)
 	switch {
-	case translated == nil || translated.DeletionTimestamp != nil:
+	case err != nil || translated.DeletionTimestamp != nil: // a lister knows of no other error than not found
 		return nil, m.trouble(reasonMissing, "The virtual cluster %s has no Service %s. This Service appears when that one does", mapping)
 	case isExternal(translated):
 		return nil, m.trouble(reasonExternal, "The Service %[2]s of the virtual cluster %[1]s is another name for something outside of it, which its tenant chooses. Only Services with a selector are mapped", mapping)
@@ -164,26 +164,6 @@ func (m *fromVirtual) taken(mapping FromVirtual) trouble {
 
 func (m *fromVirtual) trouble(reason, format string, mapping FromVirtual) trouble {
 	return trouble{reason, fmt.Sprintf(format, m.cfg.Translator.Cluster().Name, mapping.Virtual)}
-}
-
-// translatedService returns the host Service of a virtual one, under its name
-// or its former one.
-func (m *fromVirtual) translatedService(virtual types.NamespacedName) *corev1.Service {
-	t := m.cfg.Translator
-	names := []string{t.Name(virtual.Namespace, virtual.Name)}
-	if former, ok := t.FormerName(virtual.Namespace, virtual.Name); ok {
-		names = append(names, former)
-	}
-	for _, name := range names {
-		host, err := m.services.Get(name)
-		if err != nil {
-			continue
-		}
-		if namespace, name, err := t.Identify("Service", host); err == nil && virtual == (types.NamespacedName{Namespace: namespace, Name: name}) {
-			return host
-		}
-	}
-	return nil
 }
 
 // selectsOwnPods reports whether the host finds the pods of a translated
