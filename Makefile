@@ -102,6 +102,7 @@ lab-down: ## Stop the real host cluster
 
 .PHONY: e2e
 e2e: build image lab-up ## Test with a real kubectl against a real kubelet (root)
+	$(CLI_BUILD) -o bin/portico ./cmd/portico
 	PORTICOD=$(CURDIR)/bin/porticod $(GO) test -tags $(TAGS),e2e -trimpath -count 1 -parallel 4 -timeout 40m ./test/e2e
 
 .PHONY: conformance
