@@ -4,9 +4,14 @@
 package convert
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 
 	"portico.dev/portico/cmd/porticod/config"
 )
@@ -26,6 +31,42 @@ func TestPorticosKeysAreThoseOfItsConfiguration(t *testing.T) {
 		if !known[r.path] && !strings.HasPrefix(r.path, "controlPlane.") && !strings.HasPrefix(r.path, "mapServices.") {
 			t.Errorf("the row %s is no key of the configuration", r.path)
 		}
+	}
+}
+
+// TestConvertedValuesAreAccepted: porticod takes the values, except where the
+// account says that it does not.
+func TestConvertedValuesAreAccepted(t *testing.T) {
+	for _, file := range slices.Concat(files(t, "seed"), files(t, "values")) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			got, err := Convert(read(t, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			values := copied(got.Values).(map[string]any)
+			delete(values, "controlPlane") // the chart's own
+			delete(values, "mapServices")  // comes with package mapservices
+			store(values, "name", "my-vcluster")
+			store(values, "host.namespace", "portico-my-vcluster")
+			content, err := yaml.Marshal(values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(t.TempDir(), "portico.yaml")
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err = config.Read(path)
+			if slices.ContainsFunc(got.Missing, func(m Missing) bool { return m.Why == noTLS }) {
+				if err == nil || !strings.Contains(err.Error(), "store.insecure") {
+					t.Errorf("a store without TLS is not refused: %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Errorf("%v\n%s", err, content)
+			}
+		})
 	}
 }
 

@@ -29,6 +29,7 @@ func dataSource(c *conversion, r row, v any) error {
 	if err := c.put(r, r.to, scheme+"://"+address); err != nil {
 		return err
 	}
+	withoutTLS(c, r, externalDB, strings.Contains(address, "sslmode=verify-full") || strings.Contains(address, "tls=true"))
 	if password {
 		c.missing(r.path, "Its password is not taken over: put it into a Secret, name that in controlPlane.storeSecret, and its key in store.passwordFile, /etc/portico/store/KEY.")
 	}
@@ -64,5 +65,22 @@ func etcdEndpoint(c *conversion, r row, v any) error {
 		}
 		members = append(members, strings.TrimSuffix(strings.TrimPrefix(member, "http://"), "/"))
 	}
-	return c.put(r, r.to, scheme+strings.Join(members, ","))
+	if err := c.put(r, r.to, scheme+strings.Join(members, ",")); err != nil {
+		return err
+	}
+	withoutTLS(c, r, externalEtcd+".tls", scheme == "etcds://")
+	return nil
 }
+
+// withoutTLS says of a store that is not spoken to with TLS that porticod
+// refuses it. The files of TLS are keys below section.
+func withoutTLS(c *conversion, r row, section string, tls bool) {
+	for _, file := range []string{"caFile", "certFile", "keyFile"} {
+		tls = tls || !asksNothing(c.at(section+"."+file))
+	}
+	if !tls {
+		c.missing(r.path, noTLS)
+	}
+}
+
+const noTLS = "A store without TLS is refused, because who listens has all Secrets of the cluster: set store.tls, or write store.insecure: true."
