@@ -82,8 +82,8 @@ var newControlRows = slices.Concat(
 		ours("controlPlane.serviceMonitor.enabled", boolean),
 	),
 	when("controlPlane.serviceMonitor.enabled",
-		none("controlPlane.serviceMonitor.labels", "The ServiceMonitor has the chart's labels."),
-		none("controlPlane.serviceMonitor.annotations", "The ServiceMonitor has the chart's labels."),
+		ours("controlPlane.serviceMonitor.labels", object),
+		none("controlPlane.serviceMonitor.annotations", "The ServiceMonitor has no annotations."),
 	),
 	one(
 		none("controlPlane.hostPathMapper", "A hostPath is a path of the node; whether pods may have one is for the Pod Security level of the host namespace."),

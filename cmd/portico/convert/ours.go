@@ -47,10 +47,9 @@ var porticoRows = slices.Concat(
 	// The keys below are for the chart's schema to check.
 	owns(object,
 		"controlPlane.image", "controlPlane.resources", "controlPlane.persistence", "controlPlane.etcd", "controlPlane.podDisruptionBudget",
-		"controlPlane.networkPolicy", "controlPlane.serviceMonitor", "controlPlane.nodeSelector", "controlPlane.affinity",
+		"controlPlane.networkPolicy", "controlPlane.serviceMonitor", "controlPlane.spread", "controlPlane.nodeSelector", "controlPlane.affinity",
 		"controlPlane.annotations", "controlPlane.labels"),
 	owns(anything,
-		"controlPlane.spread",
 		"controlPlane.service.type", "controlPlane.service.nodePort", "controlPlane.service.annotations", "controlPlane.service.loadBalancerIP",
 		"controlPlane.service.loadBalancerSourceRanges", "controlPlane.service.externalTrafficPolicy",
 		"controlPlane.ingress.enabled", "controlPlane.ingress.className", "controlPlane.ingress.host", "controlPlane.ingress.annotations"),

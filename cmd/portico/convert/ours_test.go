@@ -70,6 +70,39 @@ func TestConvertedValuesAreAccepted(t *testing.T) {
 	}
 }
 
+// TestTheChartHasTheKeys: values lead to keys that are in the chart's own
+// values, with the shape that they have there.
+func TestTheChartHasTheKeys(t *testing.T) {
+	chart, err := decode(read(t, "../../../charts/portico/values.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range slices.Concat(tables[FormPortico].order, tables[FormNew].order, tables[FormOld].order) {
+		if !strings.HasPrefix(r.to, "controlPlane.") || promised(chart, r.to) {
+			continue
+		}
+		v := lookup(chart, r.to)
+		if parent, ok := lookup(chart, r.to[:strings.LastIndexByte(r.to, '.')]).(map[string]any); !ok {
+			t.Errorf("%s becomes %s, above which the chart has no map", r.path, r.to)
+		} else if v, ok = parent[r.to[strings.LastIndexByte(r.to, '.')+1:]]; !ok {
+			t.Errorf("%s becomes %s, which the chart does not have", r.path, r.to)
+		}
+		if r.rule == nil && !r.kind.fits(v) {
+			t.Errorf("%s is %s, and the chart has %v for %s", r.path, r.kind, v, r.to)
+		}
+	}
+}
+
+// promised says whether a section of the chart is still to come.
+func promised(chart map[string]any, path string) bool {
+	for _, section := range []string{"controlPlane.etcd", "controlPlane.ingress", "controlPlane.networkPolicy", "controlPlane.podDisruptionBudget", "controlPlane.serviceMonitor", "controlPlane.spread"} {
+		if (path == section || strings.HasPrefix(path, section+".")) && lookup(chart, section) == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // keysOf adds the keys below a type, down to where rows look at nothing more.
 func keysOf(known map[string]bool, path string, t reflect.Type) {
 	if t.Kind() != reflect.Struct || strings.HasSuffix(path, ".selector") {
