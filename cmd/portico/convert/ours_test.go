@@ -27,8 +27,7 @@ func TestPorticosKeysAreThoseOfItsConfiguration(t *testing.T) {
 		}
 	}
 	for _, r := range porticoRows {
-		// The chart's own keys, and those that come with package mapservices.
-		if !known[r.path] && !strings.HasPrefix(r.path, "controlPlane.") && !strings.HasPrefix(r.path, "mapServices.") {
+		if !known[r.path] && !strings.HasPrefix(r.path, "controlPlane.") {
 			t.Errorf("the row %s is no key of the configuration", r.path)
 		}
 	}
@@ -45,7 +44,6 @@ func TestConvertedValuesAreAccepted(t *testing.T) {
 			}
 			values := copied(got.Values).(map[string]any)
 			delete(values, "controlPlane") // the chart's own
-			delete(values, "mapServices")  // comes with package mapservices
 			store(values, "name", "my-vcluster")
 			store(values, "host.namespace", "portico-my-vcluster")
 			content, err := yaml.Marshal(values)
