@@ -27,4 +27,14 @@
 //	disconnect.go  portico disconnect
 //	list.go        portico list
 //	delete.go      portico delete
+//	convert.go     portico convert; files of a vcluster
+//	pause.go       portico pause and resume
+//	upgrade.go     portico upgrade
+//	overview.go    everything that there is to say of a cluster
+//	status.go      portico status and describe
+//	logs.go        portico logs
+//	rotate.go      portico rotate
+//	snapshot.go    portico snapshot
+//	debug.go       portico debug
+//	doctor.go      portico doctor
 package cli

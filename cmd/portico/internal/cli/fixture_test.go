@@ -182,22 +182,30 @@ func (b *bench) deployed() *release.Release {
 	return release.Deployed(history)
 }
 
-// workload is what the host makes of a release.
-func (b *bench) workload(a clienttesting.Action) (bool, runtime.Object, error) {
-	r := b.deployed()
-	if r == nil || a.GetNamespace() != "" && a.GetNamespace() != "portico-vc" {
+// workload is what the host makes of a release: it is there while Helm's record
+// says so, and has as many ready pods as it wants.
+func (b *bench) workload(clienttesting.Action) (bool, runtime.Object, error) {
+	kind := appsv1.SchemeGroupVersion.WithResource("statefulsets")
+	tracked, err := b.client.Tracker().Get(kind, "portico-vc", "vc")
+	switch there := err == nil; {
+	case there && b.deployed() == nil:
+		return false, nil, b.client.Tracker().Delete(kind, "portico-vc", "vc")
+	case there:
+		set := tracked.(*appsv1.StatefulSet).DeepCopy()
+		set.Status = appsv1.StatefulSetStatus{ReadyReplicas: *set.Spec.Replicas, UpdatedReplicas: *set.Spec.Replicas}
+		return false, nil, b.client.Tracker().Update(kind, set, "portico-vc")
+	case b.deployed() == nil:
 		return false, nil, nil
 	}
 	replicas := int32(1)
-	set := appsv1.StatefulSet{
+	return false, nil, b.client.Tracker().Create(kind, &appsv1.StatefulSet{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "vc", Namespace: "portico-vc", CreationTimestamp: metav1.Unix(400, 0),
 			Labels: map[string]string{"app.kubernetes.io/name": "portico", "portico.dev/cluster": "vc", "app.kubernetes.io/version": "dev"},
 		},
 		Spec:   appsv1.StatefulSetSpec{Replicas: &replicas},
 		Status: appsv1.StatefulSetStatus{ReadyReplicas: 1, UpdatedReplicas: 1},
-	}
-	return true, &appsv1.StatefulSetList{Items: []appsv1.StatefulSet{set}}, nil
+	}, "portico-vc")
 }
 
 func write(t *testing.T, path, content string) string {

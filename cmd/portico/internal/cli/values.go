@@ -4,8 +4,6 @@
 package cli
 
 import (
-	"sigs.k8s.io/yaml"
-
 	"portico.dev/portico/cmd/portico/internal/release"
 )
 
@@ -18,12 +16,6 @@ type valueFlags struct {
 // values reads the values that a person gives.
 func (a *app) values(f valueFlags) (map[string]any, error) {
 	return release.Source{Files: f.files, Set: f.set, Stdin: a.streams.In, Read: a.readValues}.Values()
-}
-
-func (a *app) readValues(_ string, content []byte) (map[string]any, error) {
-	values := map[string]any{}
-	err := yaml.UnmarshalStrict(content, &values)
-	return values, err
 }
 
 // put sets a value by its path, which is there only if a person has given it.

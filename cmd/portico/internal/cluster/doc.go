@@ -24,4 +24,5 @@
 //	namespace.go  the namespace: made, kept, deleted
 //	pause.go      Pause and Resume
 //	data.go       the claims that hold a cluster's data
+//	tenants.go    what the tenant has on the host
 package cluster

@@ -144,3 +144,25 @@ func Of(c *api.Config, o Origin) []string {
 	}
 	return names
 }
+
+// Renew puts new credentials of the administrator into all contexts of a
+// cluster that have some, and returns how many there were. Contexts with a token
+// stay as they are.
+func Renew(f File, o Origin, ca, cert, key []byte) (int, error) {
+	renewed := 0
+	err := f.Edit(func(c *api.Config) error {
+		for _, name := range Of(c, o) {
+			cluster, user := c.Clusters[c.Contexts[name].Cluster], c.AuthInfos[c.Contexts[name].AuthInfo]
+			if cluster == nil || user == nil || len(user.ClientCertificateData) == 0 {
+				continue
+			}
+			if !cluster.InsecureSkipTLSVerify {
+				cluster.CertificateAuthorityData = ca
+			}
+			user.ClientCertificateData, user.ClientKeyData = cert, key
+			renewed++
+		}
+		return nil
+	})
+	return renewed, err
+}

@@ -257,3 +257,26 @@ func TestALockThatAKilledProgramLeftIsTaken(t *testing.T) {
 		t.Error("the lock is still there")
 	}
 }
+
+func TestRenewChangesTheAdministratorsCredentialsOnly(t *testing.T) {
+	f := newFile(t, hostConfig)
+	name := put(t, f, entry("vc"))
+	token := entry("vc")
+	token.Context, token.Token, token.Cert, token.Key = "token", "t", nil, nil
+	put(t, f, token)
+	other := put(t, f, entry("other"))
+	n, err := Renew(f, entry("vc").Origin, []byte("ca2"), []byte("cert2"), []byte("key2"))
+	if err != nil || n != 1 {
+		t.Errorf("%d contexts renewed, want 1: %v", n, err)
+	}
+	c := merged(t, f)
+	if u := c.AuthInfos[name]; string(u.ClientCertificateData) != "cert2" || string(u.ClientKeyData) != "key2" || string(c.Clusters[name].CertificateAuthorityData) != "ca2" {
+		t.Error("the credentials are still those of before")
+	}
+	if u := c.AuthInfos["token"]; u.Token != "t" || len(u.ClientCertificateData) != 0 {
+		t.Error("a context with a token was changed")
+	}
+	if u := c.AuthInfos[other]; string(u.ClientCertificateData) != "cert" {
+		t.Error("another cluster's context was changed")
+	}
+}

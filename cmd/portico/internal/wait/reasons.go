@@ -118,11 +118,12 @@ func warning(ctx context.Context, client kubernetes.Interface, namespace, name s
 	if len(about) == 0 {
 		return ""
 	}
-	newest := slices.MaxFunc(about, func(a, b corev1.Event) int { return seen(a).Compare(seen(b)) })
+	newest := slices.MaxFunc(about, func(a, b corev1.Event) int { return Seen(a).Compare(Seen(b)) })
 	return newest.Reason + ": " + newest.Message
 }
 
-func seen(e corev1.Event) time.Time {
+// Seen is when an event was last seen.
+func Seen(e corev1.Event) time.Time {
 	if !e.LastTimestamp.IsZero() {
 		return e.LastTimestamp.Time
 	}

@@ -1,0 +1,52 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package inpod
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/remotecommand"
+	"k8s.io/streaming/pkg/httpstream"
+
+	"portico.dev/portico/cmd/portico/internal/cluster"
+)
+
+// Run runs a command in the container of porticod. Its standard output goes to
+// out; its standard error is part of the error if it fails.
+func Run(ctx context.Context, config *rest.Config, client kubernetes.Interface, pod *corev1.Pod, out io.Writer, command ...string) error {
+	url := client.CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{Container: cluster.Container, Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec).URL()
+	overSPDY, err := remotecommand.NewSPDYExecutor(config, http.MethodPost, url)
+	if err != nil {
+		return err
+	}
+	overWebSocket, err := remotecommand.NewWebSocketExecutor(config, http.MethodGet, url.String())
+	if err != nil {
+		return err
+	}
+	executor, err := remotecommand.NewFallbackExecutor(overWebSocket, overSPDY, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	})
+	if err != nil {
+		return err
+	}
+	var said bytes.Buffer
+	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: out, Stderr: &said}); err != nil {
+		text := strings.TrimPrefix(strings.TrimSpace(said.String()), "error: ")
+		if text == "" {
+			text = err.Error()
+		}
+		return fmt.Errorf("%s in the pod %s/%s: %s", strings.Join(command, " "), pod.Namespace, pod.Name, text)
+	}
+	return nil
+}
