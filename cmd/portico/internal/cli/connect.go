@@ -119,12 +119,12 @@ func (a *app) connect(ctx context.Context, h *host.Host, c *cluster.Cluster, f e
 		if !f.resume && !a.agreed(c) {
 			return output.WithHint(fmt.Errorf("virtual cluster %s is paused", c.Name), "--resume wakes it")
 		}
-		if err := cluster.Resume(ctx, h.Client, c); err != nil {
+		if err := a.resume(ctx, h, c, f.timeout); err != nil {
 			return err
 		}
 	}
 	if c.State == cluster.Scaled {
-		return cluster.Resume(ctx, h.Client, c) // which says what is wrong
+		return a.resume(ctx, h, c, f.timeout) // which says what is wrong
 	}
 	if err := a.serves(ctx, h, c.Namespace, c.Name, f.timeout); err != nil {
 		return err
@@ -137,11 +137,7 @@ func (a *app) agreed(c *cluster.Cluster) bool {
 	if !a.streams.Terminal {
 		return false
 	}
-	since := ""
-	if c.PausedAt != nil {
-		since = " since " + c.PausedAt.Local().Format(time.DateTime)
-	}
-	fmt.Fprintf(a.streams.Err, "virtual cluster %s is paused%s. Resume it? [y/N] ", c.Name, since)
+	fmt.Fprintf(a.streams.Err, "virtual cluster %s is paused. Resume it? [y/N] ", c.Name)
 	answer, _ := bufio.NewReader(a.streams.In).ReadString('\n')
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes"

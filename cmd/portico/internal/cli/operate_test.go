@@ -68,7 +68,7 @@ func TestPauseAndResume(t *testing.T) {
 	b.says("is paused", "hint: portico resume vc")
 	b.run(1, "connect", "vc")
 	b.says("is paused", "hint: --resume")
-	if got := b.run(0, "status", "vc"); !strings.Contains(got, "Paused since") {
+	if got := b.run(0, "status", "vc"); !strings.Contains(got, "State:       Paused\n") {
 		t.Errorf("status:\n%s", got)
 	}
 	for range 2 {

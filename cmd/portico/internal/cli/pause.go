@@ -5,11 +5,10 @@ package cli
 
 import (
 	"context"
-	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/cmd/portico/internal/cluster"
 	"portico.dev/portico/cmd/portico/internal/host"
@@ -21,17 +20,21 @@ func (a *app) newPause() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "pause NAME",
 		Aliases: []string{"sleep"},
-		Short:   "Stop the control plane of a virtual cluster",
-		Long: `Stop the control plane of a virtual cluster. Everything else stays: its pods run
-on, on the host, and are not replaced when they end. portico resume brings the
-control plane back.`,
+		Short:   "Take a virtual cluster off its host",
+		Long: `Take a virtual cluster off its host: its control plane ends, and then its pods.
+Services with their addresses, volumes and everything else stay. portico resume
+brings it all back, also pods that no controller makes again.`,
 		Args: oneName,
 		RunE: func(c *cobra.Command, args []string) error {
 			h, found, err := a.find(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			return a.pause(c.Context(), h, found, timeout)
+			if err := a.pause(c.Context(), h, found, timeout); err != nil {
+				return err
+			}
+			a.streams.Say("virtual cluster %s is paused; %s resume %s -n %s brings it back", found.Name, a.command, found.Name, found.Namespace)
+			return nil
 		},
 	}
 	c.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait")
@@ -43,14 +46,14 @@ func (a *app) newResume() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "resume NAME",
 		Aliases: []string{"wakeup"},
-		Short:   "Start the control plane of a paused virtual cluster",
+		Short:   "Bring a paused virtual cluster back",
 		Args:    oneName,
 		RunE: func(c *cobra.Command, args []string) error {
 			h, found, err := a.find(c.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			if err := cluster.Resume(c.Context(), h.Client, found); err != nil {
+			if err := a.resume(c.Context(), h, found, timeout); err != nil {
 				return err
 			}
 			if err := a.serves(c.Context(), h, found.Namespace, found.Name, timeout); err != nil {
@@ -64,25 +67,43 @@ func (a *app) newResume() *cobra.Command {
 	return c
 }
 
-// pause stops the control plane and waits until it has ended: until then, it
-// answers.
 func (a *app) pause(ctx context.Context, h *host.Host, c *cluster.Cluster, limit time.Duration) error {
-	if err := cluster.Pause(ctx, h.Client, c, a.now()); err != nil {
-		return err
-	}
-	err := wait.Until(ctx, wait.Options{
-		For: "the control plane of " + c.Name + " to end", Limit: limit, Flag: "--timeout", Say: a.streams.Say,
-		Why: wait.Pods(h.Client, c.Namespace, cluster.DoorPods(c.Name), c.Name),
-	}, func(ctx context.Context) (bool, error) {
-		pods, err := h.Client.CoreV1().Pods(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: cluster.DoorPods(c.Name)})
-		if err != nil {
-			return false, fmt.Errorf("list the pods of %s: %w", c.Name, err)
-		}
-		return len(pods.Items) == 0, nil
+	return a.within(ctx, limit, "virtual cluster "+c.Name+" to leave its host", func(ctx context.Context, report func(string)) error {
+		return cluster.Pause(ctx, h.Client, c, report)
 	})
-	if err != nil {
-		return err
+}
+
+func (a *app) resume(ctx context.Context, h *host.Host, c *cluster.Cluster, limit time.Duration) error {
+	return a.within(ctx, limit, "the pods of virtual cluster "+c.Name+" to come back", func(ctx context.Context, report func(string)) error {
+		return cluster.Resume(ctx, h.Client, c, report)
+	})
+}
+
+// within does a piece of work that waits for itself, with a limit, and shows its
+// last step when it takes long. The work has ended when within returns.
+func (a *app) within(ctx context.Context, limit time.Duration, what string, work func(context.Context, func(string)) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var step atomic.Value
+	step.Store("")
+	done := make(chan error, 1)
+	go func() { done <- work(ctx, func(s string) { step.Store(s) }) }()
+	ended := false
+	err := wait.Until(ctx, wait.Options{
+		For: what, Limit: limit, Flag: "--timeout", Say: a.streams.Say,
+		Why: func(context.Context) string { return step.Load().(string) },
+	}, func(context.Context) (bool, error) {
+		select {
+		case err := <-done:
+			ended = true
+			return true, err
+		default:
+			return false, nil
+		}
+	})
+	if !ended {
+		cancel()
+		<-done
 	}
-	a.streams.Say("virtual cluster %s is paused; %s resume %s -n %s starts it again", c.Name, a.command, c.Name, c.Namespace)
-	return nil
+	return err
 }

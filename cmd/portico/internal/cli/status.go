@@ -63,10 +63,7 @@ func (a *app) printStatus(o *overview) error {
 	line("Name", o.Name)
 	line("Namespace", o.Namespace)
 	state := string(o.State)
-	switch {
-	case o.State == cluster.Paused && o.PausedAt != nil:
-		state += " since " + o.PausedAt.Local().Format(time.DateTime)
-	case o.Kind != "":
+	if o.Kind != "" && o.State != cluster.Paused {
 		state += fmt.Sprintf(" (%d of %d replicas ready)", o.Ready, o.Replicas)
 	}
 	line("State", state)

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/pause"
 )
 
 // State is how a cluster is, in one word.
@@ -51,8 +52,7 @@ type Cluster struct {
 	Connected bool `json:"connected"`
 
 	// PausedReplicas is what a paused cluster comes back with.
-	PausedReplicas int32      `json:"pausedReplicas,omitempty"`
-	PausedAt       *time.Time `json:"pausedAt,omitempty"`
+	PausedReplicas int32 `json:"pausedReplicas,omitempty"`
 
 	// Rolling says that not all pods are of the newest kind yet.
 	Rolling bool `json:"rolling,omitempty"`
@@ -86,15 +86,12 @@ func fromMeta(m metav1.ObjectMeta, kind string, replicas *int32) Cluster {
 	if m.DeletionTimestamp != nil {
 		c.State = Deleting
 	}
-	if m.Annotations[AnnotationPaused] == "true" {
-		n, err := strconv.ParseInt(m.Annotations[AnnotationReplicas], 10, 32)
+	if m.Annotations[pause.AnnotationPaused] == "true" {
+		n, err := strconv.ParseInt(m.Annotations[pause.AnnotationReplicas], 10, 32)
 		if err != nil || n < 1 {
 			n = 1
 		}
 		c.PausedReplicas = int32(n)
-		if at, err := time.Parse(time.RFC3339, m.Annotations[AnnotationPausedAt]); err == nil {
-			c.PausedAt = &at
-		}
 	}
 	return c
 }

@@ -12,9 +12,8 @@
 //
 //   - Pods of porticod are found by the label that no tenant can put on a pod
 //     (door.LabelDoor), never by a name.
-//   - The number of replicas of a paused cluster is in an annotation of the
-//     workload, written in the same request that scales it down. So there is no
-//     moment at which an interruption loses it.
+//   - A cluster is taken off its host, and brought back, by package sync/pause and
+//     nothing here.
 //
 // # Map
 //

@@ -96,11 +96,17 @@ func (f Finder) list(ctx context.Context, namespace, selector string) ([]Cluster
 		return nil, fmt.Errorf("list virtual clusters: %w", err)
 	}
 	var found []Cluster
+	// What else belongs to a cluster, such as an etcd, has the label as well, and
+	// another name.
 	for i := range sets.Items {
-		found = append(found, fromStatefulSet(&sets.Items[i]))
+		if c := fromStatefulSet(&sets.Items[i]); c.Name == sets.Items[i].Name {
+			found = append(found, c)
+		}
 	}
 	for i := range deployments.Items {
-		found = append(found, fromDeployment(&deployments.Items[i]))
+		if c := fromDeployment(&deployments.Items[i]); c.Name == deployments.Items[i].Name {
+			found = append(found, c)
+		}
 	}
 	found = append(found, f.recorded(ctx, namespace, selector, found)...)
 	slices.SortFunc(found, func(a, b Cluster) int {

@@ -20,12 +20,6 @@ const (
 	// says for which.
 	AnnotationCreatedFor = rewrite.Prefix + "created-for"
 
-	// AnnotationPaused, AnnotationReplicas and AnnotationPausedAt are on the
-	// workload of a paused cluster.
-	AnnotationPaused   = rewrite.Prefix + "paused"
-	AnnotationReplicas = rewrite.Prefix + "replicas"
-	AnnotationPausedAt = rewrite.Prefix + "paused-at"
-
 	labelApp      = "app.kubernetes.io/name"
 	labelInstance = "app.kubernetes.io/instance"
 	labelVersion  = "app.kubernetes.io/version"

@@ -19,5 +19,5 @@
 //	dialer.go      Dialer: to a ready pod, through the host's API
 //	background.go  Background: the file of a forward that outlives its command
 //	child.go       the process behind such a file
-//	detach_*.go    a child that no terminal ends
+//	detach_unix.go detach_windows.go  a child that no terminal ends
 package forward
