@@ -24,6 +24,7 @@
 //	check.go snapshot.go   porticod check, porticod snapshot: data directories
 //	excess.go        the warning about a host credential that can do too much
 //	rights.go        porticod rights: the Role and ClusterRole of a configuration
+//	config.go        porticod config: the schema and the table of the configuration
 //	demo.go          porticod demo
 //	logging.go       where logs go
 //	metadata.go      the labels and annotations that the operator lets through

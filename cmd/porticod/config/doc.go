@@ -20,5 +20,8 @@
 //	load.go      where values come from
 //	unknown.go   which key was meant
 //	validate.go  what they may be
+//	keys.go      what each key means
+//	reference.go the same as a table
+//	schema.go    the JSON schema
 //	coredns.go metadata.go store.go fromhost.go tohost.go egress.go mapservices.go  the sections of the file that have rules of their own
 package config
