@@ -25,6 +25,7 @@
 //	excess.go        the warning about a host credential that can do too much
 //	rights.go        porticod rights: the Role and ClusterRole of a configuration
 //	config.go        porticod config: the schema and the table of the configuration
+//	uninstall.go     porticod uninstall: everything of a cluster off its host
 //	demo.go          porticod demo
 //	logging.go       where logs go
 //	metadata.go      the labels and annotations that the operator lets through

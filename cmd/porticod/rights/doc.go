@@ -20,6 +20,7 @@
 //
 //	rights.go   Grant, Of
 //	table.go    the table
+//	removal.go  those that the removal of a cluster needs
 //	excess.go   a credential's rights beyond it
 //	yaml.go     the Role and ClusterRole as people read them
 package rights
