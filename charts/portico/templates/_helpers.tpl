@@ -48,6 +48,10 @@ portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- if not (hasKey $pods "hostsImage") -}}
 {{- $pods = set $pods "hostsImage" (include "portico.image" .) -}}
 {{- end -}}
+{{- $ingress := .Values.controlPlane.ingress -}}
+{{- if $ingress.enabled -}}
+{{- $config = set $config "certSANs" (append (get $config "certSANs" | default list) $ingress.host | uniq) -}}
+{{- end -}}
 {{- $set := dict "name" .Release.Name "host" $host "replicas" $replicas "pods" $pods "dataDir" "/var/lib/portico" "listen" "0.0.0.0:8443" -}}
 {{- toYaml (mergeOverwrite $config $set) -}}
 {{- end }}
@@ -59,5 +63,8 @@ portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- end -}}
 {{- if and (gt (int .Values.controlPlane.replicas) 1) (not (include "portico.shared" .)) -}}
 {{- fail "controlPlane.replicas: more than one needs a shared store; set store.endpoint" -}}
+{{- end -}}
+{{- if and .Values.controlPlane.ingress.enabled (not .Values.controlPlane.ingress.host) -}}
+{{- fail "controlPlane.ingress.host: an Ingress that passes TLS through finds the cluster by its host name" -}}
 {{- end -}}
 {{- end }}
