@@ -32,12 +32,16 @@ var otherSelectors = map[string]string{
 	"rewrite trustBundle":             "virtual trust bundles, by the tenant's choice",
 	"rewrite resolve":                 "virtual namespaces, by the tenant's choice",
 	"sync/endpoints enqueueService":   "virtual slices",
+	"sync/mapservices newFromHost":    "slices of the one Service of the host that the operator maps",
+	"sync/mapservices showSlices":     "virtual slices",
+	"sync/mapservices wantedSlices":   "slices of the one Service of the host that the operator maps",
+	"sync/pause stopped":              "virtual pods of one virtual workload",
 	"sync/nodes NewMirror":            "nodes of the host, by the operator's choice",
 }
 
 // ownKeys are the expressions for keys and sets of portico.dev.
 var ownKeys = []string{
-	"rewrite.Label", "LabelCluster", "LabelComposed", "LabelDoor",
+	"rewrite.Label", "LabelCluster", "LabelComposed", "LabelDoor", "LabelFromHost",
 	"ScopeLabels()", "ScopeSelector()", "ClusterScope()", "NamespaceSelector(", ".labels()",
 }
 
