@@ -314,7 +314,7 @@ func TestNewSliceOfAFormerService(t *testing.T) {
 	}
 }
 
-// Of two host slices of one virtual slice, that of today stays.
+// A virtual slice with two host slices keeps that of today.
 func TestTwoSlicesBecomeOne(t *testing.T) {
 	v := slice("shop", longName, "db", "192.0.2.1")
 	now, was := hostSlice(t, v), before(t, hostSlice(t, v))
@@ -335,7 +335,7 @@ func TestAttackSliceOfAnOperatorsService(t *testing.T) {
 	h.OnlyWrites("endpointslices", h.Translator.Name("shop", "db"))
 }
 
-// TestAttackFormerSliceOfAnother: whoever searches finds two slices with one former
+// TestAttackFormerSliceOfAnother: a tenant who searches finds two slices with one former
 // name. The one that is on the host is not taken for the other, nor removed with it.
 func TestAttackFormerSliceOfAnother(t *testing.T) {
 	another := hostSlice(t, slice("shop", longName+"-2", "db", "192.0.2.66"))

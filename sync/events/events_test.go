@@ -385,7 +385,7 @@ func TestEventsOfAFormerPod(t *testing.T) {
 	h.event(longName, "the last event", 0, func(e corev1.Event) bool { return strings.HasPrefix(e.Message, "Stopping") })
 }
 
-// TestAttackEventOfAnotherFormerPod: whoever searches finds a pod whose former
+// TestAttackEventOfAnotherFormerPod: a tenant who searches finds a pod whose former
 // host name is that of another. The uid says which of them an Event is about.
 func TestAttackEventOfAnotherFormerPod(t *testing.T) {
 	const longName = "a-name-that-needs-the-hash-rule-on-the-host-because-it-is-so-long"

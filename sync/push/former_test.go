@@ -128,7 +128,7 @@ func TestAttackPodMountsWhatTheOperatorHas(t *testing.T) {
 	}
 }
 
-// TestAttackFormerCopyOfAnother: whoever searches finds two Secrets with one former name. A change of one does not change
+// TestAttackFormerCopyOfAnother: a tenant who searches finds two Secrets with one former name. A change of one does not change
 // what pods of the other mount, and an operator's Secret of the name is not touched.
 func TestAttackFormerCopyOfAnother(t *testing.T) {
 	name, _ := translator(t, "vc").FormerName("default", longName)

@@ -414,7 +414,7 @@ func TestFormerPodGetsItsFirstTokens(t *testing.T) {
 
 // --- attacks ---
 
-// TestAttackFormerTokenSecretOfAnotherPod: whoever searches finds a pod whose token Secret had the name of another pod's,
+// TestAttackFormerTokenSecretOfAnotherPod: a tenant who searches finds a pod whose token Secret had the name of another pod's,
 // or of a Secret of the operator. It is neither changed nor taken for the pod's own.
 func TestAttackFormerTokenSecretOfAnotherPod(t *testing.T) {
 	tr := harness.Translator(t)

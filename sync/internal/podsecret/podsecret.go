@@ -62,8 +62,8 @@ func (k *Keeper) KeyOf(obj any) (types.NamespacedName, bool) {
 	return key, secret.Name == k.Name(key.Namespace, key.Name) || secret.Name == k.Former(key.Namespace, key.Name)
 }
 
-// Seen returns the Secret of a pod that the view has, or nil. Of two the pod mounts the one with the former name, which
-// nobody but an earlier version has made for it.
+// Seen returns the Secret of a pod that the view has, or nil. If there are two,
+// the pod mounts the one with the former name: others never have one.
 func (k *Keeper) Seen(pod *corev1.Pod) *corev1.Secret {
 	seen := k.Secrets.Secrets(k.Translator.Cluster().HostNamespace)
 	if secret, err := seen.Get(k.Former(pod.Namespace, pod.Name)); err == nil && k.ours(secret, pod) && OwnedBy(secret, pod.UID) {
