@@ -541,43 +541,51 @@ func TestAttackTokenSecretOnTheHost(t *testing.T) {
 	}
 }
 
-// The keys of the cluster are in a Secret next to the tenants' copies. A tenant
-// who reads them can act as any user of the cluster. Names that end in the
-// cluster's are tried with clusters whose own name looks like an ending.
+// The keys of the cluster are in Secrets next to the tenants' copies, and so is
+// the administrator's kubeconfig. A tenant who reads them can act as any user of
+// the cluster. Names that end in the cluster's are tried with clusters whose own
+// name looks like an ending. No Secret of a tenant has such a name on the host,
+// and no host pod names one.
 func TestAttackNameTheSecretWithTheClustersKeys(t *testing.T) {
-	for _, cluster := range []string{"my-vcluster", "pki", "x", "a-x-pki", "x-x"} {
+	for _, cluster := range []string{"my-vcluster", "pki", "x", "a-x-pki", "x-x", "a-x-b-x-c"} {
 		c := testCluster()
 		c.Name = cluster
 		tr := mustNew(t, c)
-		keys := tr.RootsSecretName()
-		names := []string{keys, cluster, "pki", "x-x." + keys, strings.Repeat("n", 52) + "." + keys}
-		for i := range keys {
-			names = append(names, keys[i:], keys[:i])
+		for _, keys := range []string{tr.RootsSecretName(), tr.CredentialsSecretName(), tr.AccessSecretName()} {
+			attackSecretName(t, tr, cluster, keys)
 		}
-		for _, name := range names {
-			for _, namespace := range []string{"default", "kube-system", "x", "pki"} {
-				if got := tr.Name(namespace, name); got == keys {
-					t.Errorf("cluster %q: Secret %s/%s is %q on the host", cluster, namespace, name, got)
-				}
+	}
+}
+
+func attackSecretName(t *testing.T, tr *rewrite.Translator, cluster, keys string) {
+	t.Helper()
+	names := []string{keys, cluster, "pki", "x-x." + keys, strings.Repeat("n", 52) + "." + keys}
+	for i := range keys {
+		names = append(names, keys[i:], keys[:i])
+	}
+	for _, name := range names {
+		for _, namespace := range []string{"default", "kube-system", "x", "pki"} {
+			if got := tr.Name(namespace, name); got == keys || tr.TokenSecretName(namespace, name) == keys {
+				t.Errorf("cluster %q: Secret %s/%s is %q on the host", cluster, namespace, name, got)
 			}
 		}
+	}
 
-		p := pod("demo", "p", nil)
-		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: keys}}
-		p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: keys}}}}
-		source := corev1.LocalObjectReference{Name: keys}
-		p.Spec.Containers = []corev1.Container{{
-			Name: "c", Image: "i",
-			EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: source}}},
-			Env:     []corev1.EnvVar{{Name: "K", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: source, Key: "ca.key"}}}},
-		}}
-		raw, err := json.Marshal(toHost(t, tr, p, rewrite.Inputs{}).(*corev1.Pod).Spec)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(raw), `"`+keys+`"`) {
-			t.Errorf("cluster %q: the host pod names the keys: %s", cluster, raw)
-		}
+	p := pod("demo", "p", nil)
+	p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: keys}}
+	p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: keys}}}}
+	source := corev1.LocalObjectReference{Name: keys}
+	p.Spec.Containers = []corev1.Container{{
+		Name: "c", Image: "i",
+		EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: source}}},
+		Env:     []corev1.EnvVar{{Name: "K", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: source, Key: "ca.key"}}}},
+	}}
+	raw, err := json.Marshal(toHost(t, tr, p, rewrite.Inputs{}).(*corev1.Pod).Spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(raw), `"`+keys+`"`) {
+		t.Errorf("cluster %q: the host pod names the keys: %s", cluster, raw)
 	}
 }
 

@@ -62,6 +62,8 @@ func TestFormerNamesAreApart(t *testing.T) {
 		tr := mustNew(t, rewrite.Cluster{Name: cluster, HostNamespace: "h"})
 		claim(tr.AnchorName(), "anchor of "+cluster)
 		claim(tr.RootsSecretName(), "keys of "+cluster)
+		claim(tr.CredentialsSecretName(), "credentials of "+cluster)
+		claim(tr.AccessSecretName(), "kubeconfig of "+cluster)
 		for _, ns := range labelsOver("ax-", 3) {
 			for _, name := range labelsOver("ax-", 4) {
 				what := fmt.Sprintf("%s/%s in %s", ns, name, cluster)

@@ -125,6 +125,23 @@ func AnchorName(cluster string) string { return cluster + ".anchor" }
 // forms of a translated name end in something longer without one.
 func (t *Translator) RootsSecretName() string { return t.cluster.Name + ".pki" }
 
+// CredentialsSecretName returns the host name of the Secret with the keys of
+// the cluster that rotate. As with RootsSecretName, no translated name is like
+// it.
+func (t *Translator) CredentialsSecretName() string { return CredentialsSecretName(t.cluster.Name) }
+
+// CredentialsSecretName is Translator.CredentialsSecretName for the cluster of a
+// name.
+func CredentialsSecretName(cluster string) string { return cluster + ".credentials" }
+
+// AccessSecretName returns the host name of the Secret with the administrator's
+// kubeconfig, which automation on the host reads. A translated name of the same
+// cluster is longer, or has a hash of the cluster's whole name at its end.
+func (t *Translator) AccessSecretName() string { return AccessSecretName(t.cluster.Name) }
+
+// AccessSecretName is Translator.AccessSecretName for the cluster of a name.
+func AccessSecretName(cluster string) string { return "pc-" + cluster }
+
 // joinsUniquely reports whether the separator stands in joined at first and at
 // second and nowhere else. Only then can no other triple give the same string:
 // besides a name or namespace that contains "-x-", also "a-x" in "b" and "a" in

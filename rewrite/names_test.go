@@ -100,6 +100,8 @@ func TestLaw3NamesAreInjective(t *testing.T) {
 			taken[host] = what
 		}
 		claim(tr.RootsSecretName(), "keys of "+cluster)
+		claim(tr.CredentialsSecretName(), "credentials of "+cluster)
+		claim(tr.AccessSecretName(), "kubeconfig of "+cluster)
 		for _, ns := range short {
 			for _, name := range words {
 				claim(tr.Name(ns, name), fmt.Sprintf("%s/%s in %s", ns, name, cluster))
@@ -152,7 +154,7 @@ func FuzzNames(f *testing.F) {
 		if same := name == otherName && namespace == otherNamespace; same != (host == other) {
 			t.Errorf("%s/%s and %s/%s: %q and %q", namespace, name, otherNamespace, otherName, host, other)
 		}
-		if host == tr.RootsSecretName() {
+		if host == tr.RootsSecretName() || host == tr.CredentialsSecretName() || host == tr.AccessSecretName() {
 			t.Errorf("%s/%s has the name of the cluster's keys", namespace, name)
 		}
 		if host == tr.TokenSecretName(otherNamespace, otherName) {
