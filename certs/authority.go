@@ -185,14 +185,21 @@ func (a *Authority) Issue(leaf Leaf) (KeyPair, error) {
 	return KeyPair{CertPEM: encode("CERTIFICATE", der), KeyPEM: keyPEM}, nil
 }
 
+// due is when a certificate is to be issued again: after three fifths of its
+// life. A process that looks once an hour, or that was not there for some time,
+// still does it before two thirds.
+func due(cert *x509.Certificate) time.Time {
+	life := cert.NotAfter.Sub(cert.NotBefore)
+	return cert.NotBefore.Add(life / 5 * 3)
+}
+
 // covers reports whether a certificate on disk still serves as leaf.
 func (a *Authority) covers(certPEM []byte, leaf Leaf) bool {
 	cert, err := parseCert(certPEM)
 	if err != nil || cert.CheckSignatureFrom(a.cert) != nil {
 		return false
 	}
-	left, life := cert.NotAfter.Sub(a.now()), cert.NotAfter.Sub(cert.NotBefore)
-	if left < life/3 || cert.Subject.CommonName != leaf.CommonName || !slices.Equal(cert.Subject.Organization, leaf.Organization) {
+	if !a.now().Before(due(cert)) || cert.Subject.CommonName != leaf.CommonName || !slices.Equal(cert.Subject.Organization, leaf.Organization) {
 		return false
 	}
 	for _, name := range leaf.DNSNames {

@@ -4,7 +4,11 @@
 package certs
 
 import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,8 +20,12 @@ const serviceAccountKeyBits = 2048
 
 // Common names of a cluster's authorities.
 const (
-	authorityName           = "portico-ca"
+	doorAuthorityName       = "portico-door-ca"
+	signerAuthorityName     = "portico-signer-ca"
+	adminAuthorityName      = "portico-admin-ca"
 	frontProxyAuthorityName = "portico-front-proxy-ca"
+	// formerAuthorityName is that of a door's authority that signed everything.
+	formerAuthorityName = "portico-ca"
 )
 
 // FrontProxyName is the common name of the certificate with which the API
@@ -33,8 +41,11 @@ type BundleOptions struct {
 
 // Bundle is the PKI of one cluster, on disk.
 type Bundle struct {
-	CAFile, CAKeyFile                            string
+	// CAFile is the authority of the door and of nothing else.
+	CAFile                                       string
 	ServingCertFile, ServingKeyFile              string
+	SignerCAFile, SignerCAKeyFile                string // for requests of tenants
+	ClientCAFile                                 string // all authorities of client certificates
 	FrontProxyCAFile                             string
 	FrontProxyClientCertFile, FrontProxyKeyFile  string
 	ServiceAccountKeyFile, ServiceAccountPubFile string
@@ -43,6 +54,12 @@ type Bundle struct {
 	// administrator of the cluster.
 	CAPEM []byte
 	Admin KeyPair
+
+	// Due is when the first of the certificates has to be issued again.
+	Due time.Time
+
+	admin    *Authority
+	accepted []byte
 }
 
 // EnsureBundle returns the PKI in dir, after making what is missing and
@@ -53,28 +70,81 @@ func EnsureBundle(dir string, o BundleOptions, now func() time.Time) (*Bundle, e
 		return nil, err
 	}
 	at := func(name string) string { return filepath.Join(dir, name) }
-	ca, frontProxyCA, err := ensureRoots(dir, now)
+	door, frontProxyCA, err := ensureRoots(dir, now)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := frontProxyCA.ensure(dir, "front-proxy-client", Leaf{CommonName: FrontProxyName, Usage: Client}); err != nil {
-		return nil, err
-	}
-	if _, err := ca.ensure(dir, "serving", serving(o)); err != nil {
-		return nil, err
-	}
-	admin, err := ca.ensure(dir, "admin", Leaf{CommonName: "portico-admin", Organization: []string{"system:masters"}, Usage: Client})
+	_, adminCA, accepted, err := ensureCredentials(dir, door, now)
 	if err != nil {
 		return nil, err
 	}
-	return &Bundle{
-		CAFile: at(fileCA), CAKeyFile: at(fileCAKey),
+	if err := writeChanged(at("client-ca.crt"), accepted); err != nil {
+		return nil, err
+	}
+	b := &Bundle{
+		CAFile:          at(fileCA),
 		ServingCertFile: at("serving.crt"), ServingKeyFile: at("serving.key"),
+		SignerCAFile: at(fileSignerCA), SignerCAKeyFile: at(fileSignerCAKey), ClientCAFile: at("client-ca.crt"),
 		FrontProxyCAFile:         at(fileFrontProxyCA),
 		FrontProxyClientCertFile: at("front-proxy-client.crt"), FrontProxyKeyFile: at("front-proxy-client.key"),
 		ServiceAccountKeyFile: at(fileServiceAccountKey), ServiceAccountPubFile: at(fileServiceAccountPub),
-		CAPEM: ca.CertPEM(), Admin: admin,
-	}, nil
+		CAPEM: door.CertPEM(), admin: adminCA, accepted: accepted,
+	}
+	for _, l := range []struct {
+		by   *Authority
+		name string
+		leaf Leaf
+	}{
+		{frontProxyCA, "front-proxy-client", Leaf{CommonName: FrontProxyName, Usage: Client}},
+		{door, "serving", serving(o)},
+		{adminCA, "admin", administrator()},
+	} {
+		pair, err := l.by.ensure(dir, l.name, l.leaf)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %s: %w", l.name, err)
+		}
+		cert, err := parseCert(pair.CertPEM)
+		if err != nil {
+			return nil, err
+		}
+		if at := due(cert); b.Due.IsZero() || at.Before(b.Due) {
+			b.Due = at
+		}
+		b.Admin = pair // the last
+	}
+	return b, nil
+}
+
+// administrator is the user that may do everything.
+func administrator() Leaf {
+	return Leaf{CommonName: "portico-admin", Organization: []string{"system:masters"}, Usage: Client}
+}
+
+// Administers reports whether a pair is a valid certificate of an administrator
+// with enough of its life left, as Admin is.
+func (b *Bundle) Administers(pair KeyPair) bool {
+	return b.admin.covers(pair.CertPEM, administrator()) && belong(pair.CertPEM, pair.KeyPEM)
+}
+
+// Keep returns a list of certificates without the authorities of this cluster
+// that signed administrators and are accepted no longer. Those of others stay.
+func (b *Bundle) Keep(list []byte) []byte {
+	var kept []byte
+	revoked := false
+	for block, rest := pem.Decode(list); block != nil; block, rest = pem.Decode(rest) {
+		encoded := pem.EncodeToMemory(block)
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err == nil && cert.IsCA && (cert.Subject.CommonName == adminAuthorityName || cert.Subject.CommonName == formerAuthorityName) &&
+			!bytes.Contains(b.accepted, encoded) {
+			revoked = true
+			continue
+		}
+		kept = append(kept, encoded...)
+	}
+	if !revoked {
+		return list // with its comments
+	}
+	return kept
 }
 
 // serving names the door in every way in which it is reached.

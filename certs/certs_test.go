@@ -54,7 +54,8 @@ func TestBundleIsKeptWhileItServes(t *testing.T) {
 		"unchanged":   {"a restart must not issue anything", certs.BundleOptions{}, epoch.Add(time.Hour), true},
 		"new address": {"the door moved", certs.BundleOptions{IPs: []net.IP{net.IPv4(10, 0, 0, 1)}}, epoch.Add(time.Hour), false},
 		"new name":    {"the door got a name", certs.BundleOptions{DNSNames: []string{"door.example"}}, epoch.Add(time.Hour), false},
-		"due":         {"less than a third of its life is left", certs.BundleOptions{}, epoch.Add(300 * 24 * time.Hour), false},
+		"due":         {"three fifths of its life have passed", certs.BundleOptions{}, epoch.Add(220 * 24 * time.Hour), false},
+		"not yet due": {"more than two fifths are left", certs.BundleOptions{}, epoch.Add(215 * 24 * time.Hour), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			copied := t.TempDir()

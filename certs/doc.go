@@ -5,8 +5,8 @@
 // certificate authorities, the leaf certificates signed by them, the key that
 // signs service account tokens, and kubeconfigs that carry them.
 //
-// It is not a general PKI: there is no revocation, and authorities are not
-// rotated by it. It is a leaf of the import graph and knows no Kubernetes
+// It is not a general PKI: a single certificate cannot be revoked, and only the
+// administrator's authority can be rotated. It is a leaf of the import graph and knows no Kubernetes
 // beyond the shape of a kubeconfig. The clock is an argument everywhere.
 //
 // # Invariants
@@ -15,14 +15,18 @@
 //   - A file is replaced by rename, so a crash leaves the old one or the new
 //     one, never a part of one.
 //   - A certificate on disk is used as long as it says what is asked for and
-//     has more than a third of its life left; otherwise it is issued anew
-//     under the same name. An authority that exists is never replaced.
+//     less than three fifths of its life have passed; otherwise it is issued
+//     anew under the same name. An authority that exists is never replaced, but
+//     by Install.
+//   - The door's authority signs nothing but the door, and clients trust no other:
+//     with the one that signs what tenants ask for, nobody can pass for the door.
 //
 // # Map
 //
-//	authority.go   an authority, and what it issues
-//	bundle.go      the set of files that one cluster needs
-//	roots.go       the part of it that replicas share
-//	kubeconfig.go  kubeconfigs
-//	files.go       atomic writes
+//	authority.go    an authority, and what it issues
+//	bundle.go       the set of files that one cluster needs
+//	roots.go        the part of it that replicas share and that never changes
+//	credentials.go  the part that replicas share and that rotates
+//	kubeconfig.go   kubeconfigs
+//	files.go        atomic writes
 package certs

@@ -4,6 +4,7 @@
 package certs
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,4 +37,13 @@ func writeFile(path string, data []byte) (err error) {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
+}
+
+// writeChanged is writeFile for a path that is watched: without a change, the
+// file is not touched.
+func writeChanged(path string, data []byte) error {
+	if found, err := os.ReadFile(path); err == nil && bytes.Equal(found, data) {
+		return nil
+	}
+	return writeFile(path, data)
 }

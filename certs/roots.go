@@ -26,8 +26,8 @@ const (
 // ErrOtherRoots is returned when a directory holds the roots of another cluster.
 var ErrOtherRoots = errors.New("the directory holds the keys of another cluster")
 
-// Roots are what all replicas of a cluster must have in common: its authorities and the key that signs tokens, by the
-// names of their files. Everything else of a Bundle is signed by them, in each replica.
+// Roots are what all replicas of a cluster must have in common: the authorities of the door and of the
+// front proxy and the key that signs tokens, by the names of their files. They never change.
 type Roots map[string][]byte
 
 func rootFiles() []string {
@@ -38,7 +38,7 @@ func rootFiles() []string {
 func NewRoots(now func() time.Time) (Roots, error) {
 	r := Roots{}
 	for _, a := range []struct{ name, cert, key string }{
-		{authorityName, fileCA, fileCAKey}, {frontProxyAuthorityName, fileFrontProxyCA, fileFrontProxyCAKey},
+		{doorAuthorityName, fileCA, fileCAKey}, {frontProxyAuthorityName, fileFrontProxyCA, fileFrontProxyCAKey},
 	} {
 		authority, err := NewAuthority(a.name, now)
 		if err != nil {
@@ -127,14 +127,14 @@ func (r Roots) validate() error {
 }
 
 // ensureRoots makes the roots in dir that are missing, and returns the authorities.
-func ensureRoots(dir string, now func() time.Time) (ca, frontProxy *Authority, err error) {
-	if ca, err = loadOrCreate(dir, "ca", authorityName, now); err != nil {
+func ensureRoots(dir string, now func() time.Time) (door, frontProxy *Authority, err error) {
+	if door, err = loadOrCreate(dir, "ca", doorAuthorityName, now); err != nil {
 		return nil, nil, err
 	}
 	if frontProxy, err = loadOrCreate(dir, "front-proxy-ca", frontProxyAuthorityName, now); err != nil {
 		return nil, nil, err
 	}
-	return ca, frontProxy, ensureServiceAccountKey(filepath.Join(dir, fileServiceAccountKey), filepath.Join(dir, fileServiceAccountPub))
+	return door, frontProxy, ensureServiceAccountKey(filepath.Join(dir, fileServiceAccountKey), filepath.Join(dir, fileServiceAccountPub))
 }
 
 // ensureServiceAccountKey makes the key that signs tokens. It is never

@@ -258,7 +258,7 @@ func (c *controlPlane) leadWith(ctx context.Context, loopback *rest.Config, part
 	cc.Informers = c.server.Informers()
 	cc.RootCAFile = c.bundle.CAFile
 	cc.ServiceAccountKeyFile = c.bundle.ServiceAccountKeyFile
-	cc.SigningCertFile, cc.SigningKeyFile = c.bundle.CAFile, c.bundle.CAKeyFile
+	cc.SigningCertFile, cc.SigningKeyFile = c.bundle.SignerCAFile, c.bundle.SignerCAKeyFile
 	working, ctx := errgroup.WithContext(ctx)
 	working.Go(func() error { return controllers.Run(ctx, cc) })
 	for _, p := range parts {
@@ -337,7 +337,7 @@ func sans(o controlPlaneOptions) certs.BundleOptions {
 
 func files(b *certs.Bundle) apiserver.Files {
 	return apiserver.Files{
-		ClientCA:                b.CAFile,
+		ClientCA:                b.ClientCAFile,
 		ServingCert:             b.ServingCertFile,
 		ServingKey:              b.ServingKeyFile,
 		FrontProxyCA:            b.FrontProxyCAFile,
