@@ -3,8 +3,8 @@
 
 // Package door keeps the objects in the host namespace by which the host finds
 // a virtual cluster: the anchor that owns them, the cluster's own Service, the addresses behind it, the
-// Service of its DNS, the ServiceAccount of its pods, and the keys that its
-// replicas share.
+// Service of its DNS, the ServiceAccount of its pods, the keys that its
+// replicas share, and the administrator's kubeconfig.
 //
 // It does not serve anything and does not know the virtual API. A gateway or a
 // command line tool can use it without an API server.
@@ -19,6 +19,8 @@
 //     a pod.
 //   - The address of the DNS stays the same for the life of the cluster, unless
 //     the host has given it to another Service.
+//   - Credentials on the host never go back to those of before a rotation while a
+//     porticod runs.
 //   - No door is closed while all of them are silent: then this process, and not
 //     the doors, is cut off.
 //
@@ -31,6 +33,8 @@
 //	doors.go         the addresses behind it: announced, withdrawn
 //	checker.go       the leader opens and closes the doors of other replicas
 //	dns.go           the Service of the cluster's DNS and its addresses
-//	roots.go         the Secret with the keys that replicas share
+//	roots.go         the Secret with the keys that replicas share and that never change
+//	credentials.go   the Secret with those that rotate
+//	access.go        Keys: replicas follow that Secret; the Secret with the kubeconfig
 //	servicerange.go  the range from which the host allocates ClusterIPs
 package door

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
@@ -51,6 +54,7 @@ type Keeper struct {
 	services   corelisters.ServiceLister
 	synced     cache.InformerSynced
 	wake       chan struct{}
+	changed    func()
 }
 
 // NewKeeper returns the keeper of a door that EnsureService has made.
@@ -66,6 +70,9 @@ func NewKeeper(client kubernetes.Interface, o Options, d Door, t *rewrite.Transl
 		select {
 		case k.wake <- struct{}{}:
 		default:
+		}
+		if k.changed != nil {
+			k.changed()
 		}
 	}
 	registration, err := services.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -84,6 +91,30 @@ func (k *Keeper) Observe(ctx context.Context) error {
 	defer k.view.Shutdown()
 	<-ctx.Done()
 	return nil
+}
+
+// OnChange has changed called whenever the Service changes. It comes before
+// Observe.
+func (k *Keeper) OnChange(changed func()) { k.changed = changed }
+
+// Names returns the names and IPs at which the host leads to the door, as far as
+// this process knows: those of the Service, and those that load balancers and
+// administrators of the host gave it.
+func (k *Keeper) Names() []string {
+	names := []string{k.o.Service, k.o.Service + "." + k.o.Namespace, k.o.Service + "." + k.o.Namespace + ".svc", k.door.ClusterIP}
+	svc, err := k.services.Services(k.o.Namespace).Get(k.o.Service)
+	if err != nil || k.o.ours(svc) != nil {
+		return names
+	}
+	names = append(names, svc.Spec.ClusterIPs...)
+	names = append(names, svc.Spec.ExternalIPs...)
+	for _, in := range svc.Status.LoadBalancer.Ingress {
+		names = append(names, in.IP, in.Hostname)
+	}
+	return slices.DeleteFunc(names, func(name string) bool {
+		_, err := netip.ParseAddr(name)
+		return err != nil && len(validation.IsDNS1123Subdomain(name)) > 0
+	})
 }
 
 // Ready returns a fault of the cluster's own Service, as far as this process

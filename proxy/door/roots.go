@@ -24,48 +24,62 @@ const composedRoots = "roots"
 // in a Secret on the host, which the first replica makes from the result of
 // offer, and which is never changed.
 func EnsureRoots(ctx context.Context, client kubernetes.Interface, t *rewrite.Translator, offer func() (certs.Roots, error)) (certs.Roots, error) {
-	cluster := t.Cluster()
-	secrets, name := client.CoreV1().Secrets(cluster.HostNamespace), t.RootsSecretName()
-	found, err := secrets.Get(ctx, name, metav1.GetOptions{})
+	return ensureKeys(ctx, client, t, offer, func(r certs.Roots) *corev1.Secret {
+		s, immutable := secretOf(t, t.RootsSecretName(), composedRoots, r), true
+		s.Immutable = &immutable
+		return s
+	})
+}
+
+// ensureKeys returns the keys in the Secret that secret makes, after making it
+// out of an offer if it is not there.
+func ensureKeys[T ~map[string][]byte](ctx context.Context, client kubernetes.Interface, t *rewrite.Translator, offer func() (T, error), secret func(T) *corev1.Secret) (T, error) {
+	want := secret(nil)
+	secrets := client.CoreV1().Secrets(want.Namespace)
+	found, err := secrets.Get(ctx, want.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		offered, err := offer()
 		if err != nil {
 			return nil, err
 		}
-		found, err = secrets.Create(ctx, rootsSecret(t, offered), metav1.CreateOptions{FieldManager: fieldManager})
+		found, err = secrets.Create(ctx, secret(offered), metav1.CreateOptions{FieldManager: fieldManager})
 		if apierrors.IsAlreadyExists(err) { // another replica was faster
-			found, err = secrets.Get(ctx, name, metav1.GetOptions{})
+			found, err = secrets.Get(ctx, want.Name, metav1.GetOptions{})
 		}
 		if err != nil {
-			return nil, fmt.Errorf("share the cluster's keys in host Secret %s/%s: %w", cluster.HostNamespace, name, err)
+			return nil, fmt.Errorf("share the cluster's keys in host Secret %s/%s: %w", want.Namespace, want.Name, err)
 		}
-		return rootsOf(t, found)
+		return dataOf[T](t.Cluster().Name, found, want.Labels[rewrite.LabelComposed])
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the cluster's keys in host Secret %s/%s: %w", cluster.HostNamespace, name, err)
+		return nil, fmt.Errorf("read the cluster's keys in host Secret %s/%s: %w", want.Namespace, want.Name, err)
 	}
-	return rootsOf(t, found)
+	return dataOf[T](t.Cluster().Name, found, want.Labels[rewrite.LabelComposed])
 }
 
-func rootsSecret(t *rewrite.Translator, r certs.Roots) *corev1.Secret {
-	cluster, immutable := t.Cluster(), true
+// secretOf is a Secret of the cluster that is a copy of no tenant's.
+func secretOf(t *rewrite.Translator, name, purpose string, data map[string][]byte) *corev1.Secret {
+	cluster := t.Cluster()
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: t.RootsSecretName(), Namespace: cluster.HostNamespace,
-			Labels:          map[string]string{rewrite.LabelCluster: cluster.Name, rewrite.LabelComposed: composedRoots},
+			Name: name, Namespace: cluster.HostNamespace,
+			Labels:          map[string]string{rewrite.LabelCluster: cluster.Name, rewrite.LabelComposed: purpose},
 			OwnerReferences: t.Owners(),
 		},
-		Type:      corev1.SecretTypeOpaque,
-		Data:      r,
-		Immutable: &immutable,
+		Type: corev1.SecretTypeOpaque,
+		Data: data,
 	}
 }
 
-// rootsOf believes a Secret that carries this cluster's marks, which only who
+// dataOf believes a Secret that carries this cluster's marks, which only who
 // may write to the host namespace can set.
-func rootsOf(t *rewrite.Translator, s *corev1.Secret) (certs.Roots, error) {
-	if s.Labels[rewrite.LabelCluster] != t.Cluster().Name || s.Labels[rewrite.LabelComposed] != composedRoots {
+func dataOf[T ~map[string][]byte](cluster string, s *corev1.Secret, purpose string) (T, error) {
+	if !marked(cluster, s, purpose) {
 		return nil, fmt.Errorf("host Secret %s/%s: %w", s.Namespace, s.Name, ErrNotOurs)
 	}
 	return s.Data, nil
+}
+
+func marked(cluster string, s *corev1.Secret, purpose string) bool {
+	return s.Labels[rewrite.LabelCluster] == cluster && s.Labels[rewrite.LabelComposed] == purpose
 }
