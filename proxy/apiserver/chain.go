@@ -44,6 +44,8 @@ import (
 	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 	storagerest "k8s.io/kubernetes/pkg/registry/storage/rest"
 	svmrest "k8s.io/kubernetes/pkg/registry/storagemigration/rest"
+
+	"portico.dev/portico/proxy/revocation"
 )
 
 // Server is an embedded API server that has been composed and not yet run.
@@ -87,6 +89,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		st.host = &h
 	}
 	inject(kube, st)
+	endRevoked(kube)
 	// A store that cannot write must not be offered traffic; one that can is
 	// no reason to restart the process, so this is readiness, not liveness.
 	kube.KubeAPIs.ControlPlane.Generic.AddReadyzChecks(healthz.NamedCheck("store", func(*http.Request) error {
@@ -132,6 +135,20 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		}
 	}
 	return &Server{aggregator: aggregator, informers: shared}, nil
+}
+
+// endRevoked has the requests of a client end whose certificate is no longer
+// valid; upstream verifies only those that begin. The aggregator's handlers are
+// the outermost.
+func endRevoked(kube *kubeapiserver.Config) {
+	authorities := kube.KubeAPIs.ControlPlane.Generic.SecureServing.ClientCA
+	guard := revocation.NewGuard(authorities.VerifyOptions)
+	authorities.AddListener(guard)
+	outermost := &kube.Aggregator.GenericConfig.Config
+	build := outermost.BuildHandlerChainFunc
+	outermost.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		return guard.Wrap(build(api, c))
+	}
 }
 
 // inject puts our storages under all four servers of the chain. There are four

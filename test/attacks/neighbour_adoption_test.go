@@ -215,9 +215,9 @@ func TestAttackObjectsWithoutController(t *testing.T) {
 	c.CreateService("a", "s", corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}})
 	ours := metav1.ListOptions{LabelSelector: "portico.dev/cluster=" + c.Name}
 	core := c.Host.CoreV1()
-	embedded.Eventually(t, "the Secret with the pod's token", func(ctx context.Context) (bool, string) {
+	embedded.Eventually(t, "the Secrets with the pod's token, the credentials and the kubeconfig", func(ctx context.Context) (bool, string) {
 		l, err := core.Secrets(c.Namespace).List(ctx, ours)
-		return err == nil && len(l.Items) > 0, fmt.Sprint(err)
+		return err == nil && len(l.Items) > 2, fmt.Sprint(err)
 	})
 	found := 0
 	check := func(kind string, m metav1.Object) {
@@ -269,7 +269,7 @@ func TestAttackObjectsWithoutController(t *testing.T) {
 	for i := range configMaps.Items {
 		check("ConfigMap", &configMaps.Items[i])
 	}
-	if found < 7 {
+	if found < 9 {
 		t.Errorf("only %d objects on the host", found)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"portico.dev/portico/certs"
+	"portico.dev/portico/cmd/porticod/pki"
 	"portico.dev/portico/proxy/apiserver"
 	"portico.dev/portico/proxy/egress"
 	"portico.dev/portico/proxy/host"
@@ -44,6 +46,8 @@ type controlPlaneOptions struct {
 	advertiseIP   net.IP
 	advertisePort int
 	names         []string // of the door, DNS names and IPs
+	// moreNames, if set, returns those that the door has now besides.
+	moreNames     func() []string
 	doors         func() []netip.AddrPort
 	entrance      func() error // what is wrong with the way to the doors
 	shutdownDelay time.Duration
@@ -57,6 +61,11 @@ type controlPlaneOptions struct {
 	// shareRoots, if set, returns the keys that all replicas have in common,
 	// which may be those that offer returns.
 	shareRoots func(ctx context.Context, offer func() (certs.Roots, error)) (certs.Roots, error)
+
+	// shareCredentials, if set, makes the authorities of clients those that all
+	// replicas have in common, which may be those that offer returns. The result
+	// returns those of now.
+	shareCredentials func(ctx context.Context, offer func() (certs.Credentials, error)) (func() certs.Credentials, error)
 
 	kubeconfigPath string
 	controllers    controllers.Config
@@ -73,7 +82,8 @@ const storeDir = "store"
 // controlPlane is an embedded API server on its store, ready to run.
 type controlPlane struct {
 	options controlPlaneOptions
-	bundle  *certs.Bundle
+	bundle  *certs.Bundle // of the start: its paths and the door's authority stay
+	pki     *pki.Keeper
 	backend store.Backend
 	server  *apiserver.Server
 }
@@ -98,15 +108,22 @@ func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Li
 
 func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error {
 	o := c.options
-	pki := filepath.Join(o.dataDir, pkiDir)
-	if err := c.installRoots(ctx, pki); err != nil {
+	dir := filepath.Join(o.dataDir, pkiDir)
+	if err := c.installRoots(ctx, dir); err != nil {
 		return err
 	}
+	keep := pki.Config{Dir: dir, Names: o.sans, Publish: c.publishKubeconfig}
 	var err error
-	c.bundle, err = certs.EnsureBundle(pki, sans(o), time.Now)
-	if err != nil {
-		return fmt.Errorf("certificates: %w", err)
+	if o.shareCredentials != nil {
+		keep.Credentials, err = o.shareCredentials(ctx, func() (certs.Credentials, error) { return certs.OfferCredentials(dir, time.Now) })
+		if err != nil {
+			return err
+		}
 	}
+	if c.pki, err = pki.New(keep); err != nil {
+		return err
+	}
+	c.bundle, _ = c.pki.Current()
 	c.server, err = apiserver.New(ctx, apiserver.Config{
 		Name:             o.name,
 		Backend:          c.backend,
@@ -216,10 +233,14 @@ func (c *controlPlane) run(ctx context.Context, w work) (err error) {
 		})
 	}
 	working.Go(func() error { return ignoreEnd(ctx, c.lead(ctx, w)) })
+	ready := make(chan struct{})
+	working.Go(func() error { return c.pki.Run(ctx, ready) })
 	working.Go(func() error {
-		if err := c.publishKubeconfig(ctx); err != nil {
+		if err := c.waitReady(ctx); err != nil {
 			return ignoreEnd(ctx, err)
 		}
+		// The presence of the kubeconfig means "ready" to whoever waits for it.
+		close(ready)
 		return giveMemoryBack(ctx)
 	})
 
@@ -297,20 +318,20 @@ func (c *controlPlane) waitHealthy(ctx context.Context, path string) error {
 	})
 }
 
-// publishKubeconfig writes the administrator's kubeconfig once the cluster is
-// ready, so that its presence means "ready" to whoever waits for it.
-func (c *controlPlane) publishKubeconfig(ctx context.Context) error {
-	if err := c.waitReady(ctx); err != nil {
-		return err
-	}
-	b, err := certs.Kubeconfig(c.options.name, c.url(), c.bundle.CAPEM, c.bundle.Admin)
+// publishKubeconfig writes the administrator's kubeconfig.
+func (c *controlPlane) publishKubeconfig(ctx context.Context, now *certs.Bundle) error {
+	b, err := certs.Kubeconfig(c.options.name, c.url(), now.CAPEM, now.Admin)
 	if err != nil {
 		return err
 	}
 	if err := certs.WriteKubeconfig(c.options.kubeconfigPath, b); err != nil {
 		return err
 	}
-	klog.FromContext(ctx).Info("Cluster became ready", "cluster", c.options.name, "server", c.url(), "kubeconfig", c.options.kubeconfigPath)
+	said := "The administrator has a new certificate"
+	if now == c.bundle {
+		said = "Cluster became ready"
+	}
+	klog.FromContext(ctx).Info(said, "cluster", c.options.name, "server", c.url(), "kubeconfig", c.options.kubeconfigPath)
 	return nil
 }
 
@@ -323,9 +344,13 @@ func listenerPort(l net.Listener) (int, error) {
 }
 
 // sans sorts the names of the door by what they are.
-func sans(o controlPlaneOptions) certs.BundleOptions {
+func (o controlPlaneOptions) sans() certs.BundleOptions {
+	names := slices.Clone(o.names)
+	if o.moreNames != nil {
+		names = append(names, o.moreNames()...)
+	}
 	b := certs.BundleOptions{ClusterDomain: o.clusterDomain}
-	for _, name := range o.names {
+	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {
 			b.IPs = append(b.IPs, ip)
 		} else if name != "" {

@@ -16,6 +16,8 @@
 //	controlplane.go  an API server with its store, controllers and parts: start and end
 //	store.go         which store a configuration opens
 //	limit.go         how much it can hold, and who may write when it is full
+//	keys.go          the keys on the host: credentials, the administrator's kubeconfig
+//	rotate.go        porticod rotate
 //	replicas.go      the leader's clients; the doors of other replicas
 //	egress.go        what the API server may dial for its tenant
 //	mapservices.go   the Services that are mapped from one side to the other

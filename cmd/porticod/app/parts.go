@@ -58,6 +58,8 @@ var parts = []struct {
 }{
 	{"doors", (*composition).doorsPart},
 	{"entrance", (*composition).entrancePart},
+	{"keys", (*composition).keysPart},
+	{"authorities", (*composition).authoritiesPart},
 	{"reporter", (*composition).reporterPart},
 	{"referents", (*composition).referentsPart},
 	{"tokens", (*composition).tokensPart},

@@ -90,6 +90,7 @@ type virtualCluster struct {
 	services   netip.Prefix   // of the host's ClusterIPs; invalid when the host does not tell
 	doors      *door.Doors
 	keeper     *door.Keeper
+	keys       *door.Keys
 
 	// dnsSockets and dns are those of an embedded DNS.
 	dnsSockets *dns.Sockets
@@ -186,34 +187,37 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		return nil, err
 	}
 	vc.services = vc.serviceRange(ctx, entrance.ClusterIP)
-	inHost := cfg.Host.ServiceName + "." + cfg.Host.Namespace
 	ip := net.IP(at.Addr().AsSlice())
 	dials, err := vc.egress(listener)
 	if err != nil {
 		return nil, err
 	}
 	vc.controlPlane, err = newControlPlane(ctx, controlPlaneOptions{
-		name:           cfg.Name,
-		dataDir:        cfg.DataDir,
-		backend:        backend,
-		storePrefix:    cfg.Store.Prefix,
-		clusterDomain:  cfg.ClusterDomain,
-		serviceCIDR:    vc.serviceCIDR(),
-		advertiseIP:    ip,
-		advertisePort:  int(at.Port()),
-		names:          append([]string{cfg.Host.ServiceName, inHost, inHost + ".svc", entrance.ClusterIP, ip.String()}, cfg.CertSANs...),
-		doors:          vc.doors.Ready,
-		entrance:       vc.keeper.Ready,
-		shutdownDelay:  vc.shutdownDelay(),
-		host:           vc.describeHost,
-		egress:         dials,
-		shareRoots:     vc.shareRoots(),
-		kubeconfigPath: cfg.KubeconfigPath,
-		controllers:    controllers.Config{Mode: controllers.Virtual, ResourceClaims: cfg.Sync.ToHost.ResourceClaims.Enabled},
+		name:             cfg.Name,
+		dataDir:          cfg.DataDir,
+		backend:          backend,
+		storePrefix:      cfg.Store.Prefix,
+		clusterDomain:    cfg.ClusterDomain,
+		serviceCIDR:      vc.serviceCIDR(),
+		advertiseIP:      ip,
+		advertisePort:    int(at.Port()),
+		names:            append([]string{ip.String(), vc.inHost() + "." + cfg.ClusterDomain}, cfg.CertSANs...),
+		moreNames:        vc.keeper.Names,
+		doors:            vc.doors.Ready,
+		entrance:         vc.keeper.Ready,
+		shutdownDelay:    vc.shutdownDelay(),
+		host:             vc.describeHost,
+		egress:           dials,
+		shareRoots:       vc.shareRoots(),
+		shareCredentials: vc.shareCredentials,
+		kubeconfigPath:   cfg.KubeconfigPath,
+		controllers:      controllers.Config{Mode: controllers.Virtual, ResourceClaims: cfg.Sync.ToHost.ResourceClaims.Enabled},
 	}, listener)
 	if err != nil {
 		return nil, err
 	}
+	vc.keeper.OnChange(vc.pki.Wake)
+	vc.keys.OnChange(vc.pki.Wake)
 	return vc, nil
 }
 

@@ -1,0 +1,175 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pki
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+
+	"portico.dev/portico/certs"
+)
+
+const (
+	// look is how often certificates are looked at, at least: a timer knows
+	// nothing of a machine that slept, or whose clock was set.
+	look = time.Hour
+	// retry is how soon a failure is tried again.
+	retry = time.Second
+	// rest is between two rounds where certificates are always due, as those of an
+	// authority whose end is near.
+	rest = time.Minute
+)
+
+// Config says which certificates a Keeper keeps.
+type Config struct {
+	Dir string
+
+	// Names returns those of the door now. [Keeper.Wake] says that they changed.
+	Names func() certs.BundleOptions
+
+	// Credentials returns those that replicas share, or nil while they are not
+	// known. [Keeper.Wake] says that they changed. A nil function stands for the
+	// directory's own.
+	Credentials func() certs.Credentials
+
+	// Publish writes the administrator's kubeconfig.
+	Publish func(ctx context.Context, b *certs.Bundle) error
+
+	// Clock is the real one when nil.
+	Clock clock.WithTicker
+}
+
+// Keeper keeps the certificates of one directory.
+type Keeper struct {
+	cfg  Config
+	wake chan struct{}
+
+	mu      sync.Mutex
+	taken   certs.Credentials // that are in the directory
+	current *certs.Bundle
+	changed chan struct{} // closed with the next certificate of the administrator
+}
+
+// New issues what is missing or due. The caller must be the only one to use the
+// directory.
+func New(cfg Config) (*Keeper, error) {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.RealClock{}
+	}
+	k := &Keeper{cfg: cfg, wake: make(chan struct{}, 1), changed: make(chan struct{})}
+	if cfg.Credentials != nil {
+		var err error
+		if k.taken, err = certs.LoadCredentials(cfg.Dir); err != nil {
+			return nil, fmt.Errorf("read the credentials in %s: %w", cfg.Dir, err)
+		}
+	}
+	_, err := k.ensure()
+	return k, err
+}
+
+// Wake has the names and the credentials looked at again. It never blocks.
+func (k *Keeper) Wake() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Current returns the certificates of now, and a channel that is closed when the
+// administrator's is another one.
+func (k *Keeper) Current() (b *certs.Bundle, changed <-chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.current, k.changed
+}
+
+// Credentials returns those that are in use.
+func (k *Keeper) Credentials() certs.Credentials {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.taken
+}
+
+// Run keeps the certificates until ctx ends. The kubeconfig is written when
+// ready is closed, and then with each change.
+func (k *Keeper) Run(ctx context.Context, ready <-chan struct{}) error {
+	isReady, unpublished := false, true
+	for {
+		replaced, err := k.ensure()
+		unpublished = unpublished || replaced
+		if err == nil && isReady && unpublished {
+			b, _ := k.Current()
+			err = k.cfg.Publish(ctx, b)
+			unpublished = err != nil
+		}
+		timer := k.cfg.Clock.NewTimer(k.pause(ctx, err))
+		select {
+		case <-ctx.Done():
+		case <-timer.C():
+		case <-k.wake:
+		case <-ready:
+			isReady, ready = true, nil
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// pause is how long nothing is to do.
+func (k *Keeper) pause(ctx context.Context, err error) time.Duration {
+	if err != nil {
+		if ctx.Err() == nil {
+			klog.FromContext(ctx).Error(err, "Certificates are not as they should be; those of before are in use")
+		}
+		return retry
+	}
+	b, _ := k.Current()
+	return min(max(b.Due.Sub(k.cfg.Clock.Now()), rest), look)
+}
+
+// ensure brings the directory up to date, and reports whether the
+// administrator's certificate is another one.
+func (k *Keeper) ensure() (replaced bool, err error) {
+	if k.cfg.Credentials != nil {
+		if err := k.take(k.cfg.Credentials()); err != nil {
+			return false, fmt.Errorf("take the cluster's credentials: %w", err)
+		}
+	}
+	b, err := certs.EnsureBundle(k.cfg.Dir, k.cfg.Names(), k.cfg.Clock.Now)
+	if err != nil {
+		return false, fmt.Errorf("certificates: %w", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	replaced = k.current == nil || !bytes.Equal(k.current.Admin.CertPEM, b.Admin.CertPEM)
+	if replaced && k.current != nil {
+		close(k.changed)
+		k.changed = make(chan struct{})
+	}
+	k.current = b
+	return replaced, nil
+}
+
+// take makes credentials those of the directory, unless they are older ones.
+func (k *Keeper) take(c certs.Credentials) error {
+	taken := k.Credentials()
+	if c == nil || c.Equal(taken) || c.Generation() < taken.Generation() {
+		return nil
+	}
+	if err := c.Install(k.cfg.Dir); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.taken = c
+	return nil
+}
