@@ -104,7 +104,8 @@ func (c *overlayCodec) encode(o *overlay, prior string) (string, error) {
 	}
 	if len(s) > maxOverlay {
 		return "", apierrors.NewRequestEntityTooLargeError(fmt.Sprintf(
-			"what is virtual only of this object takes %d bytes in one annotation, and there is room for %d", len(s), maxOverlay))
+			"the parts of this object that are not on the host (owner references, finalizers, labels and annotations that do not pass, "+
+				"originals of translated fields) take %d bytes; at most %d can be stored", len(s), maxOverlay))
 	}
 	return s, nil
 }

@@ -51,8 +51,8 @@ func parse(args []string, usage io.Writer) (options, error) {
 	f.StringVar(&o.porticod, "porticod", "", "the porticod `program`")
 	f.StringVar(&o.dir, "dir", "", "a `directory` on the disk that is to be measured; default: a temporary one")
 	f.StringVar(&o.plot, "plot", "", "`file` to draw the plot into")
-	f.StringVar(&o.only, "only", "", "measure only what has this in its `name`; start and memory are \"start\", ConfigMaps through API servers \"api\"")
-	f.BoolVar(&o.short, "short", false, "fewer and shorter turns: does it run, not what is it")
+	f.StringVar(&o.only, "only", "", "measure only scenarios with this in their `name`; start and memory are \"start\", ConfigMaps through API servers \"api\"")
+	f.BoolVar(&o.short, "short", false, "fewer and shorter turns, to see that it runs")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}

@@ -72,7 +72,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	st := &storages{backend: cfg.Backend}
 	if cfg.virtual() {
 		if err := confine(kube, webhooks, cfg.Egress); err != nil {
-			return nil, fmt.Errorf("confine what the API server dials: %w", err)
+			return nil, fmt.Errorf("confine the API server's connections: %w", err)
 		}
 		client, err := kubernetes.NewForConfig(kube.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig)
 		if err != nil {

@@ -130,7 +130,7 @@ func (k *Keeper) Ready() error {
 	case k.o.ours(svc) != nil:
 		return fmt.Errorf("host Service %s/%s, which should lead pods to this cluster, belongs to something else", k.o.Namespace, k.o.Service)
 	case svc.Spec.ClusterIP != k.door.ClusterIP:
-		return fmt.Errorf("host Service %s/%s has the address %s, and pods know %s: restart porticod, and create pods anew",
+		return fmt.Errorf("host Service %s/%s has the address %s, and pods know %s: restart porticod, and create pods again",
 			k.o.Namespace, k.o.Service, svc.Spec.ClusterIP, k.door.ClusterIP)
 	}
 	return nil

@@ -203,7 +203,7 @@ func createAt(ctx context.Context, services typedcorev1.ServiceInterface, want *
 	want.Spec.ClusterIP = was
 	created, err := services.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
 	if was != "" && apierrors.IsInvalid(err) {
-		klog.FromContext(ctx).Error(err, "The address of a Service is not to be had again; pods that use it must be created anew",
+		klog.FromContext(ctx).Error(err, "The address of a Service could not be had again; pods that use it must be created again",
 			"hostObject", klog.KObj(want), "clusterIP", was)
 		want.Spec.ClusterIP = ""
 		created, err = services.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})

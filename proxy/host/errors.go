@@ -70,7 +70,7 @@ func (s *Storage) interpret(ctx context.Context, err error, k key) error {
 		return storage.NewKeyNotFoundError(k.path, 0)
 	case st.Code == http.StatusNotFound:
 		// The namespace, or a whole resource: not the object of the request.
-		logger.Info("Host lacks what the door needs", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
+		logger.Info("Host lacks a resource or namespace that the door needs", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
 		return unavailable("the host of this cluster is not able to serve %s", s.kind.resource)
 	case st.Code == http.StatusUnauthorized, isDoorForbidden(st):
 		logger.Error(err, "Host refused the door itself", "resource", s.kind.resource, "virtualObject", k.ref())

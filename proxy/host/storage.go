@@ -172,7 +172,7 @@ func (s *Storage) reportCorrupt(ctx context.Context, m metav1.Object, err error)
 		UID:             m.GetUID(),
 		ResourceVersion: m.GetResourceVersion(),
 	}, corev1.EventTypeWarning, "OverlayCorrupt",
-		"What is kept about this object outside its host (owner references, finalizers, managed fields) could not be read; the next write replaces it")
+		"The owner references, finalizers and managed fields of this object could not be read and are missing here. The next update begins a new record.")
 }
 
 // accept sets out to the reply to a write, and makes reads wait for it.

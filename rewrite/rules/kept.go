@@ -113,7 +113,7 @@ var podKept = []Excuse{
 		volumes + ".hostPath.path",
 		statuses + ".volumeMounts[].mountPath",
 	}},
-	{Reason: "what the container runs with; the kubelet expands only its own environment in it", Paths: []string{
+	{Reason: "how the container runs; the kubelet expands only its own environment in it", Paths: []string{
 		containers + ".command[]",
 		containers + ".args[]",
 		containers + ".envFrom[].prefix",
@@ -164,7 +164,7 @@ var podKept = []Excuse{
 		volumes + ".downwardAPI.items[].resourceFieldRef.resource",
 		volumes + ".projected.sources[].downwardAPI.items[].resourceFieldRef.resource",
 	}},
-	{Reason: "address or identity in a storage system outside Kubernetes; what is a Secret beside it is translated, and whether a pod may have it goes by the driver (VolumeDrivers)", Paths: []string{
+	{Reason: "address or identity in a storage system outside Kubernetes; a Secret next to it is translated, and whether a pod may have it goes by the driver (VolumeDrivers)", Paths: []string{
 		volumes + ".awsElasticBlockStore.{volumeID,fsType}",
 		volumes + ".azureDisk.{diskName,diskURI,fsType}",
 		volumes + ".azureFile.shareName",
@@ -187,7 +187,7 @@ var podKept = []Excuse{
 		volumes + ".storageos.{volumeName,volumeNamespace,fsType}",
 		volumes + ".vsphereVolume.{volumePath,fsType,storagePolicyName,storagePolicyID}",
 	}},
-	{Reason: "what the runtime reports", Paths: []string{
+	{Reason: "reported by the runtime", Paths: []string{
 		statuses + ".imageID",
 		statuses + ".containerID",
 		statuses + ".{state,lastState}.terminated.containerID",

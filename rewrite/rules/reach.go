@@ -71,9 +71,9 @@ var podReach = []Decision{
 }
 
 var serviceReach = []Decision{
-	{Refused, "every node of the host takes traffic to the address to the Service, whoever it was meant for (CVE-2020-8554)", []string{"spec.externalIPs"}},
+	{Refused, "every node of the host takes traffic to the address to the Service, also traffic meant for others (CVE-2020-8554)", []string{"spec.externalIPs"}},
 	{Own, ownerRule, []string{"status.conditions"}},
-	{Never, "traffic to the address of a load balancer goes to the Service, whoever it was meant for (CVE-2020-8554)", []string{"status.loadBalancer"}},
+	{Never, "traffic to the address of a load balancer goes to the Service, also traffic meant for others (CVE-2020-8554)", []string{"status.loadBalancer"}},
 }
 
 var claimReach = []Decision{

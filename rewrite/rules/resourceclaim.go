@@ -24,7 +24,7 @@ var ResourceClaim = Table{
 			"status.allocation.devices.results[].request",
 			"status.allocation.devices.config[].requests[]",
 		}},
-		{Reason: "name of the host's in a world that has no objects: a driver, and what it calls its devices and their attributes", Paths: []string{
+		{Reason: "name of the host's in a world that has no objects: a driver, and its names of devices and their attributes", Paths: []string{
 			requests + ".{exactly,firstAvailable[]}.derivedAttributes[].name",
 			requests + ".{exactly,firstAvailable[]}.capacity.requests",
 			requests + ".{exactly,firstAvailable[]}.tolerations[].{key,value}",

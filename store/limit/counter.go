@@ -101,7 +101,7 @@ func (c *Counter) count(ctx context.Context) (rev int64, err error) {
 	}
 }
 
-var errNoPrevious = errors.New("the store does not say what an update replaced")
+var errNoPrevious = errors.New("the store does not return the value that an update replaced")
 
 // follow counts the changes after a revision until the watch ends.
 func (c *Counter) follow(ctx context.Context, rev int64) error {

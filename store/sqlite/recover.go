@@ -137,7 +137,7 @@ func (d *disk) adopt(x *mvcc.Index) error {
 			`UPDATE meta SET value = value + 1 WHERE name = '` + metaProbe + `'`,
 		} {
 			if _, err := d.conn.Exec(statement, nil); err != nil {
-				return diskError("remove what was not acknowledged", err)
+				return diskError("remove rows that were not acknowledged", err)
 			}
 		}
 		if err := exec(d.setMeta, x.CompactRevision(), metaCompact); err != nil {
