@@ -41,8 +41,9 @@ func busy(t *testing.T, tr *rewrite.Translator) *corev1.Pod {
 	return h
 }
 
-// TestAttackStatusThatTheHostReads: the quota of the host counts no pod in a phase that is the last, and its scheduler counts
-// the smaller of the resources that the status says. A tenant who writes them changes nothing on the host.
+// TestAttackStatusThatTheHostReads: the quota of the host counts no pod in a
+// phase that is the last, and its scheduler counts the smaller of the resources
+// that the status says. A tenant who writes them changes nothing on the host.
 func TestAttackStatusThatTheHostReads(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	for name, forge := range map[string]func(*corev1.PodStatus){
@@ -79,8 +80,9 @@ func TestAttackStatusThatTheHostReads(t *testing.T) {
 	}
 }
 
-// TestAttackConditionsOfTheHost: conditions that the components of the host write, and the readiness gates that the host
-// itself put on a pod. A tenant neither writes nor removes one.
+// TestAttackConditionsOfTheHost: conditions that the components of the host
+// write, and the readiness gates that the host itself put on a pod. A tenant
+// neither writes nor removes one.
 func TestAttackConditionsOfTheHost(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := pod("demo", "p", nil)
@@ -191,8 +193,10 @@ func TestReadinessGatesAreTheTenants(t *testing.T) {
 	write([]corev1.PodCondition{gate(corev1.ConditionTrue)}, []corev1.PodCondition{scheduled, gate(corev1.ConditionTrue), other})
 }
 
-// TestAttackStatusOfOtherKinds: a tenant writes that a volume claim is bound and large, that a load balancer announces an
-// address, and which devices a claim has. The host keeps what it has; a qualified condition of a Service passes.
+// TestAttackStatusOfOtherKinds: a tenant writes that a volume claim is bound
+// and large, that a load balancer announces an address, and which devices a
+// claim has. The host keeps its values; a qualified condition of a Service
+// passes.
 func TestAttackStatusOfOtherKinds(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	meta := metav1.ObjectMeta{Namespace: "demo", Name: "x"}
@@ -271,7 +275,8 @@ func TestAttackStatusOfOtherKinds(t *testing.T) {
 	}
 }
 
-// TestAttackStatusOfANewObject: an object is created with a status. The host gets none of it.
+// TestAttackStatusOfANewObject: an object is created with a status. The host
+// gets none of it.
 func TestAttackStatusOfANewObject(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	meta := metav1.ObjectMeta{Namespace: "demo", Name: "x"}

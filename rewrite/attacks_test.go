@@ -61,8 +61,9 @@ func selected(t *testing.T, selector labels.Selector) string {
 	return strings.Join(names, ", ")
 }
 
-// TestAttackServiceSelectorReachesOtherNamespace: a Service's selector matches the labels of pods in another namespace. On the
-// host it also asks for the Service's own cluster and namespace.
+// TestAttackServiceSelectorReachesOtherNamespace: a Service's selector matches
+// the labels of pods in another namespace. On the host it also asks for the
+// Service's own cluster and namespace.
 func TestAttackServiceSelectorReachesOtherNamespace(t *testing.T) {
 	v := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "thief"},
@@ -74,7 +75,8 @@ func TestAttackServiceSelectorReachesOtherNamespace(t *testing.T) {
 	}
 }
 
-// TestAttackServiceSelectorOnReservedLabels: a Service selects by Portico's own labels. It is refused.
+// TestAttackServiceSelectorOnReservedLabels: a Service selects by Portico's own
+// labels. It is refused.
 func TestAttackServiceSelectorOnReservedLabels(t *testing.T) {
 	v := &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "thief"},
@@ -85,8 +87,9 @@ func TestAttackServiceSelectorOnReservedLabels(t *testing.T) {
 	}
 }
 
-// TestAttackAffinityTermsReachNeighbours: affinity terms select the pods of other namespaces and clusters. Each term is
-// bound to the tenant's cluster and the namespaces it may name.
+// TestAttackAffinityTermsReachNeighbours: affinity terms select the pods of
+// other namespaces and clusters. Each term is bound to the tenant's cluster and
+// the namespaces it may name.
 func TestAttackAffinityTermsReachNeighbours(t *testing.T) {
 	app := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
 	team := func(s string) *metav1.LabelSelector {
@@ -144,8 +147,9 @@ func TestAttackAffinityTermsReachNeighbours(t *testing.T) {
 	}
 }
 
-// TestAttackRequiredAffinityUnionAsksForNoPodInEach: a required affinity term over a union of namespaces, which one selector cannot
-// express, must not become weaker than the tenant's.
+// TestAttackRequiredAffinityUnionAsksForNoPodInEach: a required affinity term
+// over a union of namespaces, which one selector cannot express, must not
+// become weaker than the tenant's.
 func TestAttackRequiredAffinityUnionAsksForNoPodInEach(t *testing.T) {
 	v := pod("demo", "p", nil)
 	v.Spec.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{{
@@ -166,8 +170,9 @@ func TestAttackRequiredAffinityUnionAsksForNoPodInEach(t *testing.T) {
 	}
 }
 
-// TestAttackTopologySpreadCountsNeighbours: topology spread constraints count the pods of neighbours, whose placement they
-// would show. They count the namespace's own pods only.
+// TestAttackTopologySpreadCountsNeighbours: topology spread constraints count
+// the pods of neighbours, whose placement they would show. They count the
+// namespace's own pods only.
 func TestAttackTopologySpreadCountsNeighbours(t *testing.T) {
 	v := pod("demo", "p", map[string]string{"app": "web"})
 	v.Spec.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{
@@ -186,7 +191,8 @@ func TestAttackTopologySpreadCountsNeighbours(t *testing.T) {
 	}
 }
 
-// TestAttackAffinitySelectsReservedLabels: an affinity term selects by Portico's own labels. It is refused.
+// TestAttackAffinitySelectsReservedLabels: an affinity term selects by
+// Portico's own labels. It is refused.
 func TestAttackAffinitySelectsReservedLabels(t *testing.T) {
 	sneaky := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: rewrite.LabelCluster, Operator: "NotIn", Values: []string{"x"}}}}
 	for name, v := range map[string]*corev1.Pod{
@@ -249,7 +255,8 @@ func TestAttackSidecarsSecretByName(t *testing.T) {
 	}
 }
 
-// TestAttackReservedLabel: an object carries a label with Portico's own prefix. It is refused.
+// TestAttackReservedLabel: an object carries a label with Portico's own prefix.
+// It is refused.
 func TestAttackReservedLabel(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	for key := range maps.All(map[string]string{
@@ -270,7 +277,8 @@ func TestAttackReservedLabel(t *testing.T) {
 	}
 }
 
-// TestAttackForgedOverlay: an object carries an overlay that the tenant wrote. It is refused.
+// TestAttackForgedOverlay: an object carries an overlay that the tenant wrote.
+// It is refused.
 func TestAttackForgedOverlay(t *testing.T) {
 	forged := rewrite.PackOverlay(`{"v":1,"names":["x"],"ownerReferences":[{"kind":"Node","name":"n","uid":"u"}]}`)
 	for _, key := range []string{rewrite.AnnotationOverlay, rewrite.AnnotationName, rewrite.AnnotationNamespace, rewrite.AnnotationKind, rewrite.AnnotationLabels} {
@@ -282,8 +290,8 @@ func TestAttackForgedOverlay(t *testing.T) {
 	}
 }
 
-// TestAttackReservedFinalizer: an object carries Portico's own finalizer, which would hold it on the host for
-// ever. It is refused.
+// TestAttackReservedFinalizer: an object carries Portico's own finalizer, which
+// would hold it on the host for ever. It is refused.
 func TestAttackReservedFinalizer(t *testing.T) {
 	v := pod("demo", "p", nil)
 	v.Finalizers = []string{rewrite.FinalizerVirtual}
@@ -357,8 +365,9 @@ func TestAttackForgedIdentity(t *testing.T) {
 	}
 }
 
-// TestAttackClaimFromAnotherNamespace: a pod mounts the claim of another namespace by its host name. The reference
-// leads to a claim of the pod's own namespace.
+// TestAttackClaimFromAnotherNamespace: a pod mounts the claim of another
+// namespace by its host name. The reference leads to a claim of the pod's own
+// namespace.
 func TestAttackClaimFromAnotherNamespace(t *testing.T) {
 	prod := "prod"
 	spec := corev1.PersistentVolumeClaimSpec{DataSourceRef: &corev1.TypedObjectReference{Kind: "PersistentVolumeClaim", Name: "data", Namespace: &prod}}
@@ -482,8 +491,9 @@ func TestAttackHostIdentity(t *testing.T) {
 	}
 }
 
-// TestAttackHostToolAdoptsTenantObject: an object carries the labels and annotations by which tools of the host adopt
-// objects. They do not reach the host.
+// TestAttackHostToolAdoptsTenantObject: an object carries the labels and
+// annotations by which tools of the host adopt objects. They do not reach the
+// host.
 func TestAttackHostToolAdoptsTenantObject(t *testing.T) {
 	v := pod("demo", "p", map[string]string{"argocd.argoproj.io/instance": "host-app", "kustomize.toolkit.fluxcd.io/name": "x"})
 	v.Annotations = map[string]string{"argocd.argoproj.io/tracking-id": "host-app:/Pod:team-a/p", "meta.helm.sh/release-name": "x"}
@@ -500,8 +510,9 @@ func TestAttackHostToolAdoptsTenantObject(t *testing.T) {
 	}
 }
 
-// TestAttackAnnotationsForTheNode: a pod carries annotations that change its network or runtime on the node. They
-// do not reach the host where the operator hides them.
+// TestAttackAnnotationsForTheNode: a pod carries annotations that change its
+// network or runtime on the node. They do not reach the host where the operator
+// hides them.
 func TestAttackAnnotationsForTheNode(t *testing.T) {
 	c := testCluster()
 	c.HiddenAnnotations, c.MovedLabels = []string{"corp.example/"}, []string{"corp.example/team"}
@@ -525,8 +536,8 @@ func TestAttackAnnotationsForTheNode(t *testing.T) {
 	}
 }
 
-// TestAttackTokenSecretOnTheHost: a tenant's Secret asks the host to fill in a ServiceAccount token. On the host
-// it is an opaque Secret.
+// TestAttackTokenSecretOnTheHost: a tenant's Secret asks the host to fill in a
+// ServiceAccount token. On the host it is an opaque Secret.
 func TestAttackTokenSecretOnTheHost(t *testing.T) {
 	v := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "s", Annotations: map[string]string{corev1.ServiceAccountNameKey: "default"}},
@@ -589,8 +600,8 @@ func attackSecretName(t *testing.T, tr *rewrite.Translator, cluster, keys string
 	}
 }
 
-// TestAttackWriteTheClustersOwnService: a tenant writes default/kubernetes, which is the cluster's own Service on the
-// host. The write is refused.
+// TestAttackWriteTheClustersOwnService: a tenant writes default/kubernetes,
+// which is the cluster's own Service on the host. The write is refused.
 func TestAttackWriteTheClustersOwnService(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "kubernetes"}}

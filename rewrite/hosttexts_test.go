@@ -150,7 +150,8 @@ func TestLaw6WhatAHostSaysOfAPod(t *testing.T) {
 	h := toHost(t, tr, v, testInputs()).(*corev1.Pod)
 	host := strings.NewReplacer("POD", h.Name, "CREDS", tr.Name("demo", "creds"), "SETTINGS", tr.Name("demo", "settings"), "DATA", tr.Name("demo", "data"))
 	virtual := strings.NewReplacer("POD", "web", "CREDS", "creds", "SETTINGS", "settings", "DATA", "data")
-	// The environment of a network plugin has a name that the replacers would take for one.
+	// The environment of a network plugin has a name that the replacers would
+	// take for one.
 	keep := func(r *strings.Replacer, s string) string {
 		return strings.ReplaceAll(r.Replace(strings.ReplaceAll(s, "K8S_POD_", "K8S_pod_")), "K8S_pod_", "K8S_POD_")
 	}

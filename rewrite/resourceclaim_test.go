@@ -178,8 +178,8 @@ func TestAttackClassThatIsNotOffered(t *testing.T) {
 	}
 }
 
-// TestAttackAdminAccess: a resource claim asks for administrator access to a device in use. It is
-// refused.
+// TestAttackAdminAccess: a resource claim asks for administrator access to a
+// device in use. It is refused.
 func TestAttackAdminAccess(t *testing.T) {
 	v := claimOf("app")
 	v.Spec.Devices.Requests[0].Exactly.AdminAccess = ptr(true)

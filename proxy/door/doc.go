@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package door keeps the objects in the host namespace by which the host finds
-// a virtual cluster: the anchor that owns them, the cluster's own Service, the addresses behind it, the
-// Service of its DNS, the ServiceAccount of its pods, the keys that its
-// replicas share, and the administrator's kubeconfig.
+// a virtual cluster: the anchor that owns them, the cluster's own Service, the
+// addresses behind it, the Service of its DNS, the ServiceAccount of its pods,
+// the keys that its replicas share, and the administrator's kubeconfig.
 //
 // It does not serve anything and does not know the virtual API. A gateway or a
 // command line tool can use it without an API server.

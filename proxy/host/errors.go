@@ -76,7 +76,8 @@ func (s *Storage) interpret(ctx context.Context, err error, k key) error {
 		logger.Error(err, "Host refused the door itself", "resource", s.kind.resource, "virtualObject", k.ref())
 		return unavailable("the host of this cluster does not let it serve this request for %s", s.kind.resource)
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		// The tenant's namespace is well: its controllers must not take this for its end and give up.
+		// The tenant's namespace is well: its controllers must not take this
+		// for its end and give up.
 		logger.Info("Host namespace is being deleted", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
 		return unavailable("the host of this cluster takes no new %s: it is being removed", s.kind.resource)
 	case st.Code == http.StatusForbidden && strings.Contains(st.Message, "error looking up service account "+s.namespace+"/"):
@@ -103,7 +104,8 @@ func internal(message string) *apierrors.StatusError {
 	return apierrors.NewInternalError(errors.New("the host of this cluster failed to serve the request"))
 }
 
-// exhausted matches the internal errors of a host that has no more of something, which are for everybody to know.
+// exhausted matches the internal errors of a host that has run out of
+// something, which every user may read.
 var exhausted = regexp.MustCompile(`^Internal error occurred: (failed to allocate a (serviceIP for Service "[^"]*"|nodePort): range is full|resource quota evaluation timed out)$`)
 
 // failedWebhook matches the words of k8s.io/apiserver/pkg/util/webhook.

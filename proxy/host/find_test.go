@@ -384,7 +384,8 @@ func TestAttackObjectThatLooksHashed(t *testing.T) {
 					if w := f.host.writes(); len(w) > 0 {
 						t.Errorf("host calls %v", w)
 					}
-					// A new object has the name of today if that is free, and is refused if not.
+					// A new object has the name of today if that is free, and
+					// is refused if not.
 					err := f.Create(t.Context(), path, virtualObjects()[resource], newFunc(), 0)
 					if name == now && !storage.IsExist(err) || name == former && err != nil {
 						t.Errorf("create: %v", err)

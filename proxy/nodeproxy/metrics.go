@@ -18,7 +18,8 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// ofTheNode are the metrics without a pod that are shown, and the beginnings of the names of more.
+// ofTheNode are the metrics without a pod that are shown, and the beginnings of
+// the names of more.
 var (
 	ofTheNode         = []string{"cadvisor_version_info", "container_scrape_error", "resource_scrape_error", "scrape_error"}
 	ofTheNodePrefixes = []string{"machine_", "node_"}
@@ -39,7 +40,8 @@ func metricsAt(segments ...string) func(context.Context, *Server, string, map[st
 	}
 }
 
-// filterMetrics shows the series about known pods, under their virtual names, and those about the node as a whole.
+// filterMetrics shows the series about known pods, under their virtual names,
+// and those about the node as a whole.
 func (s *Server) filterMetrics(raw []byte, known map[string]*corev1.Pod) ([]byte, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(bytes.NewReader(raw))
@@ -77,8 +79,8 @@ func (s *Server) show(metric string, m *dto.Metric, known map[string]*corev1.Pod
 	return true
 }
 
-// nodeWide are series about the whole machine: of a list, or of the root control group, but not by interface, because
-// those are the other pods'.
+// nodeWide are series about the whole machine: of a list, or of the root
+// control group, but not by interface, because those are the other pods'.
 func nodeWide(metric string, m *dto.Metric) bool {
 	if id := label(m, "id"); id != nil {
 		return id.GetValue() == "/" && label(m, "interface") == nil

@@ -65,9 +65,11 @@ const (
 	textType = "text/plain; version=0.0.4; charset=utf-8"
 )
 
-// questions are all there are, by their path. Not among them, on purpose: /run, /exec, /attach, /portForward and
-// /containerLogs, for which pods have subresources of their own; /configz, /logs, /debug and /metrics, which are about the
-// machine; /checkpoint; and everything that a kubelet may learn to do.
+// questions are all there are, by their path. Not among them, on purpose: /run,
+// /exec, /attach, /portForward and /containerLogs, for which pods have
+// subresources of their own; /configz, /logs, /debug and /metrics, which are
+// about the machine; /checkpoint; and everything that a kubelet may learn to
+// do.
 var questions = map[string]question{
 	"/healthz":          {contentType: "text/plain; charset=utf-8", ask: healthz},
 	"/pods":             {contentType: jsonType, ask: podsOn},
@@ -113,7 +115,8 @@ func (s *Server) Handler(node, path string, responder rest.Responder) (http.Hand
 	}), nil
 }
 
-// fromKubelet gets a path of a kubelet through the host's API. The segments are constants.
+// fromKubelet gets a path of a kubelet through the host's API. The segments are
+// constants.
 func (s *Server) fromKubelet(ctx context.Context, node, accept string, params map[string]string, segments ...string) ([]byte, error) {
 	request := s.cfg.Host.CoreV1().RESTClient().Get().Resource("nodes").Name(node).SubResource("proxy").Suffix(segments...).SetHeader("Accept", accept)
 	for name, value := range params {
@@ -142,7 +145,8 @@ func healthz(ctx context.Context, s *Server, node string, _ map[string]string) (
 	return []byte("ok"), nil
 }
 
-// podsOn lists the virtual pods on a node, without asking the kubelet: they are the same pods.
+// podsOn lists the virtual pods on a node, without asking the kubelet: they are
+// the same pods.
 func podsOn(_ context.Context, s *Server, node string, _ map[string]string) ([]byte, error) {
 	pods, err := s.on(node)
 	if err != nil {

@@ -20,7 +20,8 @@ import (
 	"k8s.io/metrics/pkg/apis/metrics/v1beta1"
 )
 
-// nodeMetrics serves nodes.metrics.k8s.io: of the host nodes that are shown, and of no others.
+// nodeMetrics serves nodes.metrics.k8s.io: of the host nodes that are shown,
+// and of no others.
 type nodeMetrics struct {
 	table[*metrics.NodeMetrics]
 	config Config

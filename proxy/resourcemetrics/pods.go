@@ -53,7 +53,8 @@ func (*podMetrics) Kind() string { return "PodMetrics" }
 // NamespaceScoped implements rest.Scoper.
 func (*podMetrics) NamespaceScoped() bool { return true }
 
-// GetSingularName implements rest.SingularNameProvider. It is empty, as metrics-server's: "pod" is the core group's.
+// GetSingularName implements rest.SingularNameProvider. It is empty, as
+// metrics-server's: "pod" is the core group's.
 func (*podMetrics) GetSingularName() string { return "" }
 
 // List implements rest.Lister.

@@ -32,7 +32,8 @@ var GroupVersion = v1beta1.SchemeGroupVersion
 
 // Config holds the sources of the group.
 type Config struct {
-	// Host may get and list pods.metrics.k8s.io in the cluster's host namespace, and nodes.metrics.k8s.io if Shown is set.
+	// Host may get and list pods.metrics.k8s.io in the cluster's host
+	// namespace, and nodes.metrics.k8s.io if Shown is set.
 	Host       metricsclient.MetricsV1beta1Interface
 	Translator *rewrite.Translator
 
@@ -40,13 +41,15 @@ type Config struct {
 	Pods  corelisters.PodLister
 	Nodes corelisters.NodeLister
 
-	// Shown says whether a virtual Node is the host node of the same name. A Node can be the tenant's own invention, so
-	// this must not be answered from the virtual cluster. Nil: none is.
+	// Shown says whether a virtual Node is the host node of the same name. A
+	// Node can be the tenant's own invention, so this must not be answered from
+	// the virtual cluster. Nil: none is.
 	Shown func(node string) bool
 }
 
-// Probe asks the host as List does, for nothing, and returns its refusal: NotFound when the host has no such API,
-// Forbidden when the door has no right to it.
+// Probe asks the host as List does, for nothing, and returns its refusal:
+// NotFound when the host has no such API, Forbidden when the door has no right
+// to it.
 func (c Config) Probe(ctx context.Context) error {
 	_, err := c.Host.PodMetricses(c.Translator.Cluster().HostNamespace).List(ctx, metav1.ListOptions{
 		Limit: 1, LabelSelector: c.Translator.ScopeSelector().String(),
@@ -56,7 +59,8 @@ func (c Config) Probe(ctx context.Context) error {
 
 // APIGroup is the group for an API server to install.
 func APIGroup(c Config) (*genericapiserver.APIGroupInfo, error) {
-	// A scheme of its own: in the server's, the group's types would be in everybody's way.
+	// A scheme of its own: in the server's, the group's types would collide
+	// with others.
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{metrics.AddToScheme, v1beta1.AddToScheme} {
 		if err := add(scheme); err != nil {

@@ -35,7 +35,8 @@ import (
 
 const hostNamespace = "team-a"
 
-// host is a host with these metrics. The fake client selects by labels, which measured gives to everybody's pods.
+// host is a host with these metrics. The fake client selects by labels, which
+// measured gives to all pods.
 type host struct {
 	*fake.Clientset
 	pods  []v1beta1.PodMetrics
@@ -158,7 +159,8 @@ func TestPodsAreTheTenantsInVirtualNames(t *testing.T) {
 	}
 }
 
-// Others have pods in the host namespace too: another virtual cluster, or the namespace's owner.
+// Others have pods in the host namespace too: another virtual cluster, or the
+// namespace's owner.
 func TestMetricsOfOthersInTheHostNamespaceAreNotShown(t *testing.T) {
 	h := newHost()
 	h.pods = []v1beta1.PodMetrics{measured("web-x-shop-x-other"), measured("porticod-0"), measured("web-x-shop-x-vc")}

@@ -39,9 +39,9 @@ const (
 	reserveShare = 16
 )
 
-// New returns a backend, which is a Meter as well, whose client refuses to write more than the limit. It is
-// an Exclusive if the given one is. The context bounds nothing; its logger is
-// kept.
+// New returns a backend, which is a Meter as well, whose client refuses to
+// write more than the limit. It is an Exclusive if the given one is. The
+// context bounds nothing; its logger is kept.
 func New(ctx context.Context, b store.Backend, o Options) store.Backend {
 	stop := func() {}
 	if o.Meter == nil {

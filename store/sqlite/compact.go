@@ -63,7 +63,8 @@ func (e *Engine) compactLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-e.historyKick:
-			// Compacted history may still be counted: it waits for its turn to be deleted.
+			// Compacted history may still be counted: it waits for its turn to
+			// be deleted.
 			if e.index.RevisionKeeping(e.options.MaxHistory) > e.index.CompactRevision() {
 				e.compactTo(ctx, e.index.RevisionKeeping(e.options.MaxHistory/2))
 			}

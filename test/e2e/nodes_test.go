@@ -147,7 +147,8 @@ func tenantsPartSurvives(k, host kubectl, node string) {
 	})
 }
 
-// podIsNotPlacedByTheTenantsLabel: the host schedules, and does not know the label. The tenant reads why its pod waits.
+// podIsNotPlacedByTheTenantsLabel: the host schedules, and does not know the
+// label. The tenant reads why its pod waits.
 func podIsNotPlacedByTheTenantsLabel(k kubectl) {
 	k.apply("picky.yaml")
 	k.waitFor(`jsonpath={.status.conditions[?(@.type=="PodScheduled")].reason}=Unschedulable`, "pod/picky")

@@ -137,7 +137,8 @@ func TestFailuresAreToldInVirtualNames(t *testing.T) {
 		"pod/nokey":    "couldn't find key nokey in ConfigMap " + k.namespace + "/settings",
 		"pod/nosecret": `secret "absent" not found`,
 	} {
-		// The kubelet tries again and again, and first when the ConfigMap is not there yet.
+		// The kubelet tries again and again, and first when the ConfigMap is
+		// not there yet.
 		eventually(t, path+" says "+want, func() (bool, string) {
 			got := k.field(path, "{.status.containerStatuses[0].state.waiting.message}")
 			return got == want, got
@@ -162,7 +163,8 @@ func TestFailuresAreToldInVirtualNames(t *testing.T) {
 	c.saysNothingOfTheHost(t, "kubectl get pods", k.run("get", "pods", "-o", "yaml"))
 }
 
-// The door warns of a pod, and then the host, which sees more in it: the tenant reads of its own fields, and once.
+// The door warns of a pod, and then the host, which sees more in it: the tenant
+// reads of its own fields, and once.
 func TestWarningsAreToldOnce(t *testing.T) {
 	t.Parallel()
 	k, _ := shared(t)
