@@ -131,8 +131,8 @@ func restoreTerms[T any](c *toVirtual, key string, list *[]T, selector func(*T) 
 	}
 }
 
-// grown reports whether host is written, but for requirements appended to its
-// selector.
+// grown reports whether host equals written, except for requirements appended
+// to its selector.
 func grown[T any](written, host *T, selector func(*T) *metav1.LabelSelector) bool {
 	w, h := selector(written), selector(host)
 	if w == nil || h == nil || len(h.MatchExpressions) <= len(w.MatchExpressions) {

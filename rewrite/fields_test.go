@@ -17,7 +17,7 @@ import (
 type fieldAt struct{ path, owner, name string }
 
 // eachField calls do for every field of spec and status, and for those below it
-// if do says so.
+// if do returns true.
 func eachField(typ reflect.Type, do func(fieldAt) bool) {
 	for _, part := range []string{"Spec", "Status"} {
 		f, _ := typ.FieldByName(part)

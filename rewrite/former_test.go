@@ -152,8 +152,8 @@ func TestFormerPodGoesOn(t *testing.T) {
 	}
 }
 
-// TestFormerReferences: a new object refers to one of before by the name that it
-// has, if and only if it is said to be there.
+// TestFormerReferences: a new object refers to an older one by its former name,
+// if and only if Inputs.Former lists it.
 func TestFormerReferences(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	name, _ := tr.FormerName("demo", longName)

@@ -58,8 +58,8 @@ func (t *Translator) join(namespace, name string) (joined string, plain bool) {
 	return joined, len(joined) <= maxName && joinsUniquely(joined, len(name), len(name)+len(separator)+len(namespace))
 }
 
-// ServiceName returns the host name of a virtual Service. It is Name but for
-// default/kubernetes, which is the cluster's own host Service.
+// ServiceName returns the host name of a virtual Service. It is Name, except
+// for default/kubernetes, which is the cluster's own host Service.
 func (t *Translator) ServiceName(namespace, name string) string {
 	if isKubernetesService(namespace, name) {
 		return t.cluster.Service

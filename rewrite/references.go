@@ -30,7 +30,7 @@ func (c *toHost) references(obj any) {
 	})
 }
 
-// references turns every field with a rule back. A name that is none of ours
+// references turns every field with a rule back. A name that is not one of ours
 // is the host's own change and stays.
 func (c *toVirtual) references(obj any) {
 	known := sync.OnceValue(c.known) // most objects have no text

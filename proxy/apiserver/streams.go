@@ -90,7 +90,7 @@ type connecter interface {
 	rest.Connecter
 }
 
-// hostConnecter is upstream's, but for where it leads.
+// hostConnecter is upstream's, but leads to the host.
 type hostConnecter struct {
 	connecter
 	connect func(ctx context.Context, id string, opts runtime.Object, responder rest.Responder) (http.Handler, error)

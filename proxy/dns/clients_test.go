@@ -157,7 +157,7 @@ func TestAPodAsksBeforeItsAddressIsKnown(t *testing.T) {
 }
 
 // The address of a pod that has gone is refused from then on: the next pod that
-// has it may be anybody's.
+// has it may be another tenant's.
 func TestAttackNeighbourHasTheAddressOfAPodThatHasGone(t *testing.T) {
 	s := serve(t, append(world(), pod("a", corev1.PodRunning, podIP), pod("b", corev1.PodRunning, "127.0.0.41")), only())
 	if got := s.rcodeFor(podIP, "udp"); got != mdns.RcodeSuccess {

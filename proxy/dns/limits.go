@@ -84,8 +84,8 @@ func (r *room) leave(ip netip.Addr) {
 	count(r.of, ip, -1)
 }
 
-// limitedListener closes connections for which there is no room. To leave them
-// waiting would let a stranger keep everybody else out.
+// limitedListener closes connections for which there is no room. If they
+// waited, a stranger could keep all others out.
 type limitedListener struct {
 	net.Listener
 	room func(from net.Addr) (*room, netip.Addr)

@@ -208,7 +208,7 @@ type verdict int
 const (
 	admitted verdict = iota
 	refused          // gets the answer REFUSED
-	dropped          // hears nothing: an answer would cost more than silence
+	dropped          // gets no answer: one would cost more than silence
 )
 
 // admit decides about a question by its address. One that is not known may

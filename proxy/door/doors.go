@@ -35,7 +35,7 @@ const (
 	withdrawTimeout = 2 * time.Second
 
 	// checkInterval is how often the leader knocks at all doors, and
-	// failuresToClose how many times in a row it hears nothing before traffic
+	// failuresToClose how many times in a row it gets no answer before traffic
 	// is led elsewhere.
 	checkInterval   = 2 * time.Second
 	failuresToClose = 2
@@ -74,7 +74,7 @@ func NewDoors(client kubernetes.Interface, o Options, d Door) *Doors {
 
 // behindService selects the slices of the cluster's own Service. The host's
 // controllers give those that they make the labels of the Service; a slice of
-// somebody else that names it has not got them.
+// another user that names it does not have them.
 func (o Options) behindService() labels.Selector {
 	return labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: o.Service, rewrite.LabelCluster: o.Cluster})
 }

@@ -160,7 +160,7 @@ func TestAReplicaThatEndsClosesItsDoor(t *testing.T) {
 	s.sees(a, 0, doorA)
 }
 
-// A leader that hears nothing at all is itself the one that is cut off.
+// A leader that gets no answer at all is itself the one that is cut off.
 func TestNoDoorIsClosedWhenAllAreSilent(t *testing.T) {
 	s := newStreet(t)
 	a, _ := s.replica(doorA, true)
@@ -217,9 +217,9 @@ func TestDoorsAreForgottenAndComeBack(t *testing.T) {
 	}
 }
 
-// TestAttackNeighbourAnnouncesADoor: another user of the host namespace writes a
-// slice that names the cluster's Service. It is no door: nothing but that slice's
-// lack of the cluster's label tells it from those of the host's controllers.
+// TestAttackNeighbourAnnouncesADoor: another user of the host namespace writes
+// a slice that names the cluster's Service. It is no door: only the missing
+// label of the cluster distinguishes it from those of the host's controllers.
 func TestAttackNeighbourAnnouncesADoor(t *testing.T) {
 	s := newStreet(t)
 	ready, port, address := true, int32(8443), "192.0.2.66"

@@ -20,8 +20,8 @@ var errFull = errors.New("too many requests wait already")
 
 // bucket is a token bucket whose waiters are queued by flow.
 //
-// INVARIANT: waiters get tokens before anybody who comes later in their flow, and
-// between two tokens of one flow every other flow with waiters gets one.
+// INVARIANT: waiters get tokens before later ones of their flow, and between
+// two tokens of one flow every other flow with waiters gets one.
 type bucket struct {
 	interval time.Duration // of one token
 	burst    int
@@ -170,8 +170,8 @@ func (b *bucket) handOut() {
 	b.arm()
 }
 
-// arm sets a timer for the next token if anybody waits for it.
-// REQUIRES: mu held.
+// arm sets a timer for the next token if a request waits for it. REQUIRES: mu
+// held.
 func (b *bucket) arm() {
 	if b.armed || len(b.turns) == 0 {
 		return

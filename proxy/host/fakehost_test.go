@@ -57,7 +57,7 @@ type fakeHost struct {
 	answer func(c call) *metav1.Status
 	// before runs ahead of each request that changes something, unlocked.
 	before func(c call)
-	// warn is said with every answer.
+	// warn is a warning in every answer.
 	warn string
 }
 

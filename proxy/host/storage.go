@@ -135,7 +135,7 @@ func (s *Storage) show(ctx context.Context, h, into runtime.Object) (*rewrite.Co
 }
 
 // restore is show for an object that has just come from the host: it is
-// remembered, and its tenant hears of a corrupt overlay in an event.
+// remembered, and a corrupt overlay is reported to its tenant in an Event.
 func (s *Storage) restore(ctx context.Context, h, into runtime.Object) error {
 	corrupt, err := s.show(ctx, h, into)
 	if err != nil {

@@ -21,9 +21,9 @@ import (
 // A database gives out revisions when rows are inserted and shows the rows when
 // their transactions commit, and the two orders differ: revision 8 may be read
 // while 7 is still to come. kine's polling waits for 7, but its lists and the
-// beginnings of its watches do not: they answer "as of revision 8", and who
-// goes on to watch from 9 never hears of 7. An informer would keep a wrong
-// object until the next change of it
+// beginnings of its watches do not: they answer "as of revision 8", and a
+// client that goes on to watch from 9 never sees 7. An informer would keep a
+// wrong object until the next change of it
 // (https://github.com/k3s-io/kine/issues/676).
 //
 // A revision is settled when it and all before it are committed, or never will

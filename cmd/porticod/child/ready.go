@@ -21,7 +21,7 @@ import (
 const pollInterval = 5 * time.Millisecond
 
 // AwaitCluster waits for the kubeconfig that the child writes once it is ready
-// and for the cluster to say so itself, and returns the way to it. A file left
+// and for the cluster's own readiness, and returns the way to it. A file left
 // over by an earlier run must have been removed before the child was started.
 func (p *Process) AwaitCluster(ctx context.Context, kubeconfig string) (*rest.Config, error) {
 	if err := p.poll(ctx, "write "+kubeconfig, func(context.Context) (bool, error) {

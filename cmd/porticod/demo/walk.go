@@ -77,7 +77,7 @@ func nginx() *appsv1.Deployment {
 }
 
 // awaitRunning watches the pods until as many as the Deployment has replicas
-// are Running, and then the Deployment until it says so itself.
+// are Running, and then the Deployment until its status shows that.
 func awaitRunning(ctx context.Context, client kubernetes.Interface) error {
 	running := map[string]bool{}
 	pods := cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{

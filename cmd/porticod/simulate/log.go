@@ -14,7 +14,7 @@ import (
 
 // newKwokLogger returns a logger for kwok that ends in ours. kwok only makes
 // loggers that write somewhere, so its JSON lines are read back. Below Warn it
-// logs a line for every pod it touches, which is of no use to anybody here.
+// logs a line for every pod it touches, which is of no use here.
 func newKwokLogger(logger logr.Logger) *kwoklog.Logger {
 	return kwoklog.NewLogger(lineWriter{logger}, kwoklog.LevelWarn)
 }
