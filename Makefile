@@ -1,5 +1,5 @@
 # Portico. `make` alone explains itself.
-# Everything needs Go, gcc, make and git; what needs more says so.
+# Everything needs Go, gcc, make and git; targets that need more say so.
 
 SHELL       := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -56,7 +56,7 @@ test: ## Run all unit and integration tests
 	@test/servers/installed || echo "NOT TESTED: PostgreSQL or MariaDB is not installed. As root: test/servers/install"
 
 .PHONY: race
-race: ## Run the tests of what is concurrent with the race detector
+race: ## Run the tests of concurrent code with the race detector
 	$(GO) test -race $(GO_FLAGS) -timeout 30m ./certs/... ./store/... ./proxy/host/... ./proxy/internal/... ./proxy/dns/... ./proxy/nodeproxy/... \
 		$$($(GO) list ./sync/... | grep -v /sync/controllers) # which is upstream's code
 
@@ -121,7 +121,7 @@ bench-store: build ## Compare the store with etcd and kine on this disk (BENCH_S
 	$(GO) build $(GO_FLAGS) -o bin/bench-store ./bench/store
 	bin/bench-store -etcd bin/etcd -kine bin/kine -porticod bin/porticod -plot docs/store-benchmark.svg $(BENCH_STORE)
 
-# Statically linked, because nothing else is in the image. The user is nobody's.
+# Statically linked, because nothing else is in the image. The user is not root.
 IMAGE        ?= portico.dev/portico/porticod:dev
 IMAGE_CONFIG := {"Entrypoint":["/porticod"],"Cmd":["serve"],"User":"65532:65532"}
 
@@ -140,5 +140,5 @@ tidy: ## Bring go.mod and go.sum in order
 	$(GO) mod tidy
 
 .PHONY: clean
-clean: ## Remove what was built here
+clean: ## Remove the programs that were built here
 	rm -rf bin
