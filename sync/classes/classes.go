@@ -20,6 +20,7 @@ import (
 
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/internal/hostview"
+	"portico.dev/portico/sync/kinds"
 )
 
 // Config says which classes a Mirror reads on the host, and where it shows them.
@@ -48,15 +49,15 @@ type keeper interface {
 
 // New returns a Mirror. It registers with the virtual informers, so it must be called before they are relied on.
 func New(cfg Config) (*Mirror, error) {
-	priority, err := newPriorityClasses(cfg)
+	priority, err := newKind(cfg, cfg.PriorityClasses, kinds.PulledPriorityClasses)
 	if err != nil {
 		return nil, err
 	}
-	runtime, err := newRuntimeClasses(cfg)
+	runtime, err := newKind(cfg, cfg.RuntimeClasses, kinds.PulledRuntimeClasses)
 	if err != nil {
 		return nil, err
 	}
-	device, err := newDeviceClasses(cfg)
+	device, err := newKind(cfg, cfg.DeviceClasses, kinds.PulledDeviceClasses)
 	if err != nil {
 		return nil, err
 	}

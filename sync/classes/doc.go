@@ -36,7 +36,6 @@
 // # Map
 //
 //	classes.go  Mirror: which classes are shown, and which are the host's
-//	kind.go     how one kind is kept
+//	kind.go     how the classes of one kind are shown
 //	push.go     Pusher: copies of the tenant's classes
-//	views.go    the fields of a class that are shown
 package classes

@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
@@ -21,6 +20,7 @@ import (
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/sync/internal/mirror"
 	"portico.dev/portico/sync/internal/queue"
+	"portico.dev/portico/sync/kinds"
 )
 
 const (
@@ -29,35 +29,16 @@ const (
 	workers        = 1
 )
 
-// object is a pointer to a class.
-type object interface {
-	mirror.Object
-	runtime.Object
-}
-
-type reader[T object] interface {
+type reader[T kinds.Object] interface {
 	Get(ctx context.Context, name string, o metav1.GetOptions) (T, error)
 }
 
-type client[T object] interface {
-	reader[T]
-	mirror.Client[T]
-}
-
 // kind keeps the classes of one kind.
-type kind[T object] struct {
-	name     string // for people
-	write    client[T]
-	read     reader[T] // of the host
-	informer func(informers.SharedInformerFactory) cache.SharedIndexInformer
-	blank    func(metav1.ObjectMeta) T
-	// fill gives a virtual class all that from has, except for metadata.
-	fill func(shown, from T)
-	// frozen reports whether two classes agree in the fields that the API lets no
-	// client change.
-	frozen func(a, b T) bool
-	// reserved reports whether a name is never shown and never offered.
-	reserved func(name string) bool
+type kind[T kinds.Object] struct {
+	kinds.Pulled[T]
+
+	write kinds.Client[T]
+	read  reader[T] // of the host
 
 	inside  informers.SharedInformerFactory
 	virtual cache.Store
@@ -70,34 +51,35 @@ type kind[T object] struct {
 	loop       *queue.Loop[string]
 }
 
-func newKind[T object](cfg Config, chosen labels.Selector, k kind[T]) (*kind[T], error) {
+func newKind[T kinds.Object](cfg Config, chosen labels.Selector, pulled kinds.Pulled[T]) (*kind[T], error) {
+	k := &kind[T]{Pulled: pulled, write: pulled.Client(cfg.Virtual), read: pulled.Client(cfg.Host)}
 	k.mirror = mirror.Kind[T]{
-		Noun: k.name, Client: k.write, Next: k.next,
+		Noun: k.Noun, Client: k.write, Next: k.next,
 		Mirrored: func(shown T) bool { return mirrored(shown) },
-		Fixed:    func(shown, want T) bool { return !k.frozen(shown, want) },
+		Fixed:    func(shown, want T) bool { return !k.Frozen(shown, want) },
 	}
-	k.loop = queue.NewLoop(strings.ReplaceAll(k.name, " ", "-"), nil, k.reconcile)
-	k.inside, k.virtual = cfg.Informers, k.informer(cfg.Informers).GetStore()
+	k.loop = queue.NewLoop(strings.ReplaceAll(k.Noun, " ", "-"), nil, k.reconcile)
+	k.inside, k.virtual = cfg.Informers, k.Informer(cfg.Informers).GetStore()
 	if err := k.listen(cfg.Informers); err != nil || chosen == nil {
-		return &k, err
+		return k, err
 	}
 	// A class that a cluster has pushed is its tenant's own, and not one of the
 	// host's for others.
 	pushed, err := labels.NewRequirement(rewrite.LabelHostNamespace, selection.DoesNotExist, nil)
 	if err != nil {
-		return nil, fmt.Errorf("select each %s: %w", k.name, err)
+		return nil, fmt.Errorf("select each %s: %w", k.Noun, err)
 	}
 	chosen = chosen.Add(*pushed)
 	k.chosen = chosen
 	k.outside = informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = chosen.String() }),
 		informers.WithTransform(lean))
-	k.host, k.hostSynced = k.informer(k.outside).GetStore(), k.informer(k.outside).HasSynced
-	return &k, k.listen(k.outside)
+	k.host, k.hostSynced = k.Informer(k.outside).GetStore(), k.Informer(k.outside).HasSynced
+	return k, k.listen(k.outside)
 }
 
 func (k *kind[T]) listen(source informers.SharedInformerFactory) error {
-	return queue.Listen(k.loop, k.name, k.informer(source), queue.Each(func(class T) { k.loop.Add(class.GetName()) }))
+	return queue.Listen(k.loop, k.Noun, k.Informer(source), queue.Each(func(class T) { k.loop.Add(class.GetName()) }))
 }
 
 // lean drops the parts of a class that are not read here.
@@ -116,7 +98,7 @@ func (k *kind[T]) run(ctx context.Context) error { return k.loop.Run(ctx, worker
 // offers reports whether the class of that name, which the door's admission has
 // found, is the host's. A tenant's own under the same name is not.
 func (k *kind[T]) offers(ctx context.Context, name string) (bool, error) {
-	if k.reserved(name) {
+	if k.Reserved(name) {
 		return false, nil
 	}
 	exists, own, err := k.owned(ctx, name)
@@ -130,7 +112,7 @@ func (k *kind[T]) offers(ctx context.Context, name string) (bool, error) {
 		}
 	}
 	if !offered {
-		return false, fmt.Errorf("%s %q: %w", k.name, name, rewrite.ErrNoClass) // the shown class is about to go
+		return false, fmt.Errorf("%s %q: %w", k.Noun, name, rewrite.ErrNoClass) // the shown class is about to go
 	}
 	return true, nil
 }
@@ -140,7 +122,7 @@ func (k *kind[T]) offers(ctx context.Context, name string) (bool, error) {
 func (k *kind[T]) owned(ctx context.Context, name string) (exists, own bool, err error) {
 	class, exists, err := find(ctx, k.virtual, k.write, name)
 	if err != nil {
-		return false, false, fmt.Errorf("get virtual %s %q: %w", k.name, name, err)
+		return false, false, fmt.Errorf("get virtual %s %q: %w", k.Noun, name, err)
 	}
 	return exists, exists && !mirrored(class), nil
 }
@@ -156,13 +138,13 @@ func (k *kind[T]) onHost(ctx context.Context, name string) (bool, error) {
 	}
 	class, exists, err := find(ctx, k.host, k.read, name)
 	if err != nil {
-		return false, fmt.Errorf("get host %s %q: %w", k.name, name, err)
+		return false, fmt.Errorf("get host %s %q: %w", k.Noun, name, err)
 	}
 	return exists && k.chosen.Matches(labels.Set(class.GetLabels())), nil
 }
 
 // find looks into a store, and then asks.
-func find[T object](ctx context.Context, store cache.Store, live reader[T], name string) (T, bool, error) {
+func find[T kinds.Object](ctx context.Context, store cache.Store, live reader[T], name string) (T, bool, error) {
 	if class, ok := get[T](store, name); ok {
 		return class, true, nil
 	}
@@ -174,7 +156,7 @@ func find[T object](ctx context.Context, store cache.Store, live reader[T], name
 }
 
 // get returns what a store has under a name; no store has nothing.
-func get[T object](store cache.Store, name string) (class T, ok bool) {
+func get[T kinds.Object](store cache.Store, name string) (class T, ok bool) {
 	if store == nil {
 		return class, false
 	}
@@ -190,7 +172,7 @@ func mirrored(class metav1.Object) bool { return class.GetAnnotations()[Annotati
 
 // reconcile shows, changes or removes one class.
 func (k *kind[T]) reconcile(ctx context.Context, name string) (time.Duration, error) {
-	if k.reserved(name) {
+	if k.Reserved(name) {
 		return 0, nil
 	}
 	shown, exists := get[T](k.virtual, name)
@@ -213,10 +195,10 @@ func (k *kind[T]) view(host T) T {
 			own[key] = value
 		}
 	}
-	out := k.blank(metav1.ObjectMeta{
+	out := k.Blank(metav1.ObjectMeta{
 		Name: host.GetName(), Labels: own, Annotations: map[string]string{AnnotationHost: string(host.GetUID())},
 	})
-	k.fill(out, host)
+	k.Fill(out, host)
 	return out
 }
 
@@ -227,6 +209,6 @@ func (k *kind[T]) next(shown, want T) T {
 	maps.Copy(annotations, want.GetAnnotations())
 	out.SetLabels(want.GetLabels())
 	out.SetAnnotations(annotations)
-	k.fill(out, want)
+	k.Fill(out, want)
 	return out
 }

@@ -14,7 +14,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	schedulinglisters "k8s.io/client-go/listers/scheduling/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
@@ -23,6 +22,7 @@ import (
 	"portico.dev/portico/sync/internal/hostview"
 	"portico.dev/portico/sync/internal/queue"
 	"portico.dev/portico/sync/internal/room"
+	"portico.dev/portico/sync/kinds"
 )
 
 // PushConfig says where a Pusher reads the tenant's classes, and where it writes
@@ -42,6 +42,7 @@ type Pusher struct {
 	cfg     PushConfig
 	view    informers.SharedInformerFactory // of the copies
 	virtual cache.Store
+	row     kinds.Pushed[*schedulingv1.PriorityClass]
 	forPods copies.Kind[*schedulingv1.PriorityClass] // as Of writes copies
 	kept    copies.Kind[*schedulingv1.PriorityClass] // as Run does
 	loop    *queue.Loop[string]                      // over names of virtual classes
@@ -70,45 +71,25 @@ func (e fullError) Is(target error) bool { return target == rewrite.ErrNoClass }
 // NewPusher returns a Pusher. It registers with the virtual informers, so it must
 // be called before they are relied on.
 func NewPusher(cfg PushConfig) (*Pusher, error) {
-	p := &Pusher{cfg: cfg}
+	p := &Pusher{cfg: cfg, row: kinds.PushedPriorityClasses(cfg.MaxValue)}
 	p.loop = queue.NewLoop("pushed-priority-classes", nil, p.reconcile)
 	p.view = informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = cfg.Translator.ClusterScope().String() }))
-	virtual, host := cfg.Informers.Scheduling().V1().PriorityClasses().Informer(), p.view.Scheduling().V1().PriorityClasses()
+	virtual, host := p.row.Informer(cfg.Informers), p.row.Informer(p.view)
 	p.virtual = virtual.GetStore()
-	p.room = room.New(maxClasses, host.Informer().GetStore().ListKeys) // keys of cluster-wide objects are their names
-	p.forPods = priorityCopies(cfg.Translator, host.Lister(), cfg.Host)
-	p.kept = priorityCopies(cfg.Translator, host.Lister(), cfg.Leader)
+	p.room = room.New(maxClasses, host.GetStore().ListKeys) // keys of cluster-wide objects are their names
+	p.forPods = p.row.Copies(cfg.Translator, cfg.Host, p.view)
+	p.kept = p.forPods
+	p.kept.Client = p.row.Client(cfg.Leader, "")
 	return p, errors.Join(
 		queue.Listen(p.loop, "priority classes", virtual, queue.Each(func(class *schedulingv1.PriorityClass) { p.loop.Add(class.Name) })),
 		// Leftovers too: their virtual class may have gone while no replica watched.
-		queue.Listen(p.loop, "pushed priority classes", host.Informer(), queue.Each(func(copied *schedulingv1.PriorityClass) {
-			if name, ours := cfg.Translator.PushedClass(copied); ours {
+		queue.Listen(p.loop, "pushed priority classes", host, queue.Each(func(copied *schedulingv1.PriorityClass) {
+			if _, name, ours := p.row.ToVirtual(cfg.Translator, copied); ours {
 				p.loop.Add(name)
 			}
 		})),
 	)
-}
-
-// priorityCopies says how copies are written. Pods keep the priority that they
-// were made with when a copy is created again.
-func priorityCopies(t *rewrite.Translator, seen schedulinglisters.PriorityClassLister, host kubernetes.Interface) copies.Kind[*schedulingv1.PriorityClass] {
-	return copies.Kind[*schedulingv1.PriorityClass]{
-		Client: host.SchedulingV1().PriorityClasses(), Seen: seen.Get,
-		Ours: func(host *schedulingv1.PriorityClass) bool {
-			_, ours := t.PushedClass(host)
-			return ours
-		},
-		Same: func(want, host *schedulingv1.PriorityClass) bool {
-			return frozenPriority(want, host) && want.Description == host.Description && !host.GlobalDefault
-		},
-		Fixed: func(want, host *schedulingv1.PriorityClass) bool { return !frozenPriority(want, host) },
-		Update: func(want, host *schedulingv1.PriorityClass) *schedulingv1.PriorityClass {
-			next := host.DeepCopy()
-			next.Description, next.GlobalDefault = want.Description, false
-			return next
-		},
-	}
 }
 
 // Observe watches the copies until ctx ends, on every replica. Run needs it; Of
@@ -164,7 +145,7 @@ func (p *Pusher) reconcile(ctx context.Context, name string) (time.Duration, err
 }
 
 func (p *Pusher) push(ctx context.Context, to *copies.Kind[*schedulingv1.PriorityClass], class *schedulingv1.PriorityClass) error {
-	want, err := p.cfg.Translator.PriorityClassToHost(class, p.cfg.MaxValue)
+	want, err := p.row.ToHost(p.cfg.Translator, class, rewrite.Inputs{})
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,5 @@
 // # Map
 //
 //	endpoints.go  Controller
-//	copy.go       how one slice is written to the host
 //	former.go     slices, Services and pods that have former names
 package endpoints

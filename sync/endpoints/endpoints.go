@@ -26,6 +26,7 @@ import (
 	"portico.dev/portico/sync/internal/hostview"
 	"portico.dev/portico/sync/internal/queue"
 	"portico.dev/portico/sync/internal/room"
+	"portico.dev/portico/sync/kinds"
 )
 
 // workers bounds the slices that are written at the same time.
@@ -78,7 +79,7 @@ func New(cfg Config) (*Controller, error) {
 	services, slices := cfg.Informers.Core().V1().Services(), cfg.Informers.Discovery().V1().EndpointSlices()
 	c := &Controller{
 		translator: cfg.Translator, host: cfg.Host, informers: cfg.Informers, view: view,
-		services: services.Lister(), slices: slices.Lister(), copies: sliceCopies(cfg, view),
+		services: services.Lister(), slices: slices.Lister(), copies: kinds.PushedEndpointSlices.Copies(cfg.Translator, cfg.Host, view),
 	}
 	pushed := view.Discovery().V1().EndpointSlices().Informer()
 	c.room = room.New(cfg.Most, func() []string { return names(pushed.GetStore().List()) })
@@ -113,12 +114,10 @@ func (c *Controller) enqueueSlice(s *discoveryv1.EndpointSlice) {
 // enqueueCopy asks for the virtual slice of a host slice. The door's own slice
 // has none.
 func (c *Controller) enqueueCopy(s *discoveryv1.EndpointSlice) {
-	if namespace, name, err := c.translator.Identify(kind, s); err == nil {
+	if namespace, name, ours := kinds.PushedEndpointSlices.ToVirtual(c.translator, s); ours {
 		c.loop.Add(types.NamespacedName{Namespace: namespace, Name: name})
 	}
 }
-
-const kind = "EndpointSlice"
 
 // reconcile brings the host slice of one virtual slice in step.
 func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
@@ -132,7 +131,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	in, err := c.inputs(ctx, virtual)
 	var host *discoveryv1.EndpointSlice
 	if err == nil {
-		host, err = c.translator.EndpointSliceToHost(virtual, in)
+		host, err = kinds.PushedEndpointSlices.ToHost(c.translator, virtual, in)
 	}
 	var refused *apierrors.StatusError
 	switch {
@@ -157,7 +156,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 }
 
 func (c *Controller) remove(ctx context.Context, key types.NamespacedName) error {
-	for _, name := range c.translator.HostNames(kind, key.Namespace, key.Name) {
+	for _, name := range c.translator.HostNames(kinds.PushedEndpointSlices.Kind, key.Namespace, key.Name) {
 		if err := c.removeNamed(ctx, key, name); err != nil {
 			return describe(key, err)
 		}

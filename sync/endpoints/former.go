@@ -14,13 +14,14 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/kinds"
 )
 
 // seen returns the host slice of that name if the view has it, and it is the one
 // of the virtual slice.
 func (c *Controller) seen(key types.NamespacedName, name string) *discoveryv1.EndpointSlice {
-	s, err := c.copies.Seen(name)
-	if err != nil || !c.translator.Is(s, kind, key.Namespace, key.Name) {
+	s, ok := c.copies.Look(name)
+	if !ok || !c.translator.Is(s, kinds.PushedEndpointSlices.Kind, key.Namespace, key.Name) {
 		return nil
 	}
 	return s
@@ -30,7 +31,7 @@ func (c *Controller) seen(key types.NamespacedName, name string) *discoveryv1.En
 // one if it is there under that. A second slice would double its endpoints, so of
 // two the former goes.
 func (c *Controller) place(ctx context.Context, key types.NamespacedName) (string, error) {
-	names := c.translator.HostNames(kind, key.Namespace, key.Name)
+	names := c.translator.HostNames(kinds.PushedEndpointSlices.Kind, key.Namespace, key.Name)
 	for _, former := range names[1:] {
 		switch {
 		case c.seen(key, former) == nil:
@@ -70,7 +71,7 @@ func (c *Controller) inputs(ctx context.Context, virtual *discoveryv1.EndpointSl
 func (c *Controller) formerPods(virtual *discoveryv1.EndpointSlice) []rewrite.Named {
 	var targets []corev1.ObjectReference
 	key := types.NamespacedName{Namespace: virtual.Namespace, Name: virtual.Name}
-	for _, name := range c.translator.HostNames(kind, virtual.Namespace, virtual.Name) {
+	for _, name := range c.translator.HostNames(kinds.PushedEndpointSlices.Kind, virtual.Namespace, virtual.Name) {
 		if s := c.seen(key, name); s != nil {
 			for i := range s.Endpoints {
 				if ref := s.Endpoints[i].TargetRef; ref != nil {

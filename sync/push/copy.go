@@ -5,200 +5,148 @@ package push
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/klog/v2"
 
 	"portico.dev/portico/rewrite"
-	"portico.dev/portico/sync/internal/hostview"
+	"portico.dev/portico/sync/internal/copies"
+	"portico.dev/portico/sync/internal/queue"
+	"portico.dev/portico/sync/kinds"
 )
 
-// copies are the host copies of one kind. The caller holds the lock of the reference.
-type copies interface {
-	// push brings the copy in step with the virtual object, which is read from the API server if live is set and from
-	// the informer otherwise. Without a virtual object there is no copy; that is never believed of the informer. It
-	// reports whether it made a copy where there was none.
+// kind has the copies of one kind. Whoever writes them holds the lock of the
+// reference.
+type kind interface {
+	// push brings the copy in step with the virtual object, which is read from the
+	// API server if live is set and from the informer otherwise. Without a virtual
+	// object there is no copy; that is never believed of the informer. It reports
+	// whether it made a copy where there was none.
 	push(ctx context.Context, r reference, live bool) (made bool, err error)
-	// follow brings a copy that exists in step, and makes none: the view may have one that was removed a moment ago.
+	// follow brings a copy that exists in step, and makes none: the view may have
+	// one that was removed a moment ago.
 	follow(ctx context.Context, r reference) error
 	// remove deletes the copy if the view has one.
 	remove(ctx context.Context, r reference) error
 	// drop deletes the copy, also one that the view does not have yet.
 	drop(ctx context.Context, r reference) error
-	// followFormer is follow for a copy that an earlier version made under another name, where pods of then mount it.
+	// followFormer is follow for a copy that an earlier version made under another
+	// name, where pods of then mount it.
 	followFormer(ctx context.Context, r reference) error
-	// vacant returns a Status if a host object that is no copy has the name: a pod that refers to it would mount that.
+	// vacant returns a Status if a host object that is no copy has the name: a pod
+	// that refers to it would mount that.
 	vacant(ctx context.Context, r reference) error
 	// known reports whether the view has a copy.
 	known(r reference) bool
+	// as returns the same kind, written with another client of the host.
+	as(host kubernetes.Interface) kind
+	// listen has the loop handle the references of virtual objects that are
+	// concerned, and those of all copies.
+	listen(loop *queue.Loop[reference], concerned func(reference) bool) error
 }
 
-// client is what is used of a typed client.
-type client[T any] interface {
-	Get(ctx context.Context, name string, o metav1.GetOptions) (T, error)
-	Create(ctx context.Context, obj T, o metav1.CreateOptions) (T, error)
-	Patch(ctx context.Context, name string, pt types.PatchType, data []byte, o metav1.PatchOptions, subresources ...string) (T, error)
-	Delete(ctx context.Context, name string, o metav1.DeleteOptions) error
+// kindsOf are the pushed kinds that pods name, by the kind of the reference.
+func kindsOf(cfg Config, view informers.SharedInformerFactory) map[string]kind {
+	all := map[string]kind{}
+	add(all, cfg, view, kinds.PushedSecrets)
+	add(all, cfg, view, kinds.PushedConfigMaps)
+	return all
 }
 
-// kindCopies implements copies for *corev1.Secret and *corev1.ConfigMap.
+func add[T metav1.Object](all map[string]kind, cfg Config, view informers.SharedInformerFactory, row kinds.Pushed[T]) {
+	all[row.Kind] = &kindCopies[T]{
+		Pushed: row, translator: cfg.Translator, virtual: cfg.Virtual,
+		informed: row.Informer(cfg.Informers), view: row.Informer(view),
+		copies: row.Copies(cfg.Translator, cfg.Host, view),
+	}
+}
+
+// kindCopies implements kind with a row of the table.
 type kindCopies[T metav1.Object] struct {
-	kind       string
-	resource   string
+	kinds.Pushed[T]
 	translator *rewrite.Translator
-
-	informed func(namespace, name string) (T, error) // virtual, from the informer
-	live     func(namespace string) client[T]        // virtual
-	seen     func(name string) (T, error)            // host, content replaced by its digest
-	removed  *removed                                // not seen any more
-	host     client[T]
-	toHost   func(T) (T, error)
-	// data returns what a merge patch must say to turn old's content into want's.
-	data func(want, old T) map[string]any
-	// fixed reports whether old's content cannot be changed into want's.
-	fixed func(want, old T) bool
+	virtual    kubernetes.Interface
+	informed   cache.SharedIndexInformer // virtual
+	view       cache.SharedIndexInformer // host, content replaced by its digest
+	copies     copies.Kind[T]
 }
 
-var (
-	_ copies = (*kindCopies[*corev1.Secret])(nil)
-	_ copies = (*kindCopies[*corev1.ConfigMap])(nil)
-)
-
-func (p *Pusher) secretCopies(host kubernetes.Interface) copies {
-	virtual, seen := p.cfg.Informers.Core().V1().Secrets().Lister(), p.view.Core().V1().Secrets().Lister()
-	return &kindCopies[*corev1.Secret]{
-		kind: kindSecret, resource: "secrets", translator: p.cfg.Translator,
-		informed: func(ns, name string) (*corev1.Secret, error) { return virtual.Secrets(ns).Get(name) },
-		live:     func(ns string) client[*corev1.Secret] { return p.cfg.Virtual.CoreV1().Secrets(ns) },
-		seen:     unlessRemoved(&p.removed, seen.Secrets(p.namespace).Get),
-		removed:  &p.removed,
-		host:     host.CoreV1().Secrets(p.namespace),
-		toHost:   p.cfg.Translator.SecretToHost,
-		data: func(want, old *corev1.Secret) map[string]any {
-			return map[string]any{"data": hostview.Changes(want.Data, old.Data), "immutable": want.Immutable}
-		},
-		fixed: func(want, old *corev1.Secret) bool {
-			return isTrue(old.Immutable) || secretType(want) != secretType(old)
-		},
-	}
+func (k *kindCopies[T]) as(host kubernetes.Interface) kind {
+	other := *k
+	other.copies.Client = k.Client(host, k.translator.Cluster().HostNamespace)
+	return &other
 }
 
-func (p *Pusher) configMapCopies(host kubernetes.Interface) copies {
-	virtual, seen := p.cfg.Informers.Core().V1().ConfigMaps().Lister(), p.view.Core().V1().ConfigMaps().Lister()
-	return &kindCopies[*corev1.ConfigMap]{
-		kind: kindConfigMap, resource: "configmaps", translator: p.cfg.Translator,
-		informed: func(ns, name string) (*corev1.ConfigMap, error) { return virtual.ConfigMaps(ns).Get(name) },
-		live:     func(ns string) client[*corev1.ConfigMap] { return p.cfg.Virtual.CoreV1().ConfigMaps(ns) },
-		seen:     unlessRemoved(&p.removed, seen.ConfigMaps(p.namespace).Get),
-		removed:  &p.removed,
-		host:     host.CoreV1().ConfigMaps(p.namespace),
-		toHost:   p.cfg.Translator.ConfigMapToHost,
-		data: func(want, old *corev1.ConfigMap) map[string]any {
-			return map[string]any{
-				"data": hostview.Changes(want.Data, old.Data), "binaryData": hostview.Changes(want.BinaryData, old.BinaryData),
-				"immutable": want.Immutable,
-			}
-		},
-		fixed: func(_, old *corev1.ConfigMap) bool { return isTrue(old.Immutable) },
-	}
+// of returns how the copy of one virtual object is kept.
+func (k *kindCopies[T]) of(r reference) *copies.Kind[T] {
+	of := k.copies
+	of.Ours = func(host T) bool { return k.ours(r, host) }
+	return &of
+}
+
+// ours reports whether a host object is the copy of exactly this virtual object.
+func (k *kindCopies[T]) ours(r reference, host T) bool {
+	return k.translator.Is(host, k.Kind, r.namespace, r.name)
 }
 
 func (k *kindCopies[T]) push(ctx context.Context, r reference, live bool) (made bool, err error) {
-	want, inStep, err := k.compare(ctx, r, live)
-	if inStep || err != nil {
+	want, exists, err := k.want(ctx, r, live)
+	if err != nil {
 		return false, err
 	}
-	_, err = k.host.Create(ctx, want, metav1.CreateOptions{})
-	if err == nil {
-		klog.FromContext(ctx).V(4).Info("Pushed object", "kind", k.kind, "virtualObject", klog.KRef(r.namespace, r.name), "hostObject", klog.KObj(want))
-		return true, nil
+	if !exists {
+		return false, k.remove(ctx, r)
 	}
-	if !apierrors.IsAlreadyExists(err) {
-		return false, err
+	effect, err := k.of(r).Write(ctx, want)
+	if effect == copies.Created {
+		klog.FromContext(ctx).V(4).Info("Pushed object", "kind", k.Kind, "virtualObject", klog.KRef(r.namespace, r.name), "hostObject", klog.KObj(want))
 	}
-	return false, k.correct(ctx, r, want)
+	return effect == copies.Created, k.inVirtualTerms(r, err)
 }
 
 func (k *kindCopies[T]) follow(ctx context.Context, r reference) error {
-	want, inStep, err := k.compare(ctx, r, false)
-	if inStep || err != nil {
+	want, exists, err := k.want(ctx, r, false)
+	if err != nil {
 		return err
 	}
-	if err := k.correct(ctx, r, want); !apierrors.IsNotFound(err) {
-		return err
+	if !exists {
+		return k.remove(ctx, r)
 	}
-	return nil
+	_, err = k.of(r).Follow(ctx, want)
+	return k.inVirtualTerms(r, err)
 }
 
-// compare returns the copy that there should be, and whether nothing is left to do: the view has it, or there is no
-// virtual object and the copy was removed.
-func (k *kindCopies[T]) compare(ctx context.Context, r reference, live bool) (want T, done bool, err error) {
+// want returns the copy that a virtual object is to have, if that exists.
+func (k *kindCopies[T]) want(ctx context.Context, r reference, live bool) (want T, exists bool, err error) {
 	virtual, err := k.read(ctx, r, live)
 	if apierrors.IsNotFound(err) {
-		return want, true, k.remove(ctx, r)
+		return want, false, nil
 	}
 	if err != nil {
 		return want, false, err
 	}
-	if want, err = k.toHost(virtual); err != nil {
+	if want, err = k.ToHost(k.translator, virtual, rewrite.Inputs{}); err != nil {
 		return want, false, fmt.Errorf("translate %s: %w", r.key(), err)
 	}
-	seen, err := k.seen(want.GetName())
-	return want, err == nil && inStep(want, seen, seen.GetAnnotations()[hostview.AnnotationDigest]), nil
+	return want, true, nil
 }
 
 func (k *kindCopies[T]) read(ctx context.Context, r reference, live bool) (T, error) {
 	if !live {
 		// An informer that is behind, or that has not begun, must not cost a running pod its CA bundle.
-		if virtual, err := k.informed(r.namespace, r.name); !apierrors.IsNotFound(err) {
+		if virtual, err := kinds.Stored[T](k.informed.GetStore(), r.namespace, r.name); !apierrors.IsNotFound(err) {
 			return virtual, err
 		}
 	}
-	return k.live(r.namespace).Get(ctx, r.name, metav1.GetOptions{})
-}
-
-// correct turns the host object under the copy's name into the copy.
-func (k *kindCopies[T]) correct(ctx context.Context, r reference, want T) error {
-	old, err := k.host.Get(ctx, want.GetName(), metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	if !k.ours(r, old) {
-		return k.taken(r)
-	}
-	if inStep(want, old, hostview.Digest(old)) {
-		return nil
-	}
-	if k.fixed(want, old) || old.GetDeletionTimestamp() != nil {
-		if err := k.delete(ctx, old); err != nil {
-			return err
-		}
-		_, err := k.host.Create(ctx, want, metav1.CreateOptions{})
-		return err
-	}
-
-	// A merge patch leaves alone what the host added. The resourceVersion keeps two writers from mixing contents.
-	patch := k.data(want, old)
-	labels, annotations := rewrite.CopyChanges(want, old)
-	patch["metadata"] = map[string]any{
-		"uid": old.GetUID(), "resourceVersion": old.GetResourceVersion(),
-		"labels": labels, "annotations": annotations, "ownerReferences": want.GetOwnerReferences(),
-	}
-	body, err := json.Marshal(patch)
-	if err != nil {
-		return fmt.Errorf("encode the patch of %s: %w", r.key(), err)
-	}
-	_, err = k.host.Patch(ctx, want.GetName(), types.MergePatchType, body, metav1.PatchOptions{})
-	return err
+	return k.Client(k.virtual, r.namespace).Get(ctx, r.name, metav1.GetOptions{})
 }
 
 func (k *kindCopies[T]) remove(ctx context.Context, r reference) error {
@@ -209,74 +157,55 @@ func (k *kindCopies[T]) remove(ctx context.Context, r reference) error {
 }
 
 func (k *kindCopies[T]) drop(ctx context.Context, r reference) error {
-	for _, name := range k.translator.HostNames(k.kind, r.namespace, r.name) {
-		if err := k.dropNamed(ctx, r, name); err != nil {
+	for _, name := range k.names(r) {
+		removed, err := k.of(r).Remove(ctx, name)
+		if err != nil {
 			return err
+		}
+		if removed {
+			klog.FromContext(ctx).V(4).Info("Removed pushed object", "kind", k.Kind, "namespace", r.namespace, "name", r.name)
 		}
 	}
 	return nil
 }
 
-func (k *kindCopies[T]) dropNamed(ctx context.Context, r reference, name string) error {
-	// The view may be behind; the decision is made on what is there, and holds for that object only.
-	old, err := k.host.Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if !k.ours(r, old) {
-		return nil
-	}
-	klog.FromContext(ctx).V(4).Info("Removed pushed object", "kind", k.kind, "namespace", r.namespace, "name", r.name)
-	return k.delete(ctx, old)
+func (k *kindCopies[T]) known(r reference) bool {
+	return slices.ContainsFunc(k.names(r), k.copies.Known)
 }
 
-func (k *kindCopies[T]) delete(ctx context.Context, old T) error {
-	k.removed.note(old.GetUID())
-	err := k.host.Delete(ctx, old.GetName(), metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(old.GetUID()))})
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		k.removed.forget(old.GetUID())
+// names are the host names that the copy can have: that of today first.
+func (k *kindCopies[T]) names(r reference) []string {
+	return k.translator.HostNames(k.Kind, r.namespace, r.name)
+}
+
+// inVirtualTerms returns a Status that the tenant understands for an object of
+// somebody else that has the copy's name.
+func (k *kindCopies[T]) inVirtualTerms(r reference, err error) error {
+	if errors.Is(err, copies.ErrForeign) {
+		return k.taken(r)
 	}
 	return err
 }
 
-func (k *kindCopies[T]) known(r reference) bool {
-	return slices.ContainsFunc(k.translator.HostNames(k.kind, r.namespace, r.name), func(name string) bool {
-		_, err := k.seen(name)
-		return err == nil
-	})
-}
-
-// ours reports whether a host object is the copy of exactly this virtual object.
-func (k *kindCopies[T]) ours(r reference, host T) bool {
-	return k.translator.Is(host, k.kind, r.namespace, r.name)
-}
-
-// taken is the answer when somebody else's object has the copy's name. It says so in virtual terms only.
 func (k *kindCopies[T]) taken(r reference) error {
-	return apierrors.NewForbidden(schema.GroupResource{Resource: k.resource}, r.name,
+	return apierrors.NewForbidden(schema.GroupResource{Resource: k.Resource}, r.name,
 		errors.New("on the host of this cluster its name belongs to an object that is not of the cluster; use another name"))
 }
 
-// inStep reports whether host has the content of digest that want has, and the labels and annotations that it is to have.
-func inStep(want, host metav1.Object, digest string) bool {
-	if digest != hostview.Digest(want) || host.GetDeletionTimestamp() != nil {
-		return false
-	}
-	labels, annotations := rewrite.CopyChanges(want, host)
-	return len(labels) == 0 && len(annotations) == 0
+func (k *kindCopies[T]) listen(loop *queue.Loop[reference], concerned func(reference) bool) error {
+	return errors.Join(
+		queue.Listen(loop, k.Resource, k.informed, queue.Each(func(virtual T) {
+			r := reference{kind: k.Kind, namespace: virtual.GetNamespace(), name: virtual.GetName()}
+			// Most objects are neither named by a pod nor on the host.
+			if concerned(r) || k.known(r) {
+				loop.Add(r)
+			}
+		})),
+		// Copies may be left over, changed or gone.
+		queue.Listen(loop, "pushed "+k.Resource, k.view, queue.Each(func(host T) {
+			if namespace, name, ours := k.ToVirtual(k.translator, host); ours {
+				loop.Add(reference{kind: k.Kind, namespace: namespace, name: name})
+			}
+		})),
+	)
 }
-
-func secretType(s *corev1.Secret) corev1.SecretType {
-	if s.Type == "" {
-		return corev1.SecretTypeOpaque
-	}
-	return s.Type
-}
-
-func isTrue(b *bool) bool { return b != nil && *b }

@@ -40,11 +40,10 @@
 //
 // # Map
 //
-//	push.go     Pusher, Ensure
-//	events.go   which events concern which object
-//	pins.go     copies for pods on their way, which go if these are refused
-//	copy.go     one kind's copies: write, correct, remove
-//	locks.go    one lock per object
-//	former.go   copies that have a former name; names that are taken
-//	removed.go  removed copies that the view may still have
+//	push.go    Pusher, Ensure
+//	events.go  which events concern which object
+//	pins.go    copies for pods on their way, which go if these are refused
+//	copy.go    the copies of one kind, which is a row of package kinds
+//	former.go  copies that have a former name; names that are taken
+//	locks.go   one lock per object
 package push

@@ -5,50 +5,34 @@ package push
 
 import (
 	"context"
-	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"portico.dev/portico/sync/internal/hostview"
 )
 
 func (k *kindCopies[T]) followFormer(ctx context.Context, r reference) error {
-	name, had := k.translator.FormerName(r.namespace, r.name)
-	if !had {
-		return nil
-	}
-	seen, err := k.seen(name)
-	if err != nil || !k.ours(r, seen) {
-		return nil // there is none
-	}
-	virtual, err := k.read(ctx, r, false)
-	if apierrors.IsNotFound(err) {
-		return nil // it goes with the copy of today
-	}
-	if err != nil {
-		return err
-	}
-	want, err := k.toHost(virtual)
-	if err != nil {
-		return fmt.Errorf("translate %s: %w", r.key(), err)
-	}
-	want.SetName(name)
-	if inStep(want, seen, seen.GetAnnotations()[hostview.AnnotationDigest]) {
-		return nil
-	}
-	if err := k.correct(ctx, r, want); !apierrors.IsNotFound(err) {
-		return err
+	for _, former := range k.names(r)[1:] {
+		if seen, ok := k.copies.Look(former); !ok || !k.ours(r, seen) {
+			continue // there is none
+		}
+		want, exists, err := k.want(ctx, r, false)
+		if err != nil || !exists {
+			return err // without a virtual object it goes with the copy of today
+		}
+		want.SetName(former)
+		if _, err := k.of(r).Follow(ctx, want); err != nil {
+			return k.inVirtualTerms(r, err)
+		}
 	}
 	return nil
 }
 
 func (k *kindCopies[T]) vacant(ctx context.Context, r reference) error {
-	name := k.translator.Name(r.namespace, r.name)
-	if seen, err := k.seen(name); err == nil && k.ours(r, seen) {
+	name := k.names(r)[0]
+	if seen, ok := k.copies.Look(name); ok && k.ours(r, seen) {
 		return nil
 	}
-	there, err := k.host.Get(ctx, name, metav1.GetOptions{})
+	there, err := k.copies.Client.Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil

@@ -67,7 +67,7 @@ func (p *Pusher) accepted(r reference) {
 	held.made, held.until = false, p.cfg.Clock.Now().Add(p.cfg.PinTime)
 	p.mu.Unlock()
 	// If the pod never comes, nothing else brings the reference back.
-	p.queue.AddAfter(r, p.cfg.PinTime)
+	p.loop.AddAfter(r, p.cfg.PinTime)
 }
 
 // refused reports whether the copy has lost its last holder, and was made for nobody else.
@@ -94,7 +94,7 @@ func (p *Pusher) dropRefused(ctx context.Context, r reference) {
 		return
 	}
 	if err != nil {
-		p.queue.Add(r)
+		p.loop.Add(r)
 		return
 	}
 	users, err := p.pods.IndexKeys(byReference, r.key())
@@ -106,7 +106,7 @@ func (p *Pusher) dropRefused(ctx context.Context, r reference) {
 	}
 	if err != nil {
 		klog.FromContext(ctx).Info("Copy for a refused pod was not removed at once", "kind", r.kind, "namespace", r.namespace, "name", r.name, "err", err)
-		p.queue.Add(r)
+		p.loop.Add(r)
 	}
 }
 

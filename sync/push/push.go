@@ -24,7 +24,7 @@ import (
 // workers bounds the host calls that run at the same time outside of requests.
 const workers = 8
 
-// Config is what the pusher needs.
+// Config says where the objects are read, and where their copies are written.
 type Config struct {
 	Translator *rewrite.Translator
 	// Virtual reads the objects as they are now, where an informer may be behind.
@@ -33,11 +33,12 @@ type Config struct {
 	Informers informers.SharedInformerFactory
 	// Host writes the copies, in the cluster's host namespace.
 	Host kubernetes.Interface
-	// Leader does so for Run; nil means Host. With several replicas it refuses to work for one that does not lead.
+	// Leader does so for Run; nil means Host. With several replicas it refuses to
+	// work for one that does not lead.
 	Leader kubernetes.Interface
 
-	// PinTime is how long a copy outlives Ensure without a pod that names it; 0 means two minutes. It must be longer
-	// than a host POST may take.
+	// PinTime is how long a copy outlives Ensure without a pod that names it; 0
+	// means two minutes. It must be longer than a host POST may take.
 	PinTime time.Duration
 	// Linger is how long a copy outlives its last pod; 0 means half a minute.
 	Linger time.Duration
@@ -50,27 +51,26 @@ type reference struct {
 	kind, namespace, name string
 }
 
-// Pusher keeps the host copies of what pods name.
+// Pusher keeps the host copies of the objects that pods name.
 type Pusher struct {
-	cfg       Config
-	namespace string
-	view      informers.SharedInformerFactory
-	pods      cache.Indexer
-	kinds     map[string]copies // as Ensure writes them
-	kept      map[string]copies // as Run does
-	synced    []cache.InformerSynced
-	queue     *queue.Queue[reference]
-	locks     locks[reference]
-	removed   removed
+	cfg   Config
+	view  informers.SharedInformerFactory
+	pods  cache.Indexer
+	kinds map[string]kind // as Ensure writes them
+	kept  map[string]kind // as Run does
+	loop  *queue.Loop[reference]
+	locks locks[reference]
 
 	mu sync.Mutex
-	// pinned has the references that count as used without a pod; idle since when none uses one. Both are in memory
-	// only: after a restart every wait begins anew.
+	// pinned has the references that count as used without a pod; idle since when
+	// none uses one. Both are in memory only: after a restart every wait begins
+	// again.
 	pinned map[reference]*pin
 	idle   map[reference]time.Time
 }
 
-// New returns a pusher. It registers with the informers, so it must be called before they are relied on.
+// New returns a pusher. It registers with the informers, so it must be called
+// before they are relied on.
 func New(cfg Config) (*Pusher, error) {
 	if cfg.PinTime == 0 {
 		cfg.PinTime = 2 * time.Minute
@@ -88,43 +88,35 @@ func New(cfg Config) (*Pusher, error) {
 	if err != nil {
 		return nil, err
 	}
-	namespace := cfg.Translator.Cluster().HostNamespace
 	p := &Pusher{
-		cfg: cfg, namespace: namespace,
-		view:   hostview.NewFactory(cfg.Host, namespace, selector),
+		cfg: cfg, view: hostview.NewFactory(cfg.Host, cfg.Translator.Cluster().HostNamespace, selector),
 		pods:   cfg.Informers.Core().V1().Pods().Informer().GetIndexer(),
-		pinned: map[reference]*pin{}, idle: map[reference]time.Time{},
+		pinned: map[reference]*pin{}, idle: map[reference]time.Time{}, kept: map[string]kind{},
 	}
-	p.kinds = map[string]copies{kindSecret: p.secretCopies(cfg.Host), kindConfigMap: p.configMapCopies(cfg.Host)}
-	p.kept = map[string]copies{kindSecret: p.secretCopies(cfg.Leader), kindConfigMap: p.configMapCopies(cfg.Leader)}
-	p.queue = queue.New("push", cfg.Clock, p.reconcile)
+	p.kinds = kindsOf(cfg, p.view)
+	for name, kind := range p.kinds {
+		p.kept[name] = kind.as(cfg.Leader)
+	}
+	p.loop = queue.NewLoop("push", cfg.Clock, p.reconcile)
 	return p, p.listen()
 }
 
-// Observe looks at the copies that are on the host until ctx ends. Run needs it; Ensure works without, but then asks the
-// host for each copy.
-func (p *Pusher) Observe(ctx context.Context) error {
-	p.view.Start(ctx.Done())
-	<-ctx.Done()
-	p.view.Shutdown()
-	return nil
-}
+// Observe looks at the copies that are on the host until ctx ends, in every
+// replica. Run needs it; Ensure works without, but then asks the host for each
+// copy.
+func (p *Pusher) Observe(ctx context.Context) error { return hostview.Observe(ctx, p.view) }
 
-// Run keeps the copies in step until ctx ends. Of several replicas one does.
-func (p *Pusher) Run(ctx context.Context) error {
-	p.cfg.Informers.Start(ctx.Done())
-	if !cache.WaitForCacheSync(ctx.Done(), p.synced...) {
-		return nil // ctx ended first
-	}
-	p.queue.Run(ctx, workers)
-	return nil
-}
+// Run keeps the copies in step until ctx ends. With several replicas, only the
+// leader runs it.
+func (p *Pusher) Run(ctx context.Context) error { return p.loop.Run(ctx, workers, p.cfg.Informers) }
 
-// Ensure brings what a pod of the virtual namespace names onto the host, ahead of the pod. References of kinds that are
-// not pushed are ignored. Errors of the host come back as a Status with virtual names.
+// Ensure brings the objects that a pod of the virtual namespace names onto the
+// host, ahead of the pod. References of kinds that are not pushed are ignored.
+// Errors of the host come back as a Status with virtual names.
 //
-// Without an error, settle must be called once, with whether the host refused the pod. Copies that are there
-// for refused pods only are then removed before settle returns: a tenant who posts such pods fills the host with nothing.
+// Without an error, settle must be called once, with whether the host refused the
+// pod. Copies that are there for refused pods only are then removed before settle
+// returns: a tenant who posts such pods fills the host with nothing.
 func (p *Pusher) Ensure(ctx context.Context, namespace string, refs []rewrite.Reference) (settle func(refused bool), err error) {
 	pushed := make([]reference, 0, len(refs))
 	for _, ref := range refs {
@@ -160,8 +152,9 @@ func (p *Pusher) ensure(ctx context.Context, r reference) error {
 		return err
 	}
 	defer unlock()
-	// What the tenant wrote a moment ago must be what the pod gets, and the informer may not have it yet. The CA bundle
-	// is in every pod and as good as constant: there the informer will do.
+	// The pod must get what the tenant wrote a moment ago, and the informer may not
+	// have that yet. The CA bundle is in every pod and as good as constant: there
+	// the informer will do.
 	live := r.name != rootCA
 	made, err := p.kinds[r.kind].push(ctx, r, live)
 	switch {
@@ -217,8 +210,9 @@ const (
 	wantCopy               // there is to be one
 )
 
-// wanted says whether there is to be a copy, and when that must be looked at again. A copy that nobody uses any more is
-// kept in step while it lingers, but never made.
+// wanted says whether there is to be a copy, and when that must be looked at
+// again. A copy that nobody uses any more is kept in step while it lingers, but
+// never made.
 func (p *Pusher) wanted(r reference, used, exists bool) (again time.Duration, want want) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -247,8 +241,3 @@ func (p *Pusher) wanted(r reference, used, exists bool) (again time.Duration, wa
 
 // key identifies the reference in an index.
 func (r reference) key() string { return r.kind + "/" + r.namespace + "/" + r.name }
-
-const (
-	kindSecret    = "Secret"
-	kindConfigMap = "ConfigMap"
-)

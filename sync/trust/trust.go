@@ -177,15 +177,17 @@ func (c *Controller) kind(host kubernetes.Interface) copies.Kind[*corev1.ConfigM
 	seen := c.view.Core().V1().ConfigMaps().Lister().ConfigMaps(c.namespace)
 	return copies.Kind[*corev1.ConfigMap]{
 		Client: host.CoreV1().ConfigMaps(c.namespace),
-		Seen:   seen.Get,
+		Seen:   seen.Get, Removed: &copies.Removed{},
 		Ours: func(host *corev1.ConfigMap) bool {
 			return c.translator.ScopeSelector().Matches(labels.Set(host.Labels)) &&
 				host.Labels[hostview.LabelComposed] == string(hostview.TrustBundle)
 		},
-		Same:     hostview.Same[*corev1.ConfigMap],
-		SameSeen: hostview.SameSeen[*corev1.ConfigMap],
-		Patch: func(want, old *corev1.ConfigMap) map[string]any {
-			return map[string]any{"data": hostview.Changes(want.Data, old.Data)}
+		Rules: copies.Rules[*corev1.ConfigMap]{
+			Same:     hostview.Same[*corev1.ConfigMap],
+			SameSeen: hostview.SameSeen[*corev1.ConfigMap],
+			Patch: func(want, old *corev1.ConfigMap) map[string]any {
+				return map[string]any{"data": hostview.Changes(want.Data, old.Data)}
+			},
 		},
 	}
 }

@@ -35,8 +35,16 @@ type Kind[T metav1.Object] struct {
 	// Seen returns an object from an informer, or any error if that has none. It
 	// saves questions to the host; nil has no object.
 	Seen func(name string) (T, error)
+	// Removed has the objects that Seen may still have and that are gone.
+	Removed *Removed
 	// Ours reports whether a host object is ours under its name.
 	Ours func(host T) bool
+
+	Rules[T]
+}
+
+// Rules say how host objects of a kind become the wanted ones.
+type Rules[T metav1.Object] struct {
 	// Same reports whether host has the content of want. It is not asked about
 	// metadata. Nil means never.
 	Same func(want, host T) bool
@@ -58,41 +66,65 @@ type Kind[T metav1.Object] struct {
 	Update func(want, host T) (next T)
 }
 
-// Write brings want to the host, and reports whether it created the object.
-// Errors of the host are wrapped; ErrForeign is one of them.
-func (k *Kind[T]) Write(ctx context.Context, want T) (created bool, err error) {
-	if k.Seen != nil {
-		same := k.SameSeen
-		if same == nil {
-			same = k.Same
-		}
-		if seen, err := k.Seen(want.GetName()); err == nil && k.inStep(want, seen, same) {
-			return false, nil
-		}
+// Effect is how an object came to be as it is wanted.
+type Effect int
+
+// The effects of a write.
+const (
+	None     Effect = iota // it was so before, or there was an error
+	Created                // there was none
+	Replaced               // it was deleted and created again
+	Changed                // it was patched or updated
+)
+
+// Write brings want to the host. Errors of the host are wrapped; ErrForeign is
+// one of them.
+func (k *Kind[T]) Write(ctx context.Context, want T) (Effect, error) {
+	if k.seenInStep(want) {
+		return None, nil
 	}
-	created, err = k.create(ctx, want)
+	effect, err := k.create(ctx, want, Created)
 	if !apierrors.IsAlreadyExists(err) {
-		return created, err
+		return effect, err
 	}
+	if effect, err = k.correct(ctx, want); apierrors.IsNotFound(err) {
+		return k.create(ctx, want, Created) // it went in between
+	}
+	return effect, err
+}
+
+// Follow is Write for an object that is on the host. It creates none where there
+// is none: the informer may have one that went a moment ago.
+func (k *Kind[T]) Follow(ctx context.Context, want T) (Effect, error) {
+	if k.seenInStep(want) {
+		return None, nil
+	}
+	effect, err := k.correct(ctx, want)
+	if apierrors.IsNotFound(err) {
+		return None, nil
+	}
+	return effect, err
+}
+
+// correct turns the host object under the name of want into want.
+func (k *Kind[T]) correct(ctx context.Context, want T) (Effect, error) {
 	old, err := k.Client.Get(ctx, want.GetName(), metav1.GetOptions{})
 	switch {
-	case apierrors.IsNotFound(err):
-		return k.create(ctx, want) // it went in between
 	case err != nil:
-		return false, fmt.Errorf("read: %w", err)
+		return None, fmt.Errorf("read: %w", err)
 	case !k.Ours(old):
-		return false, fmt.Errorf("create: %w", ErrForeign)
+		return None, fmt.Errorf("create: %w", ErrForeign)
 	case k.inStep(want, old, k.Same):
-		return false, nil
+		return None, nil
 	case old.GetDeletionTimestamp() != nil || k.Fixed != nil && k.Fixed(want, old):
 		if err := k.delete(ctx, old); err != nil {
-			return false, err
+			return None, err
 		}
-		return k.create(ctx, want)
+		return k.create(ctx, want, Replaced)
 	case k.Update != nil:
-		return false, k.update(ctx, want, old)
+		return k.update(ctx, want, old)
 	default:
-		return false, k.patch(ctx, want, old)
+		return k.patch(ctx, want, old)
 	}
 }
 
@@ -124,11 +156,27 @@ func (k *Kind[T]) RemoveSeen(ctx context.Context, name string) (removed bool, er
 
 // Known reports whether the informer has an object of that name.
 func (k *Kind[T]) Known(name string) bool {
+	_, ok := k.Look(name)
+	return ok
+}
+
+// Look returns the object of that name that the informer has, except for one
+// that was removed since.
+func (k *Kind[T]) Look(name string) (seen T, ok bool) {
 	if k.Seen == nil {
-		return false
+		return seen, false
 	}
-	_, err := k.Seen(name)
-	return err == nil
+	seen, err := k.Seen(name)
+	return seen, err == nil && !k.Removed.has(seen.GetUID())
+}
+
+func (k *Kind[T]) seenInStep(want T) bool {
+	same := k.SameSeen
+	if same == nil {
+		same = k.Same
+	}
+	seen, ok := k.Look(want.GetName())
+	return ok && k.inStep(want, seen, same)
 }
 
 func (k *Kind[T]) inStep(want, host T, same func(want, host T) bool) bool {
@@ -146,16 +194,16 @@ func (k *Kind[T]) metadata(want, host T) (labels, annotations map[string]any) {
 	return missing(want.GetLabels(), host.GetLabels()), missing(want.GetAnnotations(), host.GetAnnotations())
 }
 
-func (k *Kind[T]) create(ctx context.Context, want T) (bool, error) {
+func (k *Kind[T]) create(ctx context.Context, want T, done Effect) (Effect, error) {
 	if _, err := k.Client.Create(ctx, want, metav1.CreateOptions{}); err != nil {
-		return false, fmt.Errorf("create: %w", err)
+		return None, fmt.Errorf("create: %w", err)
 	}
-	return true, nil
+	return done, nil
 }
 
 // patch leaves alone whatever others added to the object. The resourceVersion
 // keeps two writers from mixing contents.
-func (k *Kind[T]) patch(ctx context.Context, want, old T) error {
+func (k *Kind[T]) patch(ctx context.Context, want, old T) (Effect, error) {
 	patch := k.Patch(want, old)
 	labels, annotations := k.metadata(want, old)
 	patch["metadata"] = map[string]any{
@@ -164,29 +212,31 @@ func (k *Kind[T]) patch(ctx context.Context, want, old T) error {
 	}
 	body, err := json.Marshal(patch)
 	if err != nil {
-		return fmt.Errorf("encode: %w", err)
+		return None, fmt.Errorf("encode: %w", err)
 	}
 	if _, err := k.Client.Patch(ctx, want.GetName(), types.MergePatchType, body, metav1.PatchOptions{}); err != nil {
-		return fmt.Errorf("patch: %w", err)
+		return None, fmt.Errorf("patch: %w", err)
 	}
-	return nil
+	return Changed, nil
 }
 
-func (k *Kind[T]) update(ctx context.Context, want, old T) error {
+func (k *Kind[T]) update(ctx context.Context, want, old T) (Effect, error) {
 	next := k.Update(want, old)
 	labels, annotations := k.metadata(want, old)
 	next.SetLabels(patched(old.GetLabels(), labels))
 	next.SetAnnotations(patched(old.GetAnnotations(), annotations))
 	next.SetOwnerReferences(want.GetOwnerReferences())
 	if _, err := k.Client.Update(ctx, next, metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("update: %w", err)
+		return None, fmt.Errorf("update: %w", err)
 	}
-	return nil
+	return Changed, nil
 }
 
 func (k *Kind[T]) delete(ctx context.Context, old T) error {
+	k.Removed.note(old.GetUID())
 	err := k.Client.Delete(ctx, old.GetName(), metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(old.GetUID()))})
 	if err != nil && !apierrors.IsNotFound(err) {
+		k.Removed.forget(old.GetUID())
 		return fmt.Errorf("delete: %w", err)
 	}
 	return nil

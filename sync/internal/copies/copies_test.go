@@ -44,10 +44,12 @@ func kind(client *fake.Clientset) *copies.Kind[*corev1.ConfigMap] {
 	return &copies.Kind[*corev1.ConfigMap]{
 		Client: client.CoreV1().ConfigMaps(namespace),
 		Ours:   func(c *corev1.ConfigMap) bool { return c.Labels["owner"] == ours },
-		Same:   func(want, host *corev1.ConfigMap) bool { return maps.Equal(want.Data, host.Data) },
-		Fixed:  func(_, host *corev1.ConfigMap) bool { return host.Data["text"] == "fixed" },
-		Patch: func(want, host *corev1.ConfigMap) map[string]any {
-			return map[string]any{"data": hostview.Changes(want.Data, host.Data)}
+		Rules: copies.Rules[*corev1.ConfigMap]{
+			Same:  func(want, host *corev1.ConfigMap) bool { return maps.Equal(want.Data, host.Data) },
+			Fixed: func(_, host *corev1.ConfigMap) bool { return host.Data["text"] == "fixed" },
+			Patch: func(want, host *corev1.ConfigMap) map[string]any {
+				return map[string]any{"data": hostview.Changes(want.Data, host.Data)}
+			},
 		},
 	}
 }
@@ -63,18 +65,18 @@ func verbs(client *fake.Clientset) []string {
 func TestWrite(t *testing.T) {
 	terminating := func(c *corev1.ConfigMap) { c.DeletionTimestamp = &metav1.Time{}; c.Finalizers = nil }
 	for name, tc := range map[string]struct {
-		host    *corev1.ConfigMap
-		update  bool
-		created bool
-		verbs   []string
+		host   *corev1.ConfigMap
+		update bool
+		effect copies.Effect
+		verbs  []string
 	}{
-		"nothing is there":     {nil, false, true, []string{"create"}},
-		"it is in step":        {object("new", onHost), false, false, []string{"create", "get"}},
-		"other content":        {object("old", onHost), false, false, []string{"create", "get", "patch"}},
-		"updated, not patched": {object("old", onHost), true, false, []string{"create", "get", "update"}},
-		"it cannot change":     {object("fixed", onHost), false, true, []string{"create", "get", "delete", "create"}},
-		"it is going":          {object("new", onHost, terminating), false, true, []string{"create", "get", "delete", "create"}},
-		"more labels are fine": {object("new", onHost, func(c *corev1.ConfigMap) { c.Labels["theirs"] = "x" }), false, false, []string{"create", "get"}},
+		"nothing is there":     {nil, false, copies.Created, []string{"create"}},
+		"it is in step":        {object("new", onHost), false, copies.None, []string{"create", "get"}},
+		"other content":        {object("old", onHost), false, copies.Changed, []string{"create", "get", "patch"}},
+		"updated, not patched": {object("old", onHost), true, copies.Changed, []string{"create", "get", "update"}},
+		"it cannot change":     {object("fixed", onHost), false, copies.Replaced, []string{"create", "get", "delete", "create"}},
+		"it is going":          {object("new", onHost, terminating), false, copies.Replaced, []string{"create", "get", "delete", "create"}},
+		"more labels are fine": {object("new", onHost, func(c *corev1.ConfigMap) { c.Labels["theirs"] = "x" }), false, copies.None, []string{"create", "get"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := fake.NewClientset()
@@ -89,9 +91,9 @@ func TestWrite(t *testing.T) {
 					return next
 				}
 			}
-			created, err := k.Write(t.Context(), object("new"))
-			if err != nil || created != tc.created {
-				t.Errorf("created %v, %v; want %v", created, err, tc.created)
+			effect, err := k.Write(t.Context(), object("new"))
+			if err != nil || effect != tc.effect {
+				t.Errorf("effect %v, %v; want %v", effect, err, tc.effect)
 			}
 			if got := verbs(client); !slices.Equal(got, tc.verbs) {
 				t.Errorf("the host got %v, want %v", got, tc.verbs)
@@ -216,21 +218,85 @@ func TestSeenObjectsSaveQuestions(t *testing.T) {
 	}
 }
 
+// An object that is on the host follows the wanted one; one that went is not made
+// again.
+func TestFollow(t *testing.T) {
+	for name, tc := range map[string]struct {
+		host   *corev1.ConfigMap
+		effect copies.Effect
+		err    error
+		verbs  []string
+	}{
+		"nothing is there": {nil, copies.None, nil, []string{"get"}},
+		"it is in step":    {object("new", onHost), copies.None, nil, []string{"get"}},
+		"other content":    {object("old", onHost), copies.Changed, nil, []string{"get", "patch"}},
+		"it cannot change": {object("fixed", onHost), copies.Replaced, nil, []string{"get", "delete", "create"}},
+		"it is not ours":   {object("old", onHost, foreign), copies.None, copies.ErrForeign, []string{"get"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := fake.NewClientset()
+			if tc.host != nil {
+				client = fake.NewClientset(tc.host)
+			}
+			effect, err := kind(client).Follow(t.Context(), object("new"))
+			if effect != tc.effect || !errors.Is(err, tc.err) {
+				t.Errorf("effect %v, %v; want %v, %v", effect, err, tc.effect, tc.err)
+			}
+			if got := verbs(client); !slices.Equal(got, tc.verbs) {
+				t.Errorf("the host got %v, want %v", got, tc.verbs)
+			}
+		})
+	}
+}
+
+// The informer has not heard that an object was removed, and of the next one.
+func TestRemovedObjectIsNotSeen(t *testing.T) {
+	for name, tc := range map[string]struct {
+		deletion error
+		known    bool
+		effect   copies.Effect
+	}{
+		"it was removed":    {nil, false, copies.Created},
+		"it was gone":       {apierrors.NewNotFound(schema.GroupResource{Resource: "configmaps"}, "c"), false, copies.None},
+		"the removal fails": {apierrors.NewServiceUnavailable("away"), true, copies.None},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := fake.NewClientset(object("new", onHost))
+			client.PrependReactor("delete", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+				return tc.deletion != nil, nil, tc.deletion
+			})
+			k := kind(client)
+			k.Removed = &copies.Removed{}
+			k.Seen = func(string) (*corev1.ConfigMap, error) { return object("new", onHost), nil }
+			writer := *k // Of another client, it knows as well.
+			if _, err := k.Remove(t.Context(), "c"); (err != nil) != tc.known {
+				t.Errorf("Remove: %v", err)
+			}
+			if writer.Known("c") != tc.known {
+				t.Errorf("known %v, want %v", writer.Known("c"), tc.known)
+			}
+			if effect, err := writer.Write(t.Context(), object("new")); err != nil || effect != tc.effect {
+				t.Errorf("effect %v, %v; want %v", effect, err, tc.effect)
+			}
+		})
+	}
+}
+
 // Another process deletes the object in the middle.
 func TestObjectThatGoesInBetween(t *testing.T) {
 	client := fake.NewClientset(object("old", onHost))
 	client.PrependReactor("get", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return false, nil, client.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"), namespace, "c")
 	})
-	if created, err := kind(client).Write(t.Context(), object("new")); err != nil || !created {
-		t.Errorf("created %v, %v", created, err)
+	if effect, err := kind(client).Write(t.Context(), object("new")); err != nil || effect != copies.Created {
+		t.Errorf("effect %v, %v", effect, err)
 	}
 
 	client = fake.NewClientset(object("fixed", onHost))
 	client.PrependReactor("delete", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return false, nil, client.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"), namespace, "c")
 	})
-	if created, err := kind(client).Write(t.Context(), object("new")); err != nil || !created {
-		t.Errorf("created %v, %v", created, err)
+	if effect, err := kind(client).Write(t.Context(), object("new")); err != nil || effect != copies.Replaced {
+		t.Errorf("effect %v, %v", effect, err)
 	}
 }

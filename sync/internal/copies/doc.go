@@ -14,10 +14,12 @@
 //     ours is asked of the host, not of an informer.
 //   - Every patch, update and deletion is of the object that was read: it has
 //     the uid as a precondition, and a write its resourceVersion as well.
+//   - The informer is not believed about objects that this process has removed.
 //   - An object is in step if it has the content, the labels and the annotations
 //     that are wanted. Those that others added stay, unless the kind knows better.
 //
 // # Map
 //
-//	copies.go  Kind, Client, ErrForeign
+//	copies.go   Kind, Rules, Client, ErrForeign
+//	removed.go  Removed
 package copies

@@ -125,9 +125,9 @@ func Digest(obj any) string {
 		if kind == "" {
 			kind = corev1.SecretTypeOpaque // as the API server defaults it
 		}
-		content = []any{kind, isTrue(o.Immutable), nonNil(o.Data)}
+		content = []any{kind, isTrue(o.Immutable), nonNilBytes(o.Data)}
 	case *corev1.ConfigMap:
-		content = []any{isTrue(o.Immutable), nonNil(o.Data), nonNil(o.BinaryData)}
+		content = []any{isTrue(o.Immutable), nonNil(o.Data), nonNilBytes(o.BinaryData)}
 	default:
 		return ""
 	}
@@ -149,13 +149,18 @@ func SameSeen[T metav1.Object](want, seen T) bool {
 	return Digest(want) == seen.GetAnnotations()[AnnotationDigest]
 }
 
-// Changes returns the merge patch from old to want: a key that is gone is null.
+// Changes returns the merge patch from old to want: a key that is gone is null,
+// and one without bytes is not.
 func Changes[V any](want, old map[string]V) map[string]any {
 	patch := make(map[string]any, len(want))
 	for k := range old {
 		patch[k] = nil
 	}
 	for k, v := range want {
+		if b, ok := any(v).([]byte); ok && b == nil {
+			patch[k] = []byte{}
+			continue
+		}
 		patch[k] = v
 	}
 	return patch
@@ -169,4 +174,16 @@ func nonNil[V any](m map[string]V) map[string]V {
 		return map[string]V{}
 	}
 	return m
+}
+
+// nonNilBytes makes a value without bytes and a missing one the same, too.
+func nonNilBytes(m map[string][]byte) map[string][]byte {
+	out := make(map[string][]byte, len(m))
+	for k, v := range m {
+		if v == nil {
+			v = []byte{}
+		}
+		out[k] = v
+	}
+	return out
 }

@@ -27,11 +27,14 @@ func TestDigest(t *testing.T) {
 		object any
 		same   bool
 	}{
-		"type left to the default":   {baseSecret, secret(func(s *corev1.Secret) { s.Type = "" }), true},
-		"labels are not content":     {baseSecret, secret(func(s *corev1.Secret) { s.Labels = map[string]string{"x": "y"} }), true},
-		"another value":              {baseSecret, secret(func(s *corev1.Secret) { s.Data["a"] = []byte("2") }), false},
-		"a key less":                 {baseSecret, secret(func(s *corev1.Secret) { delete(s.Data, "a") }), false},
-		"values swapped":             {baseSecret, secret(func(s *corev1.Secret) { s.Data["a"], s.Data["b"] = s.Data["b"], s.Data["a"] }), false},
+		"type left to the default": {baseSecret, secret(func(s *corev1.Secret) { s.Type = "" }), true},
+		"labels are not content":   {baseSecret, secret(func(s *corev1.Secret) { s.Labels = map[string]string{"x": "y"} }), true},
+		"another value":            {baseSecret, secret(func(s *corev1.Secret) { s.Data["a"] = []byte("2") }), false},
+		"a key less":               {baseSecret, secret(func(s *corev1.Secret) { delete(s.Data, "a") }), false},
+		"values swapped":           {baseSecret, secret(func(s *corev1.Secret) { s.Data["a"], s.Data["b"] = s.Data["b"], s.Data["a"] }), false},
+		"a value without bytes": {
+			Digest(secret(func(s *corev1.Secret) { s.Data["c"] = nil })), secret(func(s *corev1.Secret) { s.Data["c"] = []byte{} }), true,
+		},
 		"another type":               {baseSecret, secret(func(s *corev1.Secret) { s.Type = "x" }), false},
 		"immutable secret":           {baseSecret, secret(func(s *corev1.Secret) { s.Immutable = ptr.To(true) }), false},
 		"immutable false is not set": {baseConfig, config(func(c *corev1.ConfigMap) { c.Immutable = ptr.To(false) }), true},

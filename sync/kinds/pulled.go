@@ -1,0 +1,100 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package kinds
+
+import (
+	nodev1 "k8s.io/api/node/v1"
+	resourcev1 "k8s.io/api/resource/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/mirror"
+)
+
+// Object is a pointer to an object of the API; nil is none.
+type Object interface {
+	mirror.Object
+	runtime.Object
+}
+
+// Pulled is a cluster-wide kind whose objects are shown inside as the host has
+// them, under their own names.
+type Pulled[T Object] struct {
+	// Noun is the kind in errors and logs, such as "priority class".
+	Noun string
+	// Client is of either cluster.
+	Client   func(kubernetes.Interface) Client[T]
+	Informer func(informers.SharedInformerFactory) cache.SharedIndexInformer
+	Blank    func(metav1.ObjectMeta) T
+	// Fill gives a virtual object all that from has, except for metadata.
+	Fill func(shown, from T)
+	// Frozen reports whether two objects agree in the fields that the API lets no
+	// client change.
+	Frozen func(a, b T) bool
+	// Reserved reports whether a name is never shown and never offered.
+	Reserved func(name string) bool
+}
+
+// PulledPriorityClasses are shown without the mark as default.
+var PulledPriorityClasses = Pulled[*schedulingv1.PriorityClass]{
+	Noun: "priority class", Client: priorityClasses, Informer: priorityClassInformer,
+	Blank: func(m metav1.ObjectMeta) *schedulingv1.PriorityClass {
+		return &schedulingv1.PriorityClass{ObjectMeta: m}
+	},
+	Fill: func(shown, host *schedulingv1.PriorityClass) {
+		shown.Value, shown.PreemptionPolicy, shown.Description = host.Value, host.PreemptionPolicy, host.Description
+		shown.GlobalDefault = false
+	},
+	Frozen:   frozenPriority,
+	Reserved: rewrite.ReservedClass,
+}
+
+// PulledRuntimeClasses are shown whole.
+var PulledRuntimeClasses = Pulled[*nodev1.RuntimeClass]{
+	Noun:   "runtime class",
+	Client: func(c kubernetes.Interface) Client[*nodev1.RuntimeClass] { return c.NodeV1().RuntimeClasses() },
+	Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+		return f.Node().V1().RuntimeClasses().Informer()
+	},
+	Blank: func(m metav1.ObjectMeta) *nodev1.RuntimeClass { return &nodev1.RuntimeClass{ObjectMeta: m} },
+	Fill: func(shown, host *nodev1.RuntimeClass) {
+		from := host.DeepCopy()
+		shown.Handler, shown.Overhead, shown.Scheduling = from.Handler, from.Overhead, from.Scheduling
+	},
+	// The API does not let it change (ValidateRuntimeClassUpdate).
+	Frozen:   func(a, b *nodev1.RuntimeClass) bool { return a.Handler == b.Handler },
+	Reserved: rewrite.ReservedClass,
+}
+
+// PulledDeviceClasses are shown whole.
+var PulledDeviceClasses = Pulled[*resourcev1.DeviceClass]{
+	Noun:   "device class",
+	Client: func(c kubernetes.Interface) Client[*resourcev1.DeviceClass] { return c.ResourceV1().DeviceClasses() },
+	Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+		return f.Resource().V1().DeviceClasses().Informer()
+	},
+	Blank:    func(m metav1.ObjectMeta) *resourcev1.DeviceClass { return &resourcev1.DeviceClass{ObjectMeta: m} },
+	Fill:     func(shown, host *resourcev1.DeviceClass) { host.Spec.DeepCopyInto(&shown.Spec) },
+	Frozen:   func(_, _ *resourcev1.DeviceClass) bool { return true },
+	Reserved: func(string) bool { return false },
+}
+
+func priorityClasses(c kubernetes.Interface) Client[*schedulingv1.PriorityClass] {
+	return c.SchedulingV1().PriorityClasses()
+}
+
+func priorityClassInformer(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+	return f.Scheduling().V1().PriorityClasses().Informer()
+}
+
+// frozenPriority compares the fields that the API lets no client change (ValidatePriorityClassUpdate).
+func frozenPriority(a, b *schedulingv1.PriorityClass) bool {
+	return a.Value == b.Value && equality.Semantic.DeepEqual(a.PreemptionPolicy, b.PreemptionPolicy)
+}

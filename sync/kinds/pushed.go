@@ -1,0 +1,190 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package kinds
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/utils/ptr"
+
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/copies"
+	"portico.dev/portico/sync/internal/hostview"
+)
+
+// Client is the part of a typed client that reads and writes objects of a kind.
+type Client[T any] = copies.Client[T]
+
+// Pushed is a kind that the host has copies of.
+type Pushed[T metav1.Object] struct {
+	// Kind and Resource are its names in the API.
+	Kind, Resource string
+	// Client is that of one namespace, of either cluster. A kind without
+	// namespaces ignores it.
+	Client func(cluster kubernetes.Interface, namespace string) Client[T]
+	// Informer is that of the virtual cluster, or of a view of the host.
+	Informer func(informers.SharedInformerFactory) cache.SharedIndexInformer
+	// ToHost returns the copy that a virtual object is to have.
+	ToHost func(t *rewrite.Translator, virtual T, in rewrite.Inputs) (T, error)
+	// ToVirtual returns the virtual object that a host object is the copy of, and
+	// whether it is a copy of this cluster.
+	ToVirtual func(t *rewrite.Translator, host T) (namespace, name string, ours bool)
+	// ClusterWide is set for a kind without namespaces.
+	ClusterWide bool
+
+	Rules copies.Rules[T]
+}
+
+// Copies returns how copies are kept with a client of the host and a view of it.
+func (k Pushed[T]) Copies(t *rewrite.Translator, host kubernetes.Interface, view informers.SharedInformerFactory) copies.Kind[T] {
+	namespace, seen := t.Cluster().HostNamespace, k.Informer(view).GetStore()
+	if k.ClusterWide {
+		namespace = ""
+	}
+	return copies.Kind[T]{
+		Client:  k.Client(host, namespace),
+		Seen:    func(name string) (T, error) { return Stored[T](seen, namespace, name) },
+		Removed: &copies.Removed{},
+		Ours: func(host T) bool {
+			_, _, ours := k.ToVirtual(t, host)
+			return ours
+		},
+		Rules: k.Rules,
+	}
+}
+
+// PushedSecrets are copied for the pods that name them.
+var PushedSecrets = Pushed[*corev1.Secret]{
+	Kind: "Secret", Resource: "secrets",
+	Client: func(c kubernetes.Interface, namespace string) Client[*corev1.Secret] {
+		return c.CoreV1().Secrets(namespace)
+	},
+	Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+		return f.Core().V1().Secrets().Informer()
+	},
+	ToHost:    alone((*rewrite.Translator).SecretToHost),
+	ToVirtual: identified[*corev1.Secret]("Secret"),
+	Rules: copies.Rules[*corev1.Secret]{
+		Same: hostview.Same[*corev1.Secret], SameSeen: hostview.SameSeen[*corev1.Secret], Metadata: rewrite.CopyChanges,
+		// The API does not let them change (ValidateSecretUpdate).
+		Fixed: func(want, host *corev1.Secret) bool {
+			return ptr.Deref(host.Immutable, false) || secretType(want) != secretType(host)
+		},
+		Patch: func(want, host *corev1.Secret) map[string]any {
+			return map[string]any{"data": hostview.Changes(want.Data, host.Data), "immutable": want.Immutable}
+		},
+	},
+}
+
+// PushedConfigMaps are copied for the pods that name them.
+var PushedConfigMaps = Pushed[*corev1.ConfigMap]{
+	Kind: "ConfigMap", Resource: "configmaps",
+	Client: func(c kubernetes.Interface, namespace string) Client[*corev1.ConfigMap] {
+		return c.CoreV1().ConfigMaps(namespace)
+	},
+	Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+		return f.Core().V1().ConfigMaps().Informer()
+	},
+	ToHost:    alone((*rewrite.Translator).ConfigMapToHost),
+	ToVirtual: identified[*corev1.ConfigMap]("ConfigMap"),
+	Rules: copies.Rules[*corev1.ConfigMap]{
+		Same: hostview.Same[*corev1.ConfigMap], SameSeen: hostview.SameSeen[*corev1.ConfigMap], Metadata: rewrite.CopyChanges,
+		// The API does not let it change (ValidateConfigMapUpdate).
+		Fixed: func(_, host *corev1.ConfigMap) bool { return ptr.Deref(host.Immutable, false) },
+		Patch: func(want, host *corev1.ConfigMap) map[string]any {
+			return map[string]any{
+				"data": hostview.Changes(want.Data, host.Data), "binaryData": hostview.Changes(want.BinaryData, host.BinaryData),
+				"immutable": want.Immutable,
+			}
+		},
+	},
+}
+
+// PushedEndpointSlices are the slices of Services without a selector.
+var PushedEndpointSlices = Pushed[*discoveryv1.EndpointSlice]{
+	Kind: "EndpointSlice", Resource: "endpointslices",
+	Client: func(c kubernetes.Interface, namespace string) Client[*discoveryv1.EndpointSlice] {
+		return c.DiscoveryV1().EndpointSlices(namespace)
+	},
+	Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+		return f.Discovery().V1().EndpointSlices().Informer()
+	},
+	ToHost:    (*rewrite.Translator).EndpointSliceToHost,
+	ToVirtual: identified[*discoveryv1.EndpointSlice]("EndpointSlice"),
+	Rules: copies.Rules[*discoveryv1.EndpointSlice]{
+		Metadata: rewrite.CopyChanges,
+		Same: func(want, host *discoveryv1.EndpointSlice) bool {
+			return want.AddressType == host.AddressType &&
+				apiequality.Semantic.DeepEqual(want.Endpoints, host.Endpoints) && apiequality.Semantic.DeepEqual(want.Ports, host.Ports)
+		},
+		// The API does not let it change (ValidateEndpointSliceUpdate).
+		Fixed: func(want, host *discoveryv1.EndpointSlice) bool { return want.AddressType != host.AddressType },
+		Patch: func(want, _ *discoveryv1.EndpointSlice) map[string]any {
+			// Lists of a merge patch replace those that are there.
+			return map[string]any{"endpoints": nonNil(want.Endpoints), "ports": nonNil(want.Ports)}
+		},
+	},
+}
+
+// PushedPriorityClasses are the tenant's own classes, whose copies have no value
+// above limit. Pods keep the priority that they were made with when a copy is
+// created again.
+func PushedPriorityClasses(limit int32) Pushed[*schedulingv1.PriorityClass] {
+	return Pushed[*schedulingv1.PriorityClass]{
+		Kind: "PriorityClass", Resource: "priorityclasses", ClusterWide: true,
+		Client:   func(c kubernetes.Interface, _ string) Client[*schedulingv1.PriorityClass] { return priorityClasses(c) },
+		Informer: priorityClassInformer,
+		ToHost: alone(func(t *rewrite.Translator, virtual *schedulingv1.PriorityClass) (*schedulingv1.PriorityClass, error) {
+			return t.PriorityClassToHost(virtual, limit)
+		}),
+		ToVirtual: func(t *rewrite.Translator, host *schedulingv1.PriorityClass) (namespace, name string, ours bool) {
+			name, ours = t.PushedClass(host)
+			return "", name, ours
+		},
+		Rules: copies.Rules[*schedulingv1.PriorityClass]{
+			Same: func(want, host *schedulingv1.PriorityClass) bool {
+				return frozenPriority(want, host) && want.Description == host.Description && !host.GlobalDefault
+			},
+			Fixed: func(want, host *schedulingv1.PriorityClass) bool { return !frozenPriority(want, host) },
+			Update: func(want, host *schedulingv1.PriorityClass) *schedulingv1.PriorityClass {
+				next := host.DeepCopy()
+				next.Description, next.GlobalDefault = want.Description, false
+				return next
+			},
+		},
+	}
+}
+
+// alone is ToHost of kinds whose translation needs the object only.
+func alone[T any](toHost func(*rewrite.Translator, T) (T, error)) func(*rewrite.Translator, T, rewrite.Inputs) (T, error) {
+	return func(t *rewrite.Translator, virtual T, _ rewrite.Inputs) (T, error) { return toHost(t, virtual) }
+}
+
+// identified is ToVirtual of kinds in namespaces.
+func identified[T metav1.Object](kind string) func(*rewrite.Translator, T) (namespace, name string, ours bool) {
+	return func(t *rewrite.Translator, host T) (namespace, name string, ours bool) {
+		namespace, name, err := t.Identify(kind, host)
+		return namespace, name, err == nil
+	}
+}
+
+func secretType(s *corev1.Secret) corev1.SecretType {
+	if s.Type == "" {
+		return corev1.SecretTypeOpaque // as the API server defaults it
+	}
+	return s.Type
+}
+
+func nonNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
