@@ -5,7 +5,6 @@ package podsecret
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,13 +20,16 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/utils/ptr"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/copies"
 	"portico.dev/portico/sync/internal/hostview"
 )
 
 const (
-	// annotationRenewAt says when the content is due, so that a restart neither renews all of it at once nor misses some.
+	// annotationRenewAt says when the content is due, so that a restart neither
+	// renews all of it at once nor misses some.
 	annotationRenewAt = rewrite.Prefix + "renew-at"
 	// annotationKeys lists the keys of the Secret: the view does not hold its content.
 	annotationKeys = rewrite.Prefix + "keys"
@@ -102,8 +104,8 @@ func (k *Keeper) placeOf(ctx context.Context, pod *corev1.Pod) (place, error) {
 	return now, nil
 }
 
-// Due says when the content of a pod's Secret must be renewed: the zero time if now, because it is not ours, of an earlier
-// pod, or lacks one of keys.
+// Due says when the content of a pod's Secret must be renewed: the zero time if
+// now, because it is not ours, of an earlier pod, or lacks one of keys.
 func (k *Keeper) Due(secret *corev1.Secret, pod *corev1.Pod, keys []string) time.Time {
 	if !k.ours(secret, pod) || !OwnedBy(secret, pod.UID) || secret.DeletionTimestamp != nil || secret.Annotations[annotationKeys] != joined(keys) {
 		return time.Time{}
@@ -115,47 +117,35 @@ func (k *Keeper) Due(secret *corev1.Secret, pod *corev1.Pod, keys []string) time
 	return at
 }
 
-// Write brings the Secret of a pod to the host. The host's answer decides, not the view.
+// Write brings the Secret of a pod to the host. The host's answer decides, not
+// the view.
 func (k *Keeper) Write(ctx context.Context, pod *corev1.Pod, data map[string][]byte, renewAt time.Time) error {
 	at, err := k.placeOf(ctx, pod)
 	if err != nil {
-		return k.describe("place", pod, err)
+		return k.describe(pod, err)
 	}
-	want := k.secret(pod, at, data, renewAt)
-	secrets := k.Host.CoreV1().Secrets(want.Namespace)
-	_, err = secrets.Create(ctx, want, metav1.CreateOptions{})
-	if !apierrors.IsAlreadyExists(err) {
-		return k.describe("create", pod, err)
-	}
-	old, err := secrets.Get(ctx, want.Name, metav1.GetOptions{})
-	if err != nil {
-		return k.describe("read", pod, err) // not found: it was just collected, and the next try creates it
-	}
-	if !k.ours(old, pod) {
-		return fmt.Errorf("write the %s secret of pod %s/%s: a host object with its name is not ours", k.Purpose, pod.Namespace, pod.Name)
-	}
-	if !OwnedBy(old, pod.UID) || old.DeletionTimestamp != nil || isTrue(old.Immutable) {
-		// Of an earlier pod of this name. The garbage collector may be about to delete it, with its uid as a
-		// precondition: a new object is safe from that, a changed one might not be.
-		err := secrets.Delete(ctx, old.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(old.UID))})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return k.describe("replace", pod, err)
-		}
-		_, err = secrets.Create(ctx, want, metav1.CreateOptions{})
-		return k.describe("create", pod, err)
-	}
-	body, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{
-			"uid": old.UID, "resourceVersion": old.ResourceVersion,
-			"labels": want.Labels, "annotations": want.Annotations, "ownerReferences": want.OwnerReferences,
+	kind := k.kind(pod)
+	_, err = kind.Write(ctx, k.secret(pod, at, data, renewAt))
+	return k.describe(pod, err)
+}
+
+// kind says how the Secret of a pod is written.
+func (k *Keeper) kind(pod *corev1.Pod) copies.Kind[*corev1.Secret] {
+	return copies.Kind[*corev1.Secret]{
+		Client: k.Host.CoreV1().Secrets(k.Translator.Cluster().HostNamespace),
+		Ours:   func(host *corev1.Secret) bool { return k.ours(host, pod) },
+		Rules: copies.Rules[*corev1.Secret]{
+			// A Secret of an earlier pod of this name. The garbage collector may be
+			// about to delete it, with its uid as a precondition: a new object is safe
+			// from that, a changed one might not be.
+			Fixed: func(_, host *corev1.Secret) bool {
+				return !OwnedBy(host, pod.UID) || ptr.Deref(host.Immutable, false)
+			},
+			Patch: func(want, host *corev1.Secret) map[string]any {
+				return map[string]any{"data": hostview.Changes(want.Data, host.Data)}
+			},
 		},
-		"data": hostview.Changes(want.Data, old.Data),
-	})
-	if err != nil {
-		return k.describe("encode", pod, err)
 	}
-	_, err = secrets.Patch(ctx, want.Name, types.MergePatchType, body, metav1.PatchOptions{})
-	return k.describe("renew", pod, err)
 }
 
 func (k *Keeper) secret(pod *corev1.Pod, at place, data map[string][]byte, renewAt time.Time) *corev1.Secret {
@@ -184,7 +174,8 @@ func (k *Keeper) secret(pod *corev1.Pod, at place, data map[string][]byte, renew
 	}
 }
 
-// ours reports whether a host Secret is the one of this virtual pod's name. Only the host can set these keys.
+// ours reports whether a host Secret is the one of this virtual pod's name. Only
+// the host can set these keys.
 func (k *Keeper) ours(secret *corev1.Secret, pod *corev1.Pod) bool {
 	return k.Translator.ScopeSelector().Matches(labels.Set(secret.Labels)) &&
 		secret.Labels[hostview.LabelComposed] == string(k.Purpose) &&
@@ -192,12 +183,13 @@ func (k *Keeper) ours(secret *corev1.Secret, pod *corev1.Pod) bool {
 		secret.Annotations[rewrite.AnnotationName] == pod.Name
 }
 
-// describe adds what was done to which pod. The host's error names the Secret, never its content.
-func (k *Keeper) describe(action string, pod *corev1.Pod, err error) error {
+// describe adds which pod it was about. The host's error names the Secret, never
+// its content.
+func (k *Keeper) describe(pod *corev1.Pod, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s the %s secret of pod %s/%s: %w", action, k.Purpose, pod.Namespace, pod.Name, err)
+	return fmt.Errorf("write the %s secret of pod %s/%s: %w", k.Purpose, pod.Namespace, pod.Name, err)
 }
 
 // OwnedBy reports whether a Secret is of the pod instance with this uid.
@@ -219,5 +211,3 @@ func joined(keys []string) string {
 	slices.Sort(keys)
 	return strings.Join(keys, ",")
 }
-
-func isTrue(b *bool) bool { return b != nil && *b }
