@@ -166,11 +166,11 @@ func (p *Pusher) removeFormer(ctx context.Context, name string) error {
 	if !had {
 		return nil
 	}
-	copied, err := p.kept.Seen(former)
-	if err != nil {
+	copied, ok := p.kept.Look(former)
+	if !ok {
 		return nil // there is none
 	}
-	if of, ours := p.cfg.Translator.PushedClass(copied); !ours || of != name {
+	if _, of, ours := p.row.ToVirtual(p.cfg.Translator, copied); !ours || of != name {
 		return nil
 	}
 	return p.remove(ctx, former)

@@ -26,12 +26,15 @@ func offered(cfg *Config, seen func(name string) (*corev1.Service, error)) copie
 			return cfg.Translator.ScopeSelector().Matches(labels.Set(host.Labels)) &&
 				host.Labels[hostview.LabelComposed] == string(hostview.MappedService)
 		},
-		Same: func(want, host *corev1.Service) bool {
-			return !otherService(want, host) && len(host.Spec.ExternalIPs) == 0 &&
-				apiequality.Semantic.DeepEqual(kept(want), kept(host))
+		Removed: &copies.Removed{},
+		Rules: copies.Rules[*corev1.Service]{
+			Same: func(want, host *corev1.Service) bool {
+				return !otherService(want, host) && len(host.Spec.ExternalIPs) == 0 &&
+					apiequality.Semantic.DeepEqual(kept(want), kept(host))
+			},
+			Fixed: otherService,
+			Patch: servicePatch,
 		},
-		Fixed: otherService,
-		Patch: servicePatch,
 	}
 }
 
