@@ -14,7 +14,7 @@ import (
 type pin struct {
 	holders int       // calls of Ensure that are not settled
 	until   time.Time // after the last pod that the host took
-	made    bool      // the copy was made by Ensure, and the host has taken no pod with it since
+	made    bool      // the copy was made meanwhile, and the host has taken no pod with it since
 }
 
 // dropTimeout bounds the removal of what was brought for a refused pod, while the tenant waits for the refusal.
@@ -31,12 +31,14 @@ func (p *Pusher) hold(r reference) {
 	p.pinned[r].holders++
 }
 
-// noteMade notes that a copy is there for pods that are on their way only.
-// REQUIRES: r is held.
+// noteMade notes that a copy was made for pods that are on their way only, if
+// that is so.
 func (p *Pusher) noteMade(r reference) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.pinned[r].made = true
+	if held := p.pinned[r]; held != nil && held.holders > 0 && !p.cfg.Clock.Now().Before(held.until) {
+		held.made = true
+	}
 }
 
 // release ends a hold. After a pod that was taken the pin stays for PinTime, until an informer has the pod. After one

@@ -193,7 +193,10 @@ func (p *Pusher) reconcile(ctx context.Context, r reference) (time.Duration, err
 	kind := p.kept[r.kind]
 	switch again, want := p.wanted(r, len(users) > 0, kind.known(r)); want {
 	case wantCopy:
-		_, err := kind.push(ctx, r, false)
+		made, err := kind.push(ctx, r, false)
+		if made && len(users) == 0 {
+			p.noteMade(r) // the object came, or was changed, while its pod was on its way
+		}
 		return again, errors.Join(err, kind.followFormer(ctx, r))
 	case wantInStep:
 		return again, errors.Join(kind.follow(ctx, r), kind.followFormer(ctx, r))

@@ -82,6 +82,21 @@ func TestAttackRefusedPodsFillTheHost(t *testing.T) {
 	}
 }
 
+// A tenant creates the Secret while its pod is on its way, so that the worker
+// brings it to the host, and the host refuses the pod.
+func TestAttackSecretComesBeforeTheRefusal(t *testing.T) {
+	h := newHarness(t, nil, nil)
+	settle := h.begin("default")
+	if _, err := h.virtual.CoreV1().Secrets("default").Create(t.Context(), secret("default", "creds", "big"), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("Secret", "default", "creds", "big", 0)
+	settle(true)
+	if n := h.copies(); n != 0 {
+		t.Errorf("%d copies are on the host after the refusal", n)
+	}
+}
+
 // The removal is decided without the view, which is behind at first.
 func TestRefusedThenTaken(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1"), configMap("default", "settings", "c1")}, nil)
