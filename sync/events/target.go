@@ -76,7 +76,7 @@ func newTargets(cfg Config, loop *queue.Loop[string]) (*targets, error) {
 		}}); err != nil {
 			return nil, fmt.Errorf("index %s by host name: %w", kind, err)
 		}
-		if err := queue.Listen(loop, kind, informer, queue.On[metav1.Object]{
+		if err := queue.Listen(queue.Always(loop), kind, informer, queue.On[metav1.Object]{
 			Deleted: func(obj metav1.Object) { t.remember(kind, obj) },
 		}); err != nil {
 			return nil, err

@@ -5,6 +5,7 @@ package push
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"k8s.io/klog/v2"
@@ -15,6 +16,12 @@ type pin struct {
 	holders int       // calls of Ensure that are not settled
 	until   time.Time // after the last pod that the host took
 	made    bool      // the copy was made meanwhile, and the host has taken no pod with it since
+}
+
+// pinEnd is when a pin may be forgotten.
+type pinEnd struct {
+	of    reference
+	until time.Time
 }
 
 // dropTimeout bounds the removal of what was brought for a refused pod, while the tenant waits for the refusal.
@@ -64,12 +71,35 @@ func (p *Pusher) release(ctx context.Context, refs []reference, refused bool) {
 
 func (p *Pusher) accepted(r reference) {
 	p.mu.Lock()
+	now := p.cfg.Clock.Now()
 	held := p.pinned[r]
 	held.holders--
-	held.made, held.until = false, p.cfg.Clock.Now().Add(p.cfg.PinTime)
+	held.made, held.until = false, now.Add(p.cfg.PinTime)
+	p.endPins(now)
+	p.ending = append(p.ending, pinEnd{r, held.until})
 	p.mu.Unlock()
 	// If the pod never comes, nothing else brings the reference back.
-	p.loop.AddAfter(r, p.cfg.PinTime)
+	p.again(r, p.cfg.PinTime)
+}
+
+// again asks for a look at a reference. In a replica that does not lead there is
+// none: its pins end without, and the leader looks at the copies.
+func (p *Pusher) again(r reference, after time.Duration) {
+	if p.loop.Begun() {
+		p.loop.AddAfter(r, after)
+	}
+}
+
+// endPins forgets the pins whose time is over. They are in the order of their
+// ends, so that no more are kept than the pods of one PinTime have references.
+// REQUIRES: mu held.
+func (p *Pusher) endPins(now time.Time) {
+	over := 0
+	for over < len(p.ending) && !now.Before(p.ending[over].until) {
+		p.pinnedFor(p.ending[over].of, now)
+		over++
+	}
+	p.ending = slices.Delete(p.ending, 0, over)
 }
 
 // refused reports whether the copy has lost its last holder, and was made for nobody else.
@@ -96,7 +126,7 @@ func (p *Pusher) dropRefused(ctx context.Context, r reference) {
 		return
 	}
 	if err != nil {
-		p.loop.Add(r)
+		p.again(r, 0)
 		return
 	}
 	users, err := p.pods.IndexKeys(byReference, r.key())
@@ -108,7 +138,7 @@ func (p *Pusher) dropRefused(ctx context.Context, r reference) {
 	}
 	if err != nil {
 		klog.FromContext(ctx).Info("Copy for a refused pod was not removed at once", "kind", r.kind, "namespace", r.namespace, "name", r.name, "err", err)
-		p.loop.Add(r)
+		p.again(r, 0)
 	}
 }
 

@@ -66,6 +66,7 @@ type Pusher struct {
 	// none uses one. Both are in memory only: after a restart every wait begins
 	// again.
 	pinned map[reference]*pin
+	ending []pinEnd // accepted pins by their end
 	idle   map[reference]time.Time
 }
 

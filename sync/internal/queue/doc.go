@@ -13,6 +13,8 @@
 //     growing delay, and a handler may ask to see its key again later.
 //   - No key is handled before the caches of all informers that the loop listens
 //     to are filled.
+//   - A loop that does not run collects no keys from its informers. When it
+//     begins, its listeners hear of every object that is there.
 //   - A listener gets objects only, also for a deletion that was missed.
 //
 // # Map

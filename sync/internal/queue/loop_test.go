@@ -25,6 +25,7 @@ type source struct {
 	cache.SharedIndexInformer
 	handler cache.ResourceEventHandler
 	synced  bool
+	store   cache.Store
 }
 
 func (s *source) AddEventHandler(h cache.ResourceEventHandler) (cache.ResourceEventHandlerRegistration, error) {
@@ -32,6 +33,7 @@ func (s *source) AddEventHandler(h cache.ResourceEventHandler) (cache.ResourceEv
 	return s, nil
 }
 
+func (s *source) GetStore() cache.Store               { return s.store }
 func (s *source) HasSynced() bool                     { return s.synced }
 func (s *source) HasSyncedChecker() cache.DoneChecker { return nil }
 
@@ -84,6 +86,63 @@ func TestListenerGetsObjectsOnly(t *testing.T) {
 	s.handler.OnAdd(pod("a"), true)
 	s.handler.OnUpdate(pod("a"), pod("b"))
 	s.handler.OnDelete(pod("c"))
+}
+
+// A replica that does not lead never takes keys out of its queue: it must put none
+// in. When it leads, it looks at all objects that are there.
+func TestLoopCollectsNothingBeforeItRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pod := func(name string) *corev1.Pod { return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}} }
+		handled := make(chan string)
+		l := queue.NewLoop("test", nil, func(_ context.Context, key string) (time.Duration, error) {
+			handled <- key
+			return 0, nil
+		})
+		s, always := &source{synced: true, store: cache.NewStore(cache.MetaNamespaceKeyFunc)}, &source{synced: true}
+		var heard, heardAlways []string
+		if err := queue.Listen(l, "pods", s, queue.Each(func(p *corev1.Pod) {
+			heard = append(heard, p.Name)
+			l.Add(p.Name)
+		})); err != nil {
+			t.Fatal(err)
+		}
+		if err := queue.Listen(queue.Always(l), "pods", always, queue.Each(func(p *corev1.Pod) { heardAlways = append(heardAlways, p.Name) })); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.store.Add(pod("there")); err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range []cache.ResourceEventHandler{s.handler, always.handler} {
+			h.OnAdd(pod("there"), false)
+			h.OnUpdate(pod("there"), pod("there"))
+			h.OnDelete(pod("gone"))
+		}
+		if l.Begun() || len(heard) > 0 {
+			t.Errorf("heard of %v before the loop runs", heard)
+		}
+		if want := []string{"there", "there", "gone"}; !slices.Equal(heardAlways, want) {
+			t.Errorf("always heard of %v, want %v", heardAlways, want)
+		}
+
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- l.Run(ctx, 1, informers.NewSharedInformerFactory(fake.NewClientset(), 0)) }()
+		if got := <-handled; got != "there" {
+			t.Errorf("handled %q", got)
+		}
+		s.handler.OnDelete(pod("later"))
+		if got := <-handled; got != "later" {
+			t.Errorf("handled %q", got)
+		}
+		synctest.Wait()
+		if want := []string{"there", "later"}; !slices.Equal(heard, want) {
+			t.Errorf("heard of %v, want %v", heard, want)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
 }
 
 func TestLoopWaitsForCachesAndEndsWithItsContext(t *testing.T) {
