@@ -6,7 +6,7 @@
 //
 // The contract is deliberately etcd's: a [Backend] hands out one etcd client
 // value whose interfaces are implemented in-process, and upstream's etcd3
-// storage runs on top of it unmodified. That buys encryption at rest, corrupt
+// storage runs on top of it unmodified. This buys encryption at rest, corrupt
 // object handling, streamed lists, watch lists and upstream's own test suites,
 // and a real etcd, or a database behind kine, stands in the same place.
 //

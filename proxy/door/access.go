@@ -42,7 +42,7 @@ const (
 	// accessInterval is how often the kubeconfig on the host is looked at, for one
 	// that another replica wrote and that is due.
 	accessInterval = time.Hour
-	// foreignInterval is how often a Secret of somebody else is looked at.
+	// foreignInterval is how often a Secret of another owner is looked at.
 	foreignInterval = time.Minute
 )
 
@@ -187,7 +187,8 @@ func (k *Keys) keepAccess(ctx context.Context, client kubernetes.Interface, b *c
 		})
 }
 
-// keep makes a Secret what it should be; data says so, from what it has.
+// keep creates or corrects a Secret; data returns its content, given the
+// present one.
 func (k *Keys) keep(ctx context.Context, client kubernetes.Interface, want *corev1.Secret, data func(found map[string][]byte) (map[string][]byte, error)) (err error) {
 	defer func() {
 		if err != nil {
@@ -204,7 +205,7 @@ func (k *Keys) keep(ctx context.Context, client kubernetes.Interface, want *core
 		if !apierrors.IsAlreadyExists(err) {
 			return err
 		}
-		// The view is behind, or somebody else has the name.
+		// The view is behind, or another owner has the name.
 		found, err = secrets.Get(ctx, want.Name, metav1.GetOptions{})
 	}
 	if err != nil {

@@ -25,9 +25,9 @@ const composedCredentials = "credentials"
 // ErrNoCredentials is returned for a cluster without credentials on the host.
 var ErrNoCredentials = errors.New("the cluster has no credentials on the host")
 
-// EnsureCredentials returns the credentials of a cluster. They are in a Secret on
-// the host, which the first porticod of the cluster makes out of what offer
-// returns, and which Rotate changes.
+// EnsureCredentials returns the credentials of a cluster. They are in a Secret
+// on the host, which the first porticod of the cluster makes from the result of
+// offer, and which Rotate changes.
 func EnsureCredentials(ctx context.Context, client kubernetes.Interface, t *rewrite.Translator, offer func() (certs.Credentials, error)) (certs.Credentials, error) {
 	c, err := ensureKeys(ctx, client, t, offer, func(c certs.Credentials) *corev1.Secret {
 		return secretOf(t, t.CredentialsSecretName(), composedCredentials, c)

@@ -22,7 +22,7 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// held is a porticod that takes what it sees on the host.
+// held is a porticod that takes the credentials that it sees on the host.
 type held struct {
 	t    *testing.T
 	keys *door.Keys
@@ -205,8 +205,8 @@ func TestRotationReachesTheKubeconfigOnTheHost(t *testing.T) {
 	}
 }
 
-// Somebody puts the credentials of before a rotation back on the host. The
-// leader writes those of after it again, and takes none.
+// A user of the host puts the credentials of before a rotation back. The leader
+// writes those of after it again, and takes none.
 func TestAttackRestoreRevokedCredentialsOnTheHost(t *testing.T) {
 	client, translator := fake.NewClientset(), rootsTranslator(t)
 	h := hold(t, client, translator)

@@ -32,16 +32,16 @@ import (
 )
 
 // ErrInUse is returned when a control plane of the cluster is still there. It
-// would make again what is taken away.
+// would make removed objects again.
 var ErrInUse = errors.New("the control plane is still there")
 
-// removeInterval is how often it is looked at what is left.
+// removeInterval is how often the remaining objects are listed.
 const removeInterval = time.Second
 
 // Removal takes a virtual cluster off its host, when no porticod of it is left:
 // its anchor, and with it every object that the anchor owns, with their data.
-// It does not touch what a chart has made: the control plane with its volume,
-// its accounts and its configuration.
+// It does not touch the objects that a chart has made: the control plane with
+// its volume, its accounts and its configuration.
 type Removal struct {
 	Cluster, Namespace string
 
@@ -49,7 +49,8 @@ type Removal struct {
 	// in no namespace, and no anchor can own them.
 	ResourceClaims, PriorityClasses bool
 
-	// Report is told what is left, whenever that has changed.
+	// Report is called with a text about the remaining objects, whenever it has
+	// changed.
 	Report func(left string)
 
 	// Clock is the real one when nil.
@@ -107,8 +108,8 @@ func (r Removal) unused(ctx context.Context, client kubernetes.Interface, meta m
 	return nil
 }
 
-// round deletes what is there, and says what is not gone yet; porticod's own
-// pods come first.
+// round deletes the remaining objects, and returns a text about those that are
+// not gone yet; porticod's own pods come first.
 func (r Removal) round(ctx context.Context, client kubernetes.Interface, meta metadata.Interface) (string, error) {
 	doors, err := client.CoreV1().Pods(r.Namespace).List(ctx, metav1.ListOptions{
 		LabelSelector: labels.SelectorFromSet(labels.Set{LabelDoor: r.Cluster}).String(),
@@ -142,8 +143,8 @@ func (r Removal) round(ctx context.Context, client kubernetes.Interface, meta me
 	return strings.Join(all, ", "), nil
 }
 
-// resources are those of the host namespace, the pods first: what they use goes
-// after them. The anchor is among the ConfigMaps.
+// resources are those of the host namespace, the pods first: the objects that
+// they use go after them. The anchor is among the ConfigMaps.
 func (r Removal) resources() []schema.GroupVersionResource {
 	all := []schema.GroupVersionResource{
 		corev1.SchemeGroupVersion.WithResource("pods"),
@@ -159,8 +160,8 @@ func (r Removal) resources() []schema.GroupVersionResource {
 	return all
 }
 
-// sweep deletes objects of the cluster, takes our finalizer off them, which
-// nobody would do any more, and returns their names.
+// sweep deletes objects of the cluster, takes our finalizer off them, because
+// no porticod is left to do it, and returns their names.
 func (r Removal) sweep(ctx context.Context, all metadata.ResourceInterface, scope labels.Set) ([]string, error) {
 	list := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return all.List(ctx, o) })
 	var names []string

@@ -40,7 +40,7 @@ func partial(apiVersion, kind, namespace, name string, labels map[string]string,
 	}
 }
 
-// actions lists what was done with a verb, as resource/name.
+// actions lists the objects of a verb, as resource/name.
 func actions(client *metadatafake.FakeMetadataClient, verb string) []string {
 	var all []string
 	for _, a := range client.Actions() {
@@ -87,7 +87,7 @@ func TestRemovalTakesTheClustersObjectsOnly(t *testing.T) {
 func TestRemovalReleasesWhatNobodyElseWould(t *testing.T) {
 	held := partial("v1", "Pod", hostNamespace, "p", map[string]string{rewrite.LabelCluster: "vc"}, "example.com/host", rewrite.FinalizerVirtual)
 	meta := emptyMetadata(held)
-	// As a host does: what has finalizers stays.
+	// As a host does: objects with finalizers stay.
 	meta.PrependReactor("delete", "pods", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
 	var patch string
 	meta.PrependReactor("patch", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -104,7 +104,7 @@ func TestRemovalReleasesWhatNobodyElseWould(t *testing.T) {
 	}
 }
 
-// TestRemovalWaitsForTheLastPorticod: it would make again what goes.
+// TestRemovalWaitsForTheLastPorticod: it would make removed objects again.
 func TestRemovalWaitsForTheLastPorticod(t *testing.T) {
 	client := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: "vc-0", Labels: map[string]string{door.LabelDoor: "vc"}}})
 	meta := emptyMetadata(partial("v1", "Pod", hostNamespace, "p", map[string]string{rewrite.LabelCluster: "vc"}))

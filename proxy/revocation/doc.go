@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package revocation ends what a client has open when its certificate is no
+// Package revocation ends a client's open requests when its certificate is no
 // longer valid: watches, logs, exec sessions and port forwards.
 //
 // It decides on no new request. Upstream verifies the certificate of each with

@@ -95,7 +95,7 @@ func (g *Guard) endNow(e *exchange) {
 	}
 }
 
-// verifies does what upstream's authenticator does with each request.
+// verifies does the same as upstream's authenticator does with each request.
 func verifies(chain []*x509.Certificate, options x509.VerifyOptions) bool {
 	if options.Intermediates == nil && len(chain) > 1 {
 		options.Intermediates = x509.NewCertPool()

@@ -63,7 +63,7 @@ func serve(t *testing.T, of ...*certs.Authority) *fixture {
 			_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
 			_ = rw.Flush()
 			f.opened <- "stream"
-			_, _ = io.Copy(io.Discard, rw) // until somebody closes it
+			_, _ = io.Copy(io.Discard, rw) // until it is closed
 			return
 		}
 		w.WriteHeader(http.StatusOK)

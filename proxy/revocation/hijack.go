@@ -10,8 +10,8 @@ import (
 )
 
 // watched returns w with the connection noted that a request takes over: no
-// context ends it then. Only connections of HTTP/1.1 can be taken over. What
-// cannot be, upstream must see as such, so others are left alone.
+// context ends it then. Only connections of HTTP/1.1 can be taken over.
+// Upstream must see that others cannot, so they are left alone.
 func (g *Guard) watched(w http.ResponseWriter, e *exchange) http.ResponseWriter {
 	inner, ok := w.(connection)
 	if !ok {

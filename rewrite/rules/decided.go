@@ -9,8 +9,8 @@ package rules
 // no decision in Table.Reach makes a test fail: the host's components act on a
 // new field, and its effect has not been considered yet.
 //
-// The host decides about these by itself: its admission, its quota and its
-// validation judge a spec, and SECURITY.md says what they have to refuse.
+// These decisions leave the host's own in place: its admission, its quota and
+// its validation judge a spec, and SECURITY.md says what they have to refuse.
 var Decided = map[string]string{
 	"v1.AWSElasticBlockStoreVolumeSource": "volumeID fsType partition readOnly",
 	"v1.Affinity":                         "nodeAffinity podAffinity podAntiAffinity",

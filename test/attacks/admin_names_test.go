@@ -129,7 +129,7 @@ func TestAttackObjectOfTheOperatorByItsName(t *testing.T) {
 	if _, err := virtual.Create(t.Context(), embedded.Pod(hashedName, nil), metav1.CreateOptions{}); !apierrors.IsAlreadyExists(err) {
 		t.Errorf("create in its place: %v", err)
 	}
-	// Under the former name the operator's claim is in nobody's way.
+	// Under the former name the operator's claim is in no one's way.
 	former := hostNamesOf(t, c, hashedName)[1]
 	mine := func(s *corev1.PersistentVolumeClaimSpec) { s.StorageClassName = ptr.To("none") }
 	if _, err := c.Host.CoreV1().PersistentVolumeClaims(c.Namespace).Create(t.Context(), claim(former, mine), metav1.CreateOptions{}); err != nil {

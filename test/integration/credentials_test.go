@@ -202,8 +202,8 @@ func TestKubeconfigOnTheHostIsPutBack(t *testing.T) {
 	}
 }
 
-// TestReplicasFollowARotation: none of them accepts the old certificate, and each
-// accepts what another one issued.
+// TestReplicasFollowARotation: none of them accepts the old certificate, and
+// each accepts certificates that another one issued.
 func TestReplicasFollowARotation(t *testing.T) {
 	r := newReplicated(t, 2)
 	list := func(at *replica, credential *rest.Config) error {

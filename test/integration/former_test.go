@@ -94,7 +94,7 @@ func anew(m *metav1.ObjectMeta, name string) {
 	m.Name, m.UID, m.ResourceVersion, m.Finalizers, m.ManagedFields = name, "", "", nil, nil
 }
 
-// typed is what is used of a typed client.
+// typed has the methods of a typed client that are used here.
 type typed[T any] interface {
 	Get(ctx context.Context, name string, o metav1.GetOptions) (T, error)
 	Create(ctx context.Context, obj T, o metav1.CreateOptions) (T, error)
@@ -189,9 +189,9 @@ func (c *formerCluster) hostSecret(name, what string, want func(*corev1.Secret) 
 }
 
 // TestClusterOfAnEarlierVersionGoesOn: objects that were made with names of 50
-// bits are shown and serve every verb, what porticod composed and copied for them
-// is kept in step, new objects refer to them, and the next of their names have
-// names of today.
+// bits are shown and serve every verb, objects that porticod composed and
+// copied for them are kept in step, new objects refer to them, and the next of
+// their names have names of today.
 func TestClusterOfAnEarlierVersionGoesOn(t *testing.T) {
 	c := newFormerCluster(t)
 	ctx, pods := t.Context(), c.Virtual.CoreV1().Pods("a")
@@ -236,7 +236,8 @@ func TestClusterOfAnEarlierVersionGoesOn(t *testing.T) {
 	if err != nil || onHost.Labels["patched"] != "yes" || len(onHost.Spec.EphemeralContainers) != 1 {
 		t.Errorf("the host pod has the labels %v and %d ephemeral containers (%v)", onHost.Labels, len(onHost.Spec.EphemeralContainers), err)
 	}
-	// Nobody serves logs of a simulated node, which is not to say that there is no pod.
+	// A simulated node has no logs, but the answer must not be that there is no
+	// pod.
 	if _, err := pods.GetLogs(longName, &corev1.PodLogOptions{Container: "main"}).DoRaw(ctx); apierrors.IsNotFound(err) {
 		t.Errorf("logs: %v", err)
 	}
@@ -268,7 +269,7 @@ func TestClusterOfAnEarlierVersionGoesOn(t *testing.T) {
 		}
 	}
 
-	// What belongs to them is kept in step where they look for it.
+	// Their copies are kept in step under the names that they mount.
 	if _, err := c.Virtual.CoreV1().Secrets("a").Patch(ctx, longName, types.MergePatchType, []byte(`{"stringData":{"value":"two"}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}

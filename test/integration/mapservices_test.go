@@ -24,7 +24,7 @@ import (
 	"portico.dev/portico/test/embedded"
 )
 
-// hostTeam is a namespace of the host beside the cluster's, whose Services are
+// hostTeam is a namespace of the host next to the cluster's, whose Services are
 // mapped.
 type hostTeam struct {
 	t         *testing.T
@@ -80,7 +80,7 @@ func (h *hostTeam) slice(service, address string) {
 	}
 }
 
-// leadTo waits until the slices of a Service in a host namespace, which are what
+// leadTo waits until the slices of a Service in a host namespace, which
 // kube-proxy reads, have these addresses with a port.
 func (c *cluster) leadTo(namespace, service string, port int32, addresses ...string) {
 	c.T.Helper()
@@ -176,7 +176,7 @@ func TestHostServicesAreMapped(t *testing.T) {
 	team.slice("web", "10.9.0.5")
 	c.resolves("web.shop.svc.cluster.local.", mdns.TypeA, "NOERROR", c.virtualService("shop", "web").Spec.ClusterIP)
 
-	// The tenant deletes what is mapped, and has it back.
+	// The tenant deletes a mapped Service, and has it back.
 	if err := c.Virtual.CoreV1().Namespaces().Delete(t.Context(), "shop", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}

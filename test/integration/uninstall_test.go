@@ -20,7 +20,7 @@ import (
 )
 
 // TestUninstallLeavesNothingOnTheHost, also of a pod that a tenant's finalizer
-// holds, and refuses to run beside a control plane.
+// holds, and refuses to run next to a control plane.
 func TestUninstallLeavesNothingOnTheHost(t *testing.T) {
 	c := newCluster(t)
 	c.CreateNamespace("a")
