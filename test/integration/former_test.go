@@ -89,8 +89,8 @@ func newClaim(name string) *corev1.PersistentVolumeClaim {
 	}}
 }
 
-// anew prepares the metadata of a host object for its creation under a name.
-func anew(m *metav1.ObjectMeta, name string) {
+// unmade prepares the metadata of a host object for its creation under a name.
+func unmade(m *metav1.ObjectMeta, name string) {
 	m.Name, m.UID, m.ResourceVersion, m.Finalizers, m.ManagedFields = name, "", "", nil, nil
 }
 
@@ -132,7 +132,7 @@ func (c *formerCluster) renameObjects() {
 		c.t.Fatal(err)
 	}
 	pod := rename(c.t, core.Pods(c.Namespace), c.now, func(p *corev1.Pod) {
-		anew(&p.ObjectMeta, c.former)
+		unmade(&p.ObjectMeta, c.former)
 		p.Spec.Containers[0].EnvFrom[0].SecretRef.Name = c.former
 		for _, v := range p.Spec.Volumes {
 			if v.Projected == nil {
@@ -146,19 +146,19 @@ func (c *formerCluster) renameObjects() {
 		}
 	})
 	// The Secret of today's name goes with its pod.
-	anew(&tokens.ObjectMeta, c.token)
+	unmade(&tokens.ObjectMeta, c.token)
 	tokens.OwnerReferences[0].Name, tokens.OwnerReferences[0].UID = pod.Name, pod.UID
 	if _, err := core.Secrets(c.Namespace).Create(c.t.Context(), tokens, metav1.CreateOptions{}); err != nil {
 		c.t.Fatal(err)
 	}
-	rename(c.t, core.Secrets(c.Namespace), c.now, func(s *corev1.Secret) { anew(&s.ObjectMeta, c.former) })
-	rename(c.t, core.PersistentVolumeClaims(c.Namespace), c.now, func(v *corev1.PersistentVolumeClaim) { anew(&v.ObjectMeta, c.former) })
+	rename(c.t, core.Secrets(c.Namespace), c.now, func(s *corev1.Secret) { unmade(&s.ObjectMeta, c.former) })
+	rename(c.t, core.PersistentVolumeClaims(c.Namespace), c.now, func(v *corev1.PersistentVolumeClaim) { unmade(&v.ObjectMeta, c.former) })
 	rename(c.t, core.Services(c.Namespace), c.now, func(s *corev1.Service) {
-		anew(&s.ObjectMeta, c.former)
+		unmade(&s.ObjectMeta, c.former)
 		s.Spec.ClusterIP, s.Spec.ClusterIPs = "", nil
 	})
 	rename(c.t, c.Host.DiscoveryV1().EndpointSlices(c.Namespace), c.now, func(s *discoveryv1.EndpointSlice) {
-		anew(&s.ObjectMeta, c.former)
+		unmade(&s.ObjectMeta, c.former)
 		s.Labels[discoveryv1.LabelServiceName] = c.former
 	})
 }
@@ -269,7 +269,7 @@ func TestClusterOfAnEarlierVersionGoesOn(t *testing.T) {
 		}
 	}
 
-	// Their copies are kept in step under the names that they mount.
+	// Copies and tokens are kept in step where the old objects look for them.
 	if _, err := c.Virtual.CoreV1().Secrets("a").Patch(ctx, longName, types.MergePatchType, []byte(`{"stringData":{"value":"two"}}`), metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
