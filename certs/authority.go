@@ -38,6 +38,8 @@ const (
 	Client Usage = iota
 	// Server certificates name addresses by DNS names and IPs.
 	Server
+	// Peer certificates are those of servers that are clients of each other.
+	Peer
 )
 
 // Leaf is what a certificate shall say.
@@ -157,9 +159,12 @@ func (a *Authority) Issue(leaf Leaf) (KeyPair, error) {
 	if err != nil {
 		return KeyPair{}, err
 	}
-	usage := x509.ExtKeyUsageClientAuth
-	if leaf.Usage == Server {
-		usage = x509.ExtKeyUsageServerAuth
+	usages := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	switch leaf.Usage {
+	case Server:
+		usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	case Peer:
+		usages = append(usages, x509.ExtKeyUsageServerAuth)
 	}
 	notAfter := a.now().Add(leafLife)
 	if notAfter.After(a.cert.NotAfter) {
@@ -171,7 +176,7 @@ func (a *Authority) Issue(leaf Leaf) (KeyPair, error) {
 		NotBefore:    a.now().Add(-backdate),
 		NotAfter:     notAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:  []x509.ExtKeyUsage{usage},
+		ExtKeyUsage:  usages,
 		DNSNames:     leaf.DNSNames,
 		IPAddresses:  leaf.IPs,
 	}, a.cert, key.Public(), a.key)

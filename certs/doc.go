@@ -27,6 +27,7 @@
 //	bundle.go       the set of files that one cluster needs
 //	roots.go        the part of it that replicas share and that never changes
 //	credentials.go  the part that replicas share and that rotates
+//	etcd.go         the authority of an etcd that belongs to one cluster
 //	kubeconfig.go   kubeconfigs
 //	files.go        atomic writes
 package certs

@@ -30,6 +30,7 @@
 //	anchor.go        the owner of everything
 //	keeper.go        puts back objects that were deleted on the host, moves owners
 //	remove.go        takes a cluster off its host for good
+//	etcd.go          the Secret with the authority of a cluster's own etcd
 //	doors.go         the addresses behind it: announced, withdrawn
 //	checker.go       the leader opens and closes the doors of other replicas
 //	dns.go           the Service of the cluster's DNS and its addresses

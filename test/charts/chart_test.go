@@ -298,6 +298,7 @@ func TestPausedClusterIsNotWoken(t *testing.T) {
 func TestMistakesAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ values, release, want string }{
 		"replicas over SQLite": {values: "controlPlane: {replicas: 2}", want: "needs a shared store"},
+		"two stores":           {values: "{controlPlane: {etcd: {enabled: true}}, store: {endpoint: 'etcds://etcd:2379'}}", want: "two stores"},
 		"a name too long":      {release: strings.Repeat("a", 41), want: "at most 40"},
 		"a name with a dot":    {release: "a.b", want: "name of the virtual cluster"},
 		"a name for a number":  {release: "1st", want: "begin with a letter"},

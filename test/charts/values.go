@@ -26,12 +26,14 @@ type controlPlane struct {
 	Replicas    int            `json:"replicas"`
 	Paused      bool           `json:"paused"`
 	Resources   map[string]any `json:"resources"`
-	Persistence struct {
-		Enabled      bool   `json:"enabled"`
-		Size         string `json:"size"`
-		StorageClass string `json:"storageClass"`
-		Keep         bool   `json:"keep"`
-	} `json:"persistence"`
+	Persistence persistence    `json:"persistence"`
+	Etcd        struct {
+		Enabled     bool           `json:"enabled"`
+		Replicas    int            `json:"replicas"`
+		Image       string         `json:"image"`
+		Resources   map[string]any `json:"resources"`
+		Persistence persistence    `json:"persistence"`
+	} `json:"etcd"`
 	StoreSecret string `json:"storeSecret"`
 	Service     struct {
 		Type                     string            `json:"type"`
@@ -72,6 +74,13 @@ type controlPlane struct {
 	Labels            map[string]string   `json:"labels"`
 }
 
+type persistence struct {
+	Enabled      bool   `json:"enabled"`
+	Size         string `json:"size"`
+	StorageClass string `json:"storageClass"`
+	Keep         bool   `json:"keep"`
+}
+
 // fixed are the keys of portico.yaml that the chart sets.
 var fixed = []string{
 	"name", "dataDir", "listen", "kubeconfigPath", "replicas", "coredns.listen",
@@ -84,6 +93,8 @@ var limits = map[string]map[string]any{
 	"image.digest":                  {"pattern": "^(sha256:[0-9a-f]{64})?$"},
 	"image.pullPolicy":              {"enum": []any{"Always", "IfNotPresent", "Never"}},
 	"replicas":                      {"minimum": 1},
+	"etcd.replicas":                 {"enum": []any{1, 3, 5, 7}},
+	"etcd.image":                    {"minLength": 1},
 	"service.type":                  {"enum": []any{"ClusterIP", "NodePort", "LoadBalancer"}},
 	"service.nodePort":              {"minimum": 0, "maximum": 65535},
 	"service.externalTrafficPolicy": {"enum": []any{"", "Cluster", "Local"}},

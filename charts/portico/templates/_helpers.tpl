@@ -25,7 +25,36 @@ portico.dev/door: {{ .Release.Name }}
 {{/* Not empty when the store is shared: then porticod has no volume, and there
      can be several. */}}
 {{- define "portico.shared" -}}
-{{- if dig "store" "endpoint" "" .Values.AsMap }}true{{ end -}}
+{{- if or .Values.controlPlane.etcd.enabled (dig "store" "endpoint" "" .Values.AsMap) }}true{{ end -}}
+{{- end }}
+
+{{/* What an init container is that writes keys for the cluster's own etcd. */}}
+{{- define "portico.keysContainer" -}}
+resources:
+  requests:
+    cpu: 10m
+    memory: 64Mi
+  limits:
+    memory: 256Mi
+securityContext:
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+{{- end }}
+
+{{/* The store keys of portico.yaml for the cluster's own etcd. */}}
+{{- define "portico.etcd" -}}
+{{- $name := printf "%s-etcd" .Release.Name -}}
+{{- $members := list -}}
+{{- range until (int .Values.controlPlane.etcd.replicas) -}}
+{{- $members = append $members (printf "%s-%d.%s.%s.svc:2379" $name . $name $.Release.Namespace) -}}
+{{- end -}}
+endpoint: etcds://{{ join "," $members }}
+tls:
+  caFile: /etc/portico/etcd/ca.crt
+  certFile: /etc/portico/etcd/tls.crt
+  keyFile: /etc/portico/etcd/tls.key
 {{- end }}
 
 {{/* Names of objects that are in no namespace. Neither name can have a colon,
@@ -52,6 +81,9 @@ portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- if $ingress.enabled -}}
 {{- $config = set $config "certSANs" (append (get $config "certSANs" | default list) $ingress.host | uniq) -}}
 {{- end -}}
+{{- if .Values.controlPlane.etcd.enabled -}}
+{{- $config = set $config "store" (mergeOverwrite (get $config "store" | default dict) (include "portico.etcd" . | fromYaml)) -}}
+{{- end -}}
 {{- $set := dict "name" .Release.Name "host" $host "replicas" $replicas "pods" $pods "dataDir" "/var/lib/portico" "listen" "0.0.0.0:8443" -}}
 {{- toYaml (mergeOverwrite $config $set) -}}
 {{- end }}
@@ -62,7 +94,10 @@ portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- fail (printf "the name of the release is the name of the virtual cluster: %q must be at most 40 lower-case letters, digits and hyphens, and begin with a letter" .Release.Name) -}}
 {{- end -}}
 {{- if and (gt (int .Values.controlPlane.replicas) 1) (not (include "portico.shared" .)) -}}
-{{- fail "controlPlane.replicas: more than one needs a shared store; set store.endpoint" -}}
+{{- fail "controlPlane.replicas: more than one needs a shared store; set controlPlane.etcd.enabled, or store.endpoint" -}}
+{{- end -}}
+{{- if and .Values.controlPlane.etcd.enabled (dig "store" "endpoint" "" .Values.AsMap) -}}
+{{- fail "store.endpoint and controlPlane.etcd.enabled name two stores; set one of them" -}}
 {{- end -}}
 {{- if and .Values.controlPlane.ingress.enabled (not .Values.controlPlane.ingress.host) -}}
 {{- fail "controlPlane.ingress.host: an Ingress that passes TLS through finds the cluster by its host name" -}}
