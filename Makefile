@@ -123,17 +123,26 @@ bench-store: build ## Compare the store with etcd and kine on this disk (BENCH_S
 
 # Statically linked, because nothing else is in the image. The user is not root.
 IMAGE        ?= portico.dev/portico/porticod:dev
-IMAGE_CONFIG := {"Entrypoint":["/porticod"],"Cmd":["serve"],"User":"65532:65532"}
+IMAGE_TAR    ?= bin/porticod-image.tar
 
+# The same sources make the same bytes: nothing in the image has a time, an owner
+# or a path of this machine.
 .PHONY: image
-image: ## Put porticod into bin/porticod-image.tar, for docker load or ctr images import
-	rm -rf bin/image && mkdir -p bin/image/rootfs/tmp && chmod 1777 bin/image/rootfs/tmp
-	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -linkmode external -extldflags -static $(VERSION_VARS)' -o bin/image/rootfs/porticod ./cmd/porticod
-	CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o bin/image/rootfs/portico-hosts ./cmd/portico-hosts
-	tar -C bin/image/rootfs --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf bin/image/layer.tar .
-	echo '$(IMAGE) | layer.tar | $(IMAGE_CONFIG)' >bin/image/list
-	cd bin/image && python3 ../../test/lab/pack.py ../porticod-image.tar list
+image: ## Put the programs into bin/porticod-image.tar, an OCI archive, with its bill of materials
+	rm -rf bin/image && mkdir -p bin/image
+	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -linkmode external -extldflags -static $(VERSION_VARS)' -o bin/image/porticod ./cmd/porticod
+	$(CLI_BUILD) -o bin/image/portico ./cmd/portico
+	CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o bin/image/portico-hosts ./cmd/portico-hosts
+	go -C test/tools run ./roots >bin/image/ca-certificates.crt
+	go run ./test/image -ref $(IMAGE) -out $(IMAGE_TAR) -sbom $(IMAGE_TAR:.tar=.cdx.json) /porticod=bin/image/porticod \
+		/portico=bin/image/portico /portico-hosts=bin/image/portico-hosts /etc/ssl/certs/ca-certificates.crt=bin/image/ca-certificates.crt
 	rm -rf bin/image
+
+.PHONY: image-twice
+image-twice: image ## Link and pack everything twice, and compare
+	$(MAKE) image IMAGE_TAR=bin/again.tar
+	cmp bin/porticod-image.tar bin/again.tar && cmp bin/porticod-image.cdx.json bin/again.cdx.json
+	rm bin/again.tar bin/again.cdx.json
 
 .PHONY: tidy
 tidy: ## Bring go.mod and go.sum in order
