@@ -54,7 +54,7 @@ func TestUninstallLeavesNothingOnTheHost(t *testing.T) {
 	if _, err := c.Host.AppsV1().StatefulSets(c.Namespace).Create(t.Context(), workload, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if p := uninstall(t, c); p.Err == nil || !strings.Contains(p.Tail(), "control plane is still there") {
+	if p := uninstall(t, c.Cluster); p.Err == nil || !strings.Contains(p.Tail(), "control plane is still there") {
 		t.Errorf("beside a control plane: %v\n%s", p.Err, p.Tail())
 	}
 	if _, err := c.Host.CoreV1().Pods(c.Namespace).Get(t.Context(), c.HostName("a", "p"), metav1.GetOptions{}); err != nil {
@@ -67,7 +67,7 @@ func TestUninstallLeavesNothingOnTheHost(t *testing.T) {
 		_, err := c.Host.AppsV1().StatefulSets(c.Namespace).Get(ctx, c.Name, metav1.GetOptions{})
 		return apierrors.IsNotFound(err), fmt.Sprint(err)
 	})
-	if p := uninstall(t, c); p.Err != nil {
+	if p := uninstall(t, c.Cluster); p.Err != nil {
 		t.Fatalf("%v\n%s", p.Err, p.Tail())
 	}
 	scope := metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: labels})}
