@@ -82,7 +82,7 @@ func TestRightsOverMappedServices(t *testing.T) {
 	}
 	got, bound := map[string][]rbacv1.PolicyRule{}, map[string]rbacv1.Subject{}
 	for name, text := range render(t, values) {
-		if !strings.HasSuffix(name, ".yaml") {
+		if !strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, "uninstall.yaml") {
 			continue
 		}
 		for _, document := range strings.Split(text, "\n---\n") {
