@@ -1,10 +1,6 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command image packs files into a container image of one layer: an OCI archive
-// that container engines load and containerd imports. It needs no engine, and the
-// same files make the same bytes. Beside it, it writes what Go modules the
-// programs are made of, as CycloneDX.
 package main
 
 import (
