@@ -5,6 +5,7 @@ package door_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -169,4 +170,41 @@ func TestKeeperMovesOwners(t *testing.T) {
 	if o := ownersOf("secrets", "token"); len(o) != 1 || o[0].Kind != "Pod" {
 		t.Errorf("the Secret of a pod is owned by %+v", o)
 	}
+}
+
+// TestNamesFollowTheService: the door's certificate has them. A name that no
+// certificate can have must not keep the others out of it.
+func TestNamesFollowTheService(t *testing.T) {
+	client := fake.NewClientset(&corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: "vc", Labels: map[string]string{rewrite.LabelCluster: "vc"}},
+		Spec:       corev1.ServiceSpec{ClusterIP: "10.96.0.7", ClusterIPs: []string{"10.96.0.7", "2001:db8::7"}, ExternalIPs: []string{"192.0.2.9"}},
+	})
+	k := keep(t, client, emptyMetadata())
+	always := []string{"vc", "vc." + hostNamespace, "vc." + hostNamespace + ".svc", "10.96.0.7"}
+	has := func(want ...string) func() bool {
+		return func() bool {
+			got := k.Names()
+			return !slices.ContainsFunc(append(want, always...), func(name string) bool { return !slices.Contains(got, name) })
+		}
+	}
+	eventually(t, "addresses of its spec", has("2001:db8::7", "192.0.2.9"))
+	svc, err := client.CoreV1().Services(hostNamespace).Get(t.Context(), "vc", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.10"}, {Hostname: "not a name \u00fc"}, {Hostname: "lb.example"}}
+	if _, err := client.CoreV1().Services(hostNamespace).UpdateStatus(t.Context(), svc, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "addresses of its load balancer", has("192.0.2.10", "lb.example"))
+	for _, name := range k.Names() {
+		if name == "" || strings.Contains(name, " ") {
+			t.Errorf("%q is no name", name)
+		}
+	}
+	svc.Labels = nil
+	if _, err := client.CoreV1().Services(hostNamespace).Update(t.Context(), svc, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nothing of a Service of somebody else", func() bool { return slices.Equal(k.Names(), always) })
 }

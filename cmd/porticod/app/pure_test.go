@@ -89,6 +89,23 @@ func TestDoorOptionsAdvertiseOnlyWhatTheHostReaches(t *testing.T) {
 	}
 }
 
+func TestServerOfTheKubeconfigOnTheHost(t *testing.T) {
+	for reason, tc := range map[string]struct{ kubeconfig, configured, at, want string }{
+		"a pod of the host: its Service":                    {"", "", "10.244.0.7:8443", "https://vc.team-a.svc"},
+		"outside, at an address of its own: the Service":    {"/host", "", "192.0.2.7:8443", "https://vc.team-a.svc"},
+		"the configured address":                            {"/host", "192.0.2.10:443", "192.0.2.10:443", "https://192.0.2.10:443"},
+		"loopback, to which no Service leads: that address": {"/host", "", "127.0.0.1:8443", "https://127.0.0.1:8443"},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			vc := &virtualCluster{config: config.Default(), at: netip.MustParseAddrPort(tc.at)}
+			vc.config.Host = config.Host{Kubeconfig: tc.kubeconfig, AdvertiseAddress: tc.configured, ServiceName: "vc", Namespace: "team-a"}
+			if got := vc.accessURL(); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestNamesOfTheDoorAreSortedByWhatTheyAre(t *testing.T) {
 	o := controlPlaneOptions{clusterDomain: "example", names: []string{"my-vcluster", "10.0.0.1", ""}}
 	o.moreNames = func() []string { return []string{"2001:db8::1", "my-vcluster.team-a.svc"} }
