@@ -204,8 +204,8 @@ func TestPodsMeetRestricted(t *testing.T) {
 	}
 	level := psapi.LevelVersion{Level: psapi.LevelRestricted, Version: psapi.LatestVersion()}
 	templates := podTemplates(t, withEverything(t))
-	if len(templates) < 3 {
-		t.Errorf("%d pod templates, want a StatefulSet's, a Deployment's and a Job's at least", len(templates))
+	if len(templates) < 5 {
+		t.Errorf("%d pod templates, want two StatefulSets', a Deployment's, a Job's and a Pod at least", len(templates))
 	}
 	for name, pod := range templates {
 		result := policy.AggregateCheckResults(evaluator.EvaluatePod(level, &pod.ObjectMeta, &pod.Spec))
@@ -234,6 +234,9 @@ func podTemplates(t *testing.T, all []runtime.Object) map[string]corev1.PodTempl
 	}
 	for _, j := range of[*batchv1.Job](all) {
 		templates["Job "+j.Name] = j.Spec.Template
+	}
+	for _, p := range of[*corev1.Pod](all) {
+		templates["Pod "+p.Name] = corev1.PodTemplateSpec{ObjectMeta: p.ObjectMeta, Spec: p.Spec}
 	}
 	return templates
 }

@@ -28,8 +28,8 @@ portico.dev/door: {{ .Release.Name }}
 {{- if or .Values.controlPlane.etcd.enabled (dig "store" "endpoint" "" .Values.AsMap) }}true{{ end -}}
 {{- end }}
 
-{{/* What an init container is that writes keys for the cluster's own etcd. */}}
-{{- define "portico.keysContainer" -}}
+{{/* What containers of porticod have in common that do one small thing. */}}
+{{- define "portico.small" -}}
 resources:
   requests:
     cpu: 10m

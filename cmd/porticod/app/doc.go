@@ -29,6 +29,7 @@
 //	config.go        porticod config: the schema and the table of the configuration
 //	uninstall.go     porticod uninstall: everything of a cluster off its host
 //	etcdkeys.go      porticod etcd-keys: certificates of a cluster's own etcd
+//	probe.go         porticod probe: whether clients reach a cluster
 //	demo.go          porticod demo
 //	logging.go       where logs go
 //	metadata.go      the labels and annotations that the operator lets through
