@@ -91,6 +91,7 @@ func TestAttackSecretComesBeforeTheRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.eventually("Secret", "default", "creds", "big", 0)
+	h.begin("default")(true) // waits for the worker, which may not have noted yet what it made
 	settle(true)
 	if n := h.copies(); n != 0 {
 		t.Errorf("%d copies are on the host after the refusal", n)
