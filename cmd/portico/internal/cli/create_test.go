@@ -162,6 +162,25 @@ func TestDeleteKeepsWhatItIsToldToAndWhatIsNotIts(t *testing.T) {
 	}
 }
 
+func TestDeleteRemovesWhatNoChartKnows(t *testing.T) {
+	pods := corev1.SchemeGroupVersion.WithResource("pods")
+	b := newBench(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "portico-vc"}},
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "portico-vc", Name: "vc.anchor", Labels: map[string]string{"portico.dev/cluster": "vc"}}})
+	tenants := &metav1.PartialObjectMetadata{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "portico-vc", Name: "web-x-default-x-vc", Labels: map[string]string{"portico.dev/cluster": "vc", "portico.dev/namespace": "default"}},
+	}
+	if err := b.metadata.Tracker().Create(pods, tenants, "portico-vc"); err != nil {
+		t.Fatal(err)
+	}
+	// Neither a release nor a workload: an earlier deletion was cut off, or
+	// somebody ran helm uninstall without hooks.
+	b.run(0, "delete", "vc")
+	if _, err := b.metadata.Tracker().Get(pods, "portico-vc", "web-x-default-x-vc"); !apierrors.IsNotFound(err) {
+		t.Errorf("a pod of the tenant is still there: %v", err)
+	}
+}
+
 func TestListIsStableAsJSON(t *testing.T) {
 	b := newBench(t)
 	if got := b.run(0, "list", "-o", "json"); got != "[]\n" {

@@ -19,6 +19,7 @@ import (
 	"portico.dev/portico/cmd/portico/internal/kubeconfig"
 	"portico.dev/portico/cmd/portico/internal/output"
 	"portico.dev/portico/cmd/portico/internal/wait"
+	"portico.dev/portico/proxy/door"
 	"portico.dev/portico/rewrite"
 )
 
@@ -85,7 +86,8 @@ func (a *app) delete(ctx context.Context, name string, f deleteFlags) error {
 }
 
 // leftovers finds what an interrupted deletion has left of a cluster that is
-// gone: its data, or the namespace that was made for it.
+// gone: its anchor with everything that it owns, its data, or the namespace that
+// was made for it.
 func (a *app) leftovers(ctx context.Context, h *host.Host, name string, notFound error) (*cluster.Cluster, error) {
 	namespace := a.namespace
 	if namespace == "" {
@@ -99,23 +101,22 @@ func (a *app) leftovers(ctx context.Context, h *host.Host, name string, notFound
 	if err != nil {
 		return nil, err
 	}
-	if len(data) == 0 && !made {
+	_, err = h.Client.CoreV1().ConfigMaps(namespace).Get(ctx, rewrite.AnchorName(name), metav1.GetOptions{})
+	if err != nil && len(data) == 0 && !made {
 		return nil, notFound
 	}
 	return &cluster.Cluster{Name: name, Namespace: namespace, State: cluster.Deleting}, nil
 }
 
-// uninstall removes the release. porticod's own cleaning is a hook of it, which
-// is left out where porticod has never run: its image may not even exist.
+// uninstall removes the objects of the chart, then everything else of the
+// cluster on the host, and its record at the end.
 func (a *app) uninstall(ctx context.Context, h *host.Host, c *cluster.Cluster, f deleteFlags) error {
 	releases, err := a.releases(h, c.Namespace)
 	if err != nil {
 		return err
 	}
-	_, err = h.Client.CoreV1().ConfigMaps(c.Namespace).Get(ctx, rewrite.AnchorName(c.Name), metav1.GetOptions{})
-	ran := !apierrors.IsNotFound(err)
 	a.streams.Say("deleting virtual cluster %s in the host namespace %s", c.Name, c.Namespace)
-	there, err := releases.Uninstall(ctx, c.Name, ran, f.timeout)
+	values, there, err := releases.Uninstall(ctx, c.Name, f.timeout)
 	if err != nil {
 		return err
 	}
@@ -123,19 +124,26 @@ func (a *app) uninstall(ctx context.Context, h *host.Host, c *cluster.Cluster, f
 		return output.WithHint(fmt.Errorf("virtual cluster %s: its %s %s/%s was not installed by portico or Helm", c.Name, c.Kind, c.Namespace, c.Name),
 			"delete it with the tool that made it, such as kubectl delete -f or Argo CD")
 	}
-	if !f.wait {
-		return nil
-	}
-	return wait.Until(ctx, wait.Options{
-		For: "the control plane of " + c.Name + " to go", Limit: f.timeout, Flag: "--timeout", Say: a.streams.Say,
-		Why: wait.Pods(h.Client, c.Namespace, cluster.DoorPods(c.Name), c.Name),
-	}, func(ctx context.Context) (bool, error) {
-		pods, err := h.Client.CoreV1().Pods(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: cluster.DoorPods(c.Name)})
-		if err != nil {
-			return false, fmt.Errorf("look for the pods of %s: %w", c.Name, err)
-		}
-		return len(pods.Items) == 0, nil
+	err = a.within(ctx, f.timeout, "virtual cluster "+c.Name+" to leave its host", func(ctx context.Context, report func(string)) error {
+		return door.Removal{
+			Cluster: c.Name, Namespace: c.Namespace, Report: func(left string) { report("left are " + left) },
+			ResourceClaims:  enabled(values, "sync", "toHost", "resourceClaims", "enabled"),
+			PriorityClasses: enabled(values, "sync", "toHost", "priorityClasses", "enabled"),
+		}.Run(ctx, h.Client, h.Metadata)
 	})
+	if err != nil || !there {
+		return err
+	}
+	return releases.Forget(c.Name)
+}
+
+// enabled reports whether a switch is on in a release's values.
+func enabled(values map[string]any, path ...string) bool {
+	for _, key := range path[:len(path)-1] {
+		values, _ = values[key].(map[string]any)
+	}
+	on, _ := values[path[len(path)-1]].(bool)
+	return on
 }
 
 func (a *app) deleteData(ctx context.Context, h *host.Host, namespace, name string, f deleteFlags) error {

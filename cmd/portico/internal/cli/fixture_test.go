@@ -90,6 +90,7 @@ type bench struct {
 	*app
 	t        *testing.T
 	client   *fake.Clientset
+	metadata *metadatafake.FakeMetadataClient
 	releases *release.Client
 	power    *power
 	out, err bytes.Buffer
@@ -122,7 +123,7 @@ func newBench(t *testing.T, objects ...runtime.Object) *bench {
 	if err := metav1.AddMetaToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	metadata := metadatafake.NewSimpleMetadataClient(scheme)
+	b.metadata = metadatafake.NewSimpleMetadataClient(scheme)
 	c, err := release.LoadChart(os.DirFS("../release/testdata/chart"))
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +135,7 @@ func newBench(t *testing.T, objects ...runtime.Object) *bench {
 	config.Releases = storage.Init(records{memory, b.power})
 	b.releases = &release.Client{Config: config, Chart: c, Namespace: "portico-vc", Say: t.Logf}
 	b.app.open = func(o host.Options, name string) (*host.Host, error) {
-		return &host.Host{Client: b.client, Metadata: metadata, REST: &rest.Config{Host: "https://host"}, Context: "host", Kubeconfig: b.file}, nil
+		return &host.Host{Client: b.client, Metadata: b.metadata, REST: &rest.Config{Host: "https://host"}, Context: "host", Kubeconfig: b.file}, nil
 	}
 	return b
 }

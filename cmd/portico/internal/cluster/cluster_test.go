@@ -68,7 +68,7 @@ func TestListKnowsClustersByWorkloadAndByRecord(t *testing.T) {
 	etcd := statefulSet("b", "ha", 3, 3) // of a cluster, and no cluster
 	etcd.Name = "ha-etcd"
 	f, _ := newFinder(t, statefulSet("a", "one", 1, 1), statefulSet("c", "two", 3, 2), deployment, etcd, tenants,
-		record("a", "one", "deployed"), record("d", "begun", "pending-install"), record("d", "ending", "uninstalling"))
+		record("a", "one", "deployed"), record("e", "removed", "uninstalled"), record("d", "begun", "pending-install"), record("d", "ending", "uninstalling"))
 	found, err := f.List(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func TestListKnowsClustersByWorkloadAndByRecord(t *testing.T) {
 	}
 	want := map[string]State{
 		"a/one/StatefulSet": Running, "c/two/StatefulSet": Starting, "b/ha/Deployment": Running,
-		"d/begun/": Incomplete, "d/ending/": Deleting,
+		"d/begun/": Incomplete, "d/ending/": Deleting, "e/removed/": Deleting,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("clusters (-want +got):\n%s", diff)
@@ -161,9 +161,9 @@ func TestDataIsNeverATenantsClaim(t *testing.T) {
 	}
 	door := map[string]string{"portico.dev/door": "vc"}
 	_, client := newFinder(t,
-		claim("data-vc-0", door), claim("data-vc-etcd-2", map[string]string{"app.kubernetes.io/instance": "vc"}),
+		claim("data-vc-0", door), claim("data-vc-etcd-2", map[string]string{"portico.dev/etcd": "vc"}),
 		// A tenant can have claims of a name and with labels of their choice.
-		claim("data-vc-1", map[string]string{"app.kubernetes.io/instance": "vc", "portico.dev/namespace": "default"}),
+		claim("data-vc-1", map[string]string{"portico.dev/door": "vc", "portico.dev/namespace": "default"}),
 		claim("data-vc-2", nil), claim("data-vc-x", door), claim("data-vc2-0", map[string]string{"portico.dev/door": "vc2"}))
 	got, err := Data(t.Context(), client, "ns", "vc")
 	if err != nil {

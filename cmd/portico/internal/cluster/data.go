@@ -17,6 +17,9 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
+// labelEtcd is on what belongs to the etcd that the chart installs for a cluster.
+const labelEtcd = rewrite.Prefix + "etcd"
+
 // Data returns the names of the claims with the data of a cluster: those that
 // its StatefulSets made, which nothing but their name and labels ties to it.
 // Claims of tenants are never among them: theirs have the label of a namespace.
@@ -39,7 +42,7 @@ func ownData(claim corev1.PersistentVolumeClaim, name string) bool {
 	if _, tenants := claim.Labels[rewrite.LabelNamespace]; tenants {
 		return false
 	}
-	return claim.Labels[door.LabelDoor] == name || claim.Labels[labelInstance] == name
+	return claim.Labels[door.LabelDoor] == name || claim.Labels[labelEtcd] == name
 }
 
 // DeleteData deletes claims.

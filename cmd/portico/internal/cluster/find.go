@@ -129,10 +129,13 @@ func (f Finder) recorded(ctx context.Context, namespace, selector string, known 
 	for _, r := range records.Items {
 		c := Cluster{Name: r.Labels[rewrite.LabelCluster], Namespace: r.Namespace, State: Incomplete, Created: r.CreationTimestamp.Time}
 		same := func(o Cluster) bool { return o.Name == c.Name && o.Namespace == c.Namespace }
-		if r.Labels["status"] == "uninstalling" {
+		if status := r.Labels["status"]; status == "uninstalling" || status == "uninstalled" {
 			c.State = Deleting
 		}
 		if i := slices.IndexFunc(found, same); i >= 0 {
+			if c.State == Deleting {
+				found[i].State = Deleting
+			}
 			found[i].Created = minTime(found[i].Created, c.Created)
 			continue
 		}

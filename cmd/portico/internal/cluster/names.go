@@ -20,10 +20,9 @@ const (
 	// says for which.
 	AnnotationCreatedFor = rewrite.Prefix + "created-for"
 
-	labelApp      = "app.kubernetes.io/name"
-	labelInstance = "app.kubernetes.io/instance"
-	labelVersion  = "app.kubernetes.io/version"
-	appName       = "portico"
+	labelApp     = "app.kubernetes.io/name"
+	labelVersion = "app.kubernetes.io/version"
+	appName      = "portico"
 )
 
 // Container is the container of porticod in its pods.

@@ -53,10 +53,10 @@ func (c *Client) Apply(ctx context.Context, r Request) (Outcome, error) {
 	switch {
 	case newest == nil:
 		return Installed, c.install(ctx, r, false)
-	case newest.Info.Status == common.StatusUninstalling:
+	case newest.Info.Status == common.StatusUninstalling || newest.Info.Status == common.StatusUninstalled:
 		return "", output.WithHint(fmt.Errorf("virtual cluster %s: its deletion was begun", r.Name),
 			"portico delete %s -n %s finishes that, and then it can be created again", r.Name, c.Namespace)
-	case deployed == nil || newest.Info.Status == common.StatusUninstalled:
+	case deployed == nil:
 		// It has never been there as a whole: what it was to be does not bind.
 		return Finished, c.install(ctx, r, true)
 	}

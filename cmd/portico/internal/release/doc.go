@@ -15,6 +15,7 @@
 //   - Nothing of a cluster that exists is changed unless that was asked for.
 //   - A record whose writer runs on this machine is never settled.
 //   - No wait of Helm's is used, except for hooks: its waits give no reason.
+//   - The record of a release is the last thing of it to go.
 //
 // # Map
 //
@@ -22,7 +23,7 @@
 //	client.go     Client: records of releases
 //	apply.go      Apply: installs, finishes or changes a release
 //	settle.go     pending records and who writes them
-//	uninstall.go  Uninstall
+//	uninstall.go  Uninstall, and Forget when all else is done
 //	values.go     Source: values from files and flags
 //	diff.go       Change: differences of values
 package release

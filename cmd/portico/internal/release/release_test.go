@@ -160,18 +160,29 @@ func TestAnInterruptedReleaseIsFinished(t *testing.T) {
 
 func TestAnInterruptedDeletionIsFinishedByAnother(t *testing.T) {
 	c := newClient(t)
-	mustApply(t, c, nil, false, Installed)
+	mustApply(t, c, map[string]any{"logLevel": 2.0}, false, Installed)
 	mark(t, c, rcommon.StatusUninstalling, "")
 	_, err := apply(t, c, nil, false)
 	if err == nil || !strings.Contains(err.Error(), "deletion was begun") {
 		t.Errorf("creation during a deletion: %v", err)
 	}
-	there, err := c.Uninstall(t.Context(), "vc", true, time.Minute)
-	if err != nil || !there {
-		t.Fatalf("uninstall: %v, there %v", err, there)
+	for range 2 { // the second time it was cut off before Forget
+		values, there, err := c.Uninstall(t.Context(), "vc", time.Minute)
+		if err != nil || !there || values["logLevel"] != 2.0 {
+			t.Fatalf("uninstall: %v, there %v, values %v", err, there, values)
+		}
+		if _, err := apply(t, c, nil, false); err == nil || !strings.Contains(err.Error(), "deletion was begun") {
+			t.Errorf("creation before the end of a deletion: %v", err)
+		}
 	}
-	if there, err = c.Uninstall(t.Context(), "vc", true, time.Minute); err != nil || there {
+	if err := c.Forget("vc"); err != nil {
+		t.Fatal(err)
+	}
+	if _, there, err := c.Uninstall(t.Context(), "vc", time.Minute); err != nil || there {
 		t.Errorf("uninstall again: %v, there %v", err, there)
+	}
+	if err := c.Forget("vc"); err != nil {
+		t.Errorf("forget again: %v", err)
 	}
 	mustApply(t, c, nil, false, Installed)
 }
@@ -180,7 +191,7 @@ func TestADeletionSettlesAnInterruptedCreation(t *testing.T) {
 	c := newClient(t)
 	mustApply(t, c, nil, false, Installed)
 	mark(t, c, rcommon.StatusPendingInstall, thisMachine()+"."+strconv.Itoa(endedProcess(t)))
-	if _, err := c.Uninstall(t.Context(), "vc", false, time.Minute); err != nil {
+	if _, _, err := c.Uninstall(t.Context(), "vc", time.Minute); err != nil {
 		t.Fatal(err)
 	}
 }

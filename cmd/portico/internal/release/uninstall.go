@@ -10,24 +10,40 @@ import (
 
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/kube"
+	"helm.sh/helm/v4/pkg/release/common"
 
 	"portico.dev/portico/cmd/portico/internal/output"
 )
 
-// Uninstall removes a release and all its records, and reports whether there
-// was one. Without hooks, nothing on the host is cleaned up by porticod: that is
-// for a cluster that has never run.
-func (c *Client) Uninstall(ctx context.Context, name string, hooks bool, timeout time.Duration) (bool, error) {
+// Uninstall removes the objects of a release, and keeps its record, so that an
+// interruption before Forget leaves a trace. It returns the values that the
+// release had, and whether there was one. Hooks are left out: what porticod does
+// in one the caller does itself, and needs no image for it.
+func (c *Client) Uninstall(ctx context.Context, name string, timeout time.Duration) (values map[string]any, there bool, err error) {
 	history, err := c.settled(ctx, name)
-	if err != nil || len(history) == 0 {
-		return false, err
+	newest := last(history)
+	if err != nil || newest == nil {
+		return nil, false, err
+	}
+	if newest.Info.Status == common.StatusUninstalled {
+		return newest.Config, true, nil
 	}
 	u := action.NewUninstall(c.Config)
 	u.WaitStrategy, u.Timeout = kube.HookOnlyStrategy, timeout
-	u.IgnoreNotFound, u.DisableHooks = true, !hooks
+	u.KeepHistory, u.DisableHooks = true, true
 	if _, err := u.Run(name); err != nil {
 		err = fmt.Errorf("uninstall the Helm release %s/%s: %w", c.Namespace, name, err)
-		return true, output.WithHint(err, "the same command goes on from here; kubectl get jobs,pods -n %s shows what is in the way", c.Namespace)
+		return nil, true, output.WithHint(err, "the same command goes on from here")
 	}
-	return true, nil
+	return newest.Config, true, nil
+}
+
+// Forget removes the records of a release that was uninstalled.
+func (c *Client) Forget(name string) error {
+	u := action.NewUninstall(c.Config)
+	u.WaitStrategy, u.IgnoreNotFound = kube.HookOnlyStrategy, true
+	if _, err := u.Run(name); err != nil {
+		return fmt.Errorf("remove the records of the Helm release %s/%s: %w", c.Namespace, name, err)
+	}
+	return nil
 }
