@@ -25,7 +25,6 @@ var otherSelectors = map[string]string{
 	"proxy/apiserver namespaceLabels": "virtual namespaces",
 	"proxy/apiserver of":              "virtual Services",
 	"proxy/apiserver addIdentityHook": "virtual leases",
-	"proxy/door sweep":                "objects with the cluster's own labels, which the caller gives",
 	"proxy/host mayRunOn":             "a node of the host, by the operator's choice",
 	"proxy/nodeproxy on":              "virtual pods",
 	"proxy/resourcemetrics selectors": "virtual pods and nodes, by the tenant's choice",

@@ -120,17 +120,17 @@ func (r Removal) round(ctx context.Context, client kubernetes.Interface, meta me
 	if n := len(doors.Items); n > 0 {
 		return fmt.Sprintf("%d of porticod's own pods (%s)", n, doors.Items[0].Name), nil
 	}
-	scope := labels.Set{rewrite.LabelCluster: r.Cluster}
+	ours := labels.SelectorFromSet(labels.Set{rewrite.LabelCluster: r.Cluster})
 	left := map[string][]string{}
 	for _, resource := range r.resources() {
-		if left[resource.Resource], err = r.sweep(ctx, meta.Resource(resource).Namespace(r.Namespace), scope); err != nil {
+		if left[resource.Resource], err = r.sweep(ctx, meta.Resource(resource).Namespace(r.Namespace), ours); err != nil {
 			return "", fmt.Errorf("remove %s of host namespace %s: %w", resource.Resource, r.Namespace, err)
 		}
 	}
 	if r.PriorityClasses {
-		resource, scope := schedulingv1.SchemeGroupVersion.WithResource("priorityclasses"), maps.Clone(scope)
-		scope[rewrite.LabelHostNamespace] = r.Namespace
-		if left[resource.Resource], err = r.sweep(ctx, meta.Resource(resource), scope); err != nil {
+		resource := schedulingv1.SchemeGroupVersion.WithResource("priorityclasses")
+		ours := labels.SelectorFromSet(labels.Set{rewrite.LabelCluster: r.Cluster, rewrite.LabelHostNamespace: r.Namespace})
+		if left[resource.Resource], err = r.sweep(ctx, meta.Resource(resource), ours); err != nil {
 			return "", fmt.Errorf("remove %s: %w", resource.Resource, err)
 		}
 	}
@@ -162,10 +162,10 @@ func (r Removal) resources() []schema.GroupVersionResource {
 
 // sweep deletes objects of the cluster, takes our finalizer off them, because
 // no porticod is left to do it, and returns their names.
-func (r Removal) sweep(ctx context.Context, all metadata.ResourceInterface, scope labels.Set) ([]string, error) {
+func (r Removal) sweep(ctx context.Context, all metadata.ResourceInterface, ours labels.Selector) ([]string, error) {
 	list := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return all.List(ctx, o) })
 	var names []string
-	err := list.EachListItem(ctx, metav1.ListOptions{LabelSelector: labels.SelectorFromSet(scope).String()}, func(obj runtime.Object) error {
+	err := list.EachListItem(ctx, metav1.ListOptions{LabelSelector: ours.String()}, func(obj runtime.Object) error {
 		m, ok := obj.(*metav1.PartialObjectMetadata)
 		if !ok {
 			return fmt.Errorf("got a %T", obj)
