@@ -12,7 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/storage"
@@ -123,7 +123,7 @@ func (s *Storage) claims(ctx context.Context, k key, versioned runtime.Object) (
 
 // claim returns the host object of a claim, or nil if there is none.
 func (s *Storage) claim(ctx context.Context, k key, ref rewrite.Named) (metav1.Object, error) {
-	if len(path.IsValidPathSegmentName(ref.Name)) > 0 {
+	if len(content.IsPathSegmentName(ref.Name)) > 0 {
 		return nil, nil // no object can have this name
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)

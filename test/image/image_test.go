@@ -7,6 +7,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -23,7 +24,7 @@ func entries(t *testing.T, content []byte) (map[string][]byte, map[string]int64)
 	contents, modes := map[string][]byte{}, map[string]int64{}
 	for r := tar.NewReader(bytes.NewReader(content)); ; {
 		h, err := r.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return contents, modes
 		}
 		if err != nil {

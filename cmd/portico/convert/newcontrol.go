@@ -9,10 +9,10 @@ const (
 	noFlags = "Flags of Kubernetes' components cannot be set: they are one process, and its options are those of docs/configuration.md."
 	noK8s   = "A porticod is one version of upstream Kubernetes, built in: the version is that of the image."
 
-	coreDNS   = "controlPlane.coredns"
-	noDNSPods = "With the default, the embedded DNS, there are no pods of it; those of the mode deployment are a Deployment of the virtual cluster, kube-system/coredns."
-	k8s       = "controlPlane.distro.k8s"
-	tlsPasses = "An Ingress passes TLS through; porticod has the certificate."
+	coreDNS        = "controlPlane.coredns"
+	noDNSPods      = "With the default, the embedded DNS, there are no pods of it; those of the mode deployment are a Deployment of the virtual cluster, kube-system/coredns."
+	k8s            = "controlPlane.distro.k8s"
+	throughIngress = "An Ingress passes TLS through; porticod has the certificate."
 )
 
 // newControlRows are the keys of vcluster.yaml under controlPlane, without
@@ -73,8 +73,8 @@ var newControlRows = slices.Concat(
 	when("controlPlane.ingress.enabled",
 		ours("controlPlane.ingress.host", text),
 		ours("controlPlane.ingress.annotations", object),
-		via("controlPlane.ingress.spec", "controlPlane.ingress.className", object, ingressSpec, "Its ingressClassName. "+tlsPasses),
-		none("controlPlane.ingress.pathType", tlsPasses, "ImplementationSpecific"),
+		via("controlPlane.ingress.spec", "controlPlane.ingress.className", object, ingressSpec, "Its ingressClassName. "+throughIngress),
+		none("controlPlane.ingress.pathType", throughIngress, "ImplementationSpecific"),
 		none("controlPlane.ingress.labels", "The Ingress has the chart's labels."),
 	),
 	one(

@@ -91,9 +91,9 @@ var oldWorkloadRows = slices.Concat(
 		move("ingress.host", "controlPlane.ingress.host", text, ""),
 		move("ingress.ingressClassName", "controlPlane.ingress.className", text, ""),
 		move("ingress.annotations", "controlPlane.ingress.annotations", object, ""),
-		none("ingress.pathType", tlsPasses, "ImplementationSpecific"),
-		none("ingress.apiVersion", tlsPasses, "networking.k8s.io/v1"),
-		none("ingress.tls", tlsPasses),
+		none("ingress.pathType", throughIngress, "ImplementationSpecific"),
+		none("ingress.apiVersion", throughIngress, "networking.k8s.io/v1"),
+		none("ingress.tls", throughIngress),
 	),
 	one(
 		move("nodeSelector", "controlPlane.nodeSelector", object, ""),

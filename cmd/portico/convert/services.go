@@ -87,7 +87,7 @@ func serviceSpec(c *conversion, r row, v any) error {
 // ingressSpec takes the keys of the Ingress' spec that the chart has.
 func ingressSpec(c *conversion, r row, v any) error {
 	r.to = "controlPlane.ingress"
-	return fields(c, r, v, tlsPasses, map[string]string{"ingressClassName": "className"})
+	return fields(c, r, v, throughIngress, map[string]string{"ingressClassName": "className"})
 }
 
 // fields moves the keys of a map that have a counterpart below r.to.

@@ -101,7 +101,7 @@ func nodePort(ctx context.Context, client kubernetes.Interface, service *corev1.
 	for _, host := range hosts[:min(len(hosts), 3)] {
 		d := net.Dialer{Timeout: knock}
 		if conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(port)))); err == nil {
-			conn.Close()
+			_ = conn.Close()
 			return Address{URL: url(host, port), ServerName: service.Name + "." + service.Namespace + ".svc"}, nil
 		}
 	}

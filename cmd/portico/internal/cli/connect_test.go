@@ -19,10 +19,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv("CLI_TEST_COMMAND") != "" {
 		c, err := clientcmd.LoadFromFile(os.Getenv("KUBECONFIG"))
 		if err != nil {
-			os.Stderr.WriteString(err.Error()) //nolint:errcheck // The exit code says it.
+			os.Stderr.WriteString(err.Error()) // The exit code says it.
 			os.Exit(99)
 		}
-		os.Stdout.WriteString(c.CurrentContext) //nolint:errcheck // The test sees it.
+		os.Stdout.WriteString(c.CurrentContext) // The test sees it.
 		os.Exit(7)
 	}
 	os.Exit(m.Run())

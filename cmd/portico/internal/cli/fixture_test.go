@@ -239,7 +239,7 @@ func (b *bench) serveAPI() string {
 			b.t.Errorf("unexpected request %s %s", r.Method, r.URL.Path)
 		}
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(answer) //nolint:errcheck // The client sees it.
+		json.NewEncoder(w).Encode(answer) // The client sees it.
 	}))
 	b.t.Cleanup(api.Close)
 	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw})

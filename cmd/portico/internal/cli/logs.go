@@ -72,7 +72,7 @@ func (a *app) logs(ctx context.Context, h *host.Host, c *cluster.Cluster, o core
 		from, to := io.Pipe()
 		all.Go(func() error {
 			err := inpod.Log(ctx, h.Client, &pods[i], o, to)
-			to.CloseWithError(err) //nolint:errcheck // It returns none.
+			to.CloseWithError(err) // It returns none.
 			return err
 		})
 		all.Go(func() error {

@@ -103,7 +103,7 @@ func (a *app) within(ctx context.Context, limit time.Duration, what string, work
 	})
 	if !ended {
 		cancel()
-		<-done
+		<-done //nolint:errcheck // The error of the wait says more.
 	}
 	return err
 }

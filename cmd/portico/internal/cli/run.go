@@ -46,7 +46,7 @@ func (a *app) runCommand(ctx context.Context, e kubeconfig.Entry, command []stri
 	err = c.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() > 0 {
-		return output.Exit(exit.ExitCode())
+		return output.ExitError(exit.ExitCode())
 	}
 	if err != nil {
 		return fmt.Errorf("run %s: %w", command[0], err)

@@ -95,7 +95,7 @@ func (b Background) Running() (int, bool) {
 	}
 	lock := b.lock()
 	if free, err := lock.TryLock(); err != nil || free {
-		lock.Unlock() //nolint:errcheck // Nothing is lost with it.
+		_ = lock.Unlock() // Nothing is lost with it.
 		return 0, false
 	}
 	return s.Port, true
@@ -146,7 +146,7 @@ func (b Background) spawn(executable string) (ended <-chan struct{}, err error) 
 		return nil, err
 	}
 	defer log.Close()
-	c := exec.Command(executable, Subcommand, b.file()) //nolint:noctx // It outlives every context here.
+	c := exec.Command(executable, Subcommand, b.file()) //nolint:noctx,gosec // This program itself. It outlives every context here.
 	c.Stdout, c.Stderr = log, log
 	detach(c)
 	if err := c.Start(); err != nil {
@@ -154,7 +154,7 @@ func (b Background) spawn(executable string) (ended <-chan struct{}, err error) 
 	}
 	done := make(chan struct{})
 	go func() {
-		c.Wait() //nolint:errcheck // It says why in its log.
+		_ = c.Wait() // It says why in its log.
 		close(done)
 	}()
 	return done, nil
@@ -186,7 +186,7 @@ func removed(path string) error {
 }
 
 func readSpec(file string) (s Spec, err error) {
-	content, err := os.ReadFile(file)
+	content, err := os.ReadFile(file) //nolint:gosec // In a folder of the user's own, by a name that we made.
 	if err != nil {
 		return s, err
 	}
@@ -199,8 +199,8 @@ func writeSpec(file string, s Spec) error {
 		return err
 	}
 	next := file + ".new"
-	if err := os.WriteFile(next, content, 0o600); err != nil {
+	if err := os.WriteFile(next, content, 0o600); err != nil { //nolint:gosec // In a folder of the user's own, by a name that we made.
 		return err
 	}
-	return os.Rename(next, file)
+	return os.Rename(next, file) //nolint:gosec // In a folder of the user's own, by a name that we made.
 }

@@ -62,7 +62,7 @@ func (p *pod) CreateStream(h http.Header) (httpstream.Stream, error) {
 		return stream{near}, nil
 	}
 	go func() {
-		io.Copy(far, far) //nolint:errcheck // The test sees what is missing.
+		io.Copy(far, far) // The test sees what is missing.
 		far.Close()
 	}()
 	return stream{near}, nil

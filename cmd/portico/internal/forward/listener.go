@@ -48,7 +48,7 @@ func (l *Listener) Port() int { return l.listener.Addr().(*net.TCPAddr).Port }
 // Serve forwards connections until the context ends.
 func (l *Listener) Serve(ctx context.Context) error {
 	defer l.drop(nil)
-	defer context.AfterFunc(ctx, func() { l.listener.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = l.listener.Close() })()
 	for {
 		c, err := l.listener.Accept()
 		if ctx.Err() != nil {
@@ -73,7 +73,7 @@ func (l *Listener) forward(ctx context.Context, local net.Conn) error {
 		return err
 	}
 	defer s.conn.RemoveStreams(s.failures, s.data)
-	defer context.AfterFunc(ctx, func() { local.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = local.Close() })()
 	failed := make(chan error, 1)
 	go func() {
 		text, err := io.ReadAll(s.failures)
@@ -85,13 +85,13 @@ func (l *Listener) forward(ctx context.Context, local net.Conn) error {
 	up := make(chan struct{})
 	go func() {
 		defer close(up)
-		io.Copy(s.data, local) //nolint:errcheck // The end of either side ends the connection.
-		s.data.Close()         //nolint:errcheck // As above.
+		_, _ = io.Copy(s.data, local) // The end of either side ends the connection.
+		_ = s.data.Close()            // As above.
 	}()
-	io.Copy(local, s.data) //nolint:errcheck // As above.
-	local.Close()
+	_, _ = io.Copy(local, s.data) // As above.
+	_ = local.Close()
 	<-up
-	s.data.Reset() //nolint:errcheck // It is over in any case.
+	_ = s.data.Reset() // It is over in any case.
 	return <-failed
 }
 
@@ -116,7 +116,7 @@ func (l *Listener) open(ctx context.Context) (streams, error) {
 		header.Set(corev1.PortHeader, strconv.Itoa(l.port))
 		header.Set(corev1.PortForwardRequestIDHeader, strconv.Itoa(id))
 		if s.failures, err = s.conn.CreateStream(header); err == nil {
-			s.failures.Close() //nolint:errcheck // Nothing is written to it.
+			_ = s.failures.Close() // Nothing is written to it.
 			header.Set(corev1.StreamType, corev1.StreamTypeData)
 			if s.data, err = s.conn.CreateStream(header); err == nil {
 				return s, nil
@@ -153,7 +153,7 @@ func (l *Listener) drop(conn httpstream.Connection) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn != nil && (conn == nil || l.conn == conn) {
-		l.conn.Close() //nolint:errcheck // It is not used any more.
+		_ = l.conn.Close() // It is not used any more.
 		l.conn = nil
 	}
 }

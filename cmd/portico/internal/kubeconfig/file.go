@@ -116,14 +116,14 @@ func lock(path string) (unlock func(), err error) {
 	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 		if err == nil {
-			f.Close()
-			return func() { os.Remove(path) }, nil //nolint:errcheck // A lock that stays is stale soon.
+			_ = f.Close()
+			return func() { _ = os.Remove(path) }, nil // A lock that stays is stale soon.
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
 		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > staleLock {
-			os.Remove(path) //nolint:errcheck // The next turn says why.
+			_ = os.Remove(path) // The next turn says why.
 		}
 		if time.Since(began) > lockLimit {
 			return nil, output.WithHint(fmt.Errorf("waited %s for another program to remove the lock %s", lockLimit, path),

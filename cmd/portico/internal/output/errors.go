@@ -36,11 +36,11 @@ func (e *usageError) Unwrap() error { return e.error }
 // Misuse marks an error as one of the command line.
 func Misuse(err error) error { return &usageError{err} }
 
-// Exit is the exit code of a program that ran on behalf of the user, whose own
+// ExitError is the exit code of a program that ran on behalf of the user, whose own
 // output has said all there is to say.
-type Exit int
+type ExitError int
 
-func (e Exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+func (e ExitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // Report writes an error and its hint, and returns the exit code: 0 done,
 // 1 failed, 2 misused.
@@ -48,7 +48,7 @@ func Report(w io.Writer, err error) int {
 	if err == nil {
 		return 0
 	}
-	var exit Exit
+	var exit ExitError
 	if errors.As(err, &exit) {
 		return int(exit)
 	}

@@ -231,7 +231,7 @@ func TestAWriterThatMayBeAtWorkIsWaitedFor(t *testing.T) {
 			t.Errorf("settled a record whose writer lives: %v", err)
 		}
 		stay.Close()
-		sleeper.Wait() //nolint:errcheck // It only had to be there.
+		sleeper.Wait() // It only had to be there.
 		c.Say = t.Logf
 		mustApply(t, c, nil, false, Finished)
 	})
@@ -249,7 +249,7 @@ func endedProcess(t *testing.T) int {
 
 func TestMain(m *testing.M) {
 	if os.Getenv("RELEASE_TEST_STAY") != "" {
-		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // It only waits.
+		io.Copy(io.Discard, os.Stdin) // It only waits.
 		return
 	}
 	os.Exit(m.Run())
