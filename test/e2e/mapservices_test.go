@@ -61,7 +61,7 @@ func grantMapped(t *testing.T, c *cluster) {
 		t.Fatal(err)
 	}
 	grants := rights.Of(cfg)
-	if r := c.host(t).try(rights.Manifest("porticod", c.namespace, grants), "apply", "-f", "-"); r.err != nil {
+	if r := admin(t, "").try(rights.Manifest("porticod", c.namespace, grants), "apply", "-f", "-"); r.err != nil {
 		t.Fatal(r)
 	}
 	for _, namespace := range rights.Namespaces(grants) {
