@@ -315,3 +315,32 @@ func TestClusterWithoutWorkload(t *testing.T) {
 		}
 	}
 }
+
+// A container that ends well when it is told to leaves a pod that has ended, and
+// that is on the host for a moment more. One that a tenant holds stays.
+func TestPauseWaitsForPodsThatEndWell(t *testing.T) {
+	now := metav1.Now()
+	last, held := hostPod(t, "last", nil), hostPod(t, "held", func(p *corev1.Pod) { p.Finalizers = []string{"example.com/held"} })
+	for _, p := range []*corev1.Pod{last, held} {
+		p.DeletionTimestamp, p.Status.Phase = &now, corev1.PodSucceeded
+	}
+	host := fake.NewClientset(anchor(), statefulSet(1), last, held)
+	looks := 0
+	host.PrependReactor("list", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		if !strings.Contains(a.(clienttesting.ListAction).GetListRestrictions().Labels.String(), rewrite.LabelNamespace) {
+			return false, nil, nil
+		}
+		if looks++; looks == 3 {
+			if err := host.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("pods"), ns, last.Name); err != nil {
+				t.Error(err)
+			}
+		}
+		return false, nil, nil
+	})
+	if err := cluster(host).Pause(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if pods, _ := names(t, host); looks != 3 || !slices.Equal(pods, []string{"held"}) {
+		t.Errorf("pods %v after %d looks, want the held one after three", pods, looks)
+	}
+}

@@ -45,7 +45,13 @@ func ended(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
-// pods returns the cluster's pods on the host that have not ended.
+// leaving reports whether a pod is on its way out and nothing of a tenant holds
+// it. A container that ends well on its signal makes it a pod that has ended.
+func leaving(pod *corev1.Pod) bool {
+	return pod.DeletionTimestamp != nil && !slices.Contains(pod.Finalizers, rewrite.FinalizerVirtual)
+}
+
+// pods returns the cluster's pods on the host.
 func (c Cluster) pods(ctx context.Context) ([]corev1.Pod, error) {
 	// The second key is on translations of pods only, not on the control plane.
 	selector := fmt.Sprintf("%s=%s,%s", rewrite.LabelCluster, c.Name, rewrite.LabelNamespace)
@@ -53,7 +59,7 @@ func (c Cluster) pods(ctx context.Context) ([]corev1.Pod, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list pods of virtual cluster %s: %w", c.Name, err)
 	}
-	return slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return ended(&p) }), nil
+	return pods.Items, nil
 }
 
 // removePods removes the pods that have not ended, and waits for their end.
@@ -64,6 +70,9 @@ func (c Cluster) removePods(ctx context.Context) error {
 	}
 	for i := range pods {
 		pod := &pods[i]
+		if ended(pod) {
+			continue
+		}
 		// A tenant's deletion goes on.
 		if pod.DeletionTimestamp == nil && !remade(pod) {
 			if err := c.writeDown(ctx, pod); err != nil {
@@ -74,12 +83,19 @@ func (c Cluster) removePods(ctx context.Context) error {
 			return fmt.Errorf("remove pod %s: %w", pod.Name, err)
 		}
 	}
+	left := 0
 	err = wait.PollUntilContextCancel(ctx, poll, true, func(ctx context.Context) (bool, error) {
-		pods, err = c.pods(ctx)
-		return len(pods) == 0, err
+		pods, err := c.pods(ctx)
+		left = 0
+		for i := range pods {
+			if !ended(&pods[i]) || leaving(&pods[i]) {
+				left++
+			}
+		}
+		return left == 0, err
 	})
 	if err != nil {
-		return fmt.Errorf("wait for the end of %d pods: %w", len(pods), err)
+		return fmt.Errorf("wait for the end of %d pods: %w", left, err)
 	}
 	return nil
 }
