@@ -8,6 +8,7 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -166,7 +167,13 @@ func shorten(joined string, parts ...string) string {
 // head returns up to n characters of joined, in front of a hyphen: no label
 // ends in "-", nor does one begin with it, as it would behind a dot.
 func head(joined string, n int) string {
-	return strings.TrimRight(joined[:min(n, len(joined))], "-.")
+	n = min(n, len(joined))
+	// The API does not check all names that a pod refers to, such as those of
+	// imagePullSecrets. Half a character would not come back from the host.
+	for n > 0 && n < len(joined) && !utf8.RuneStart(joined[n]) {
+		n--
+	}
+	return strings.TrimRight(joined[:n], "-.")
 }
 
 // hash digests parts, each led by its length, so that moving a character from

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -161,4 +162,18 @@ func FuzzNames(f *testing.F) {
 			t.Errorf("%s/%s has the name of the tokens of %s/%s", namespace, name, otherNamespace, otherName)
 		}
 	})
+}
+
+// TestNamesAreNotCutInsideACharacter: a reference with a name that no object can
+// have is text like any other, and comes back as it was.
+func TestNamesAreNotCutInsideACharacter(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	for i := range 4 {
+		name := strings.Repeat("a", i) + strings.Repeat("\u52dd", 40)
+		for _, host := range tr.HostNames("Secret", "demo", name) {
+			if !utf8.ValidString(host) || len(host) > 63 || !strings.HasPrefix(name, host[:strings.LastIndex(host, "-")]) {
+				t.Errorf("host name %q of %q", host, name)
+			}
+		}
+	}
 }
