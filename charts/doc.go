@@ -19,5 +19,6 @@
 // # Map
 //
 //	embed.go   Portico
+//	load.go    Load, Read: the chart as Helm takes it
 //	portico/   the chart
 package charts

@@ -5,7 +5,6 @@ package charts
 
 import (
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,9 +14,6 @@ import (
 
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
-	"helm.sh/helm/v4/pkg/chart/loader/archive"
-	v2 "helm.sh/helm/v4/pkg/chart/v2"
-	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/engine"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -29,32 +25,11 @@ import (
 	"portico.dev/portico/cmd/porticod/config"
 )
 
-// load reads the embedded chart.
-func load() (*v2.Chart, error) {
-	root, err := fs.Sub(charts.Portico, "portico")
-	if err != nil {
-		return nil, err
-	}
-	var files []*archive.BufferedFile
-	err = fs.WalkDir(root, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		content, err := fs.ReadFile(root, path)
-		files = append(files, &archive.BufferedFile{Name: path, Data: content})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return loader.LoadFiles(files)
-}
-
 // template renders a release in namespace portico-demo as helm template does,
 // file by file.
 func template(t *testing.T, release, values string) (map[string]string, error) {
 	t.Helper()
-	chart, err := load()
+	chart, err := charts.Load()
 	if err != nil {
 		t.Fatal(err)
 	}

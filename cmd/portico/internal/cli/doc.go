@@ -14,7 +14,6 @@
 // # Map
 //
 //	root.go        Main, app: what the commands share
-//	chart.go       the chart that is in the program
 //	plugin.go      the name, when kubectl runs it
 //	create.go      portico create
 //	apply.go       the steps of create and upgrade

@@ -37,6 +37,7 @@ import (
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
+	"portico.dev/portico/charts"
 	"portico.dev/portico/cmd/portico/internal/host"
 	"portico.dev/portico/cmd/portico/internal/kubeconfig"
 	"portico.dev/portico/cmd/portico/internal/output"
@@ -124,7 +125,7 @@ func newBench(t *testing.T, objects ...runtime.Object) *bench {
 		t.Fatal(err)
 	}
 	b.metadata = metadatafake.NewSimpleMetadataClient(scheme)
-	c, err := release.LoadChart(os.DirFS("../release/testdata/chart"))
+	c, err := charts.Read(os.DirFS("../release/testdata/chart"))
 	if err != nil {
 		t.Fatal(err)
 	}

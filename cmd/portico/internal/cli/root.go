@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"portico.dev/portico/charts"
 	"portico.dev/portico/cmd/portico/internal/cluster"
 	"portico.dev/portico/cmd/portico/internal/forward"
 	"portico.dev/portico/cmd/portico/internal/host"
@@ -47,7 +48,7 @@ type app struct {
 func newApp(s output.Streams, command string) *app {
 	a := &app{
 		streams: s, command: command,
-		open: host.Open, chart: embeddedChart, executable: os.Executable, background: forward.Dir, now: time.Now,
+		open: host.Open, chart: charts.Load, executable: os.Executable, background: forward.Dir, now: time.Now,
 	}
 	a.releases = a.helm
 	return a

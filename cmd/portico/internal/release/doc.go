@@ -19,7 +19,6 @@
 //
 // # Map
 //
-//	chart.go      LoadChart: from the files that are in the program
 //	client.go     Client: records of releases
 //	apply.go      Apply: installs, finishes or changes a release
 //	settle.go     pending records and who writes them

@@ -26,12 +26,13 @@ import (
 	"helm.sh/helm/v4/pkg/storage"
 	"helm.sh/helm/v4/pkg/storage/driver"
 
+	"portico.dev/portico/charts"
 	"portico.dev/portico/cmd/portico/internal/output"
 )
 
 func newClient(t *testing.T) *Client {
 	t.Helper()
-	c, err := LoadChart(os.DirFS("testdata/chart"))
+	c, err := charts.Read(os.DirFS("testdata/chart"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package release
+package charts
 
 import (
 	"fmt"
@@ -12,8 +12,17 @@ import (
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 )
 
-// LoadChart reads a chart from the directory at the top of a file system.
-func LoadChart(files fs.FS) (*chart.Chart, error) {
+// Load returns the chart as Helm takes it.
+func Load() (*chart.Chart, error) {
+	files, err := fs.Sub(Portico, "portico")
+	if err != nil {
+		return nil, fmt.Errorf("read the chart: %w", err)
+	}
+	return Read(files)
+}
+
+// Read returns the chart at the top of a file system.
+func Read(files fs.FS) (*chart.Chart, error) {
 	var found []*archive.BufferedFile
 	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
