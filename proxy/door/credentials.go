@@ -29,7 +29,7 @@ var ErrNoCredentials = errors.New("the cluster has no credentials on the host")
 // on the host, which the first porticod of the cluster makes from the result of
 // offer, and which Rotate changes.
 func EnsureCredentials(ctx context.Context, client kubernetes.Interface, t *rewrite.Translator, offer func() (certs.Credentials, error)) (certs.Credentials, error) {
-	c, err := ensureKeys(ctx, client, t, offer, func(c certs.Credentials) *corev1.Secret {
+	c, err := ensureKeys(ctx, client, offer, func(c certs.Credentials) *corev1.Secret {
 		return secretOf(t, t.CredentialsSecretName(), composedCredentials, c)
 	})
 	if err != nil {

@@ -5,10 +5,8 @@ package door
 
 import (
 	"context"
-	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -30,29 +28,14 @@ func EtcdSecretName(cluster string) string { return cluster + ".etcd" }
 // them makes, and which is never changed. The cluster's anchor may not be there
 // yet, so nothing owns it; a removal finds it by its label.
 func EnsureEtcdAuthority(ctx context.Context, client kubernetes.Interface, namespace, cluster string, offer func() (certs.EtcdAuthority, error)) (certs.EtcdAuthority, error) {
-	secrets, name, immutable := client.CoreV1().Secrets(namespace), EtcdSecretName(cluster), true
-	found, err := secrets.Get(ctx, name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		var offered certs.EtcdAuthority
-		if offered, err = offer(); err != nil {
-			return nil, err
-		}
-		found, err = secrets.Create(ctx, &corev1.Secret{
+	immutable := true
+	return ensureKeys(ctx, client, offer, func(a certs.EtcdAuthority) *corev1.Secret {
+		return &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{
-				Name: name, Namespace: namespace,
+				Name: EtcdSecretName(cluster), Namespace: namespace,
 				Labels: map[string]string{rewrite.LabelCluster: cluster, rewrite.LabelComposed: composedEtcd},
 			},
-			Type: corev1.SecretTypeOpaque, Data: offered, Immutable: &immutable,
-		}, metav1.CreateOptions{FieldManager: fieldManager})
-		if apierrors.IsAlreadyExists(err) { // another member was faster
-			found, err = secrets.Get(ctx, name, metav1.GetOptions{})
+			Type: corev1.SecretTypeOpaque, Data: a, Immutable: &immutable,
 		}
-	}
-	if err == nil && (found.Labels[rewrite.LabelCluster] != cluster || found.Labels[rewrite.LabelComposed] != composedEtcd) {
-		err = ErrNotOurs
-	}
-	if err != nil {
-		return nil, fmt.Errorf("authority of the cluster's etcd in host Secret %s/%s: %w", namespace, name, err)
-	}
-	return found.Data, nil
+	})
 }

@@ -24,7 +24,7 @@ const composedRoots = "roots"
 // in a Secret on the host, which the first replica makes from the result of
 // offer, and which is never changed.
 func EnsureRoots(ctx context.Context, client kubernetes.Interface, t *rewrite.Translator, offer func() (certs.Roots, error)) (certs.Roots, error) {
-	return ensureKeys(ctx, client, t, offer, func(r certs.Roots) *corev1.Secret {
+	return ensureKeys(ctx, client, offer, func(r certs.Roots) *corev1.Secret {
 		s, immutable := secretOf(t, t.RootsSecretName(), composedRoots, r), true
 		s.Immutable = &immutable
 		return s
@@ -33,8 +33,9 @@ func EnsureRoots(ctx context.Context, client kubernetes.Interface, t *rewrite.Tr
 
 // ensureKeys returns the keys in the Secret that secret makes, after making it
 // out of an offer if it is not there.
-func ensureKeys[T ~map[string][]byte](ctx context.Context, client kubernetes.Interface, t *rewrite.Translator, offer func() (T, error), secret func(T) *corev1.Secret) (T, error) {
+func ensureKeys[T ~map[string][]byte](ctx context.Context, client kubernetes.Interface, offer func() (T, error), secret func(T) *corev1.Secret) (T, error) {
 	want := secret(nil)
+	cluster, purpose := want.Labels[rewrite.LabelCluster], want.Labels[rewrite.LabelComposed]
 	secrets := client.CoreV1().Secrets(want.Namespace)
 	found, err := secrets.Get(ctx, want.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -49,12 +50,12 @@ func ensureKeys[T ~map[string][]byte](ctx context.Context, client kubernetes.Int
 		if err != nil {
 			return nil, fmt.Errorf("share the cluster's keys in host Secret %s/%s: %w", want.Namespace, want.Name, err)
 		}
-		return dataOf[T](t.Cluster().Name, found, want.Labels[rewrite.LabelComposed])
+		return dataOf[T](cluster, found, purpose)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the cluster's keys in host Secret %s/%s: %w", want.Namespace, want.Name, err)
 	}
-	return dataOf[T](t.Cluster().Name, found, want.Labels[rewrite.LabelComposed])
+	return dataOf[T](cluster, found, purpose)
 }
 
 // secretOf is a Secret of the cluster that is a copy of no tenant's.
