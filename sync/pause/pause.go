@@ -86,20 +86,6 @@ func (c Cluster) Resume(ctx context.Context) error {
 	return refused
 }
 
-// Paused reports whether the cluster is paused, or is being paused.
-func (c Cluster) Paused(ctx context.Context) (bool, error) {
-	workloads, err := c.workloads(ctx)
-	if err != nil {
-		return false, err
-	}
-	for _, w := range workloads {
-		if w.meta.GetAnnotations()[AnnotationPaused] == "true" {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
 func (c Cluster) report(step string) {
 	if c.Report != nil {
 		c.Report(step)
