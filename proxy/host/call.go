@@ -22,9 +22,22 @@ import (
 // its connection.
 const maxCallRetries = 2
 
-// request addresses the resource of this storage in the host namespace.
-func (s *Storage) request(r *rest.Request) *rest.Request {
-	return r.Namespace(s.namespace).Resource(s.kind.resource).MaxRetries(maxCallRetries)
+// hostAPI is the host's API for one kind in the host namespace: its verbs, and
+// no translation.
+type hostAPI struct {
+	kind      kind
+	client    rest.Interface // for the kind's group
+	namespace string
+	timeout   time.Duration // of a call that is not a stream
+}
+
+func newHostAPI(cfg Config, k kind) hostAPI {
+	return hostAPI{kind: k, client: k.client(cfg.Client), namespace: cfg.Translator.Cluster().HostNamespace, timeout: cfg.CallTimeout}
+}
+
+// request addresses the kind's resource.
+func (a hostAPI) request(r *rest.Request) *rest.Request {
+	return r.Namespace(a.namespace).Resource(a.kind.resource).MaxRetries(maxCallRetries)
 }
 
 // slowCall is from when on a host call is worth a line in the log.
@@ -32,64 +45,64 @@ const slowCall = 500 * time.Millisecond
 
 // timed bounds a host call that is not a stream, and makes a span of it, so
 // that a trace of the request shows the host's time apart from ours.
-func (s *Storage) timed(ctx context.Context, verb string) (context.Context, context.CancelFunc) {
-	ctx, span := tracing.Start(ctx, "Host call", attribute.String("verb", verb), attribute.String("resource", s.kind.resource))
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+func (a hostAPI) timed(ctx context.Context, verb string) (context.Context, context.CancelFunc) {
+	ctx, span := tracing.Start(ctx, "Host call", attribute.String("verb", verb), attribute.String("resource", a.kind.resource))
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	return ctx, func() {
 		cancel()
 		span.End(slowCall)
 	}
 }
 
-func (s *Storage) hostGet(ctx context.Context, name, rv string) (runtime.Object, error) {
-	ctx, cancel := s.timed(ctx, "get")
+func (a hostAPI) get(ctx context.Context, name, rv string) (runtime.Object, error) {
+	ctx, cancel := a.timed(ctx, "get")
 	defer cancel()
-	out := s.kind.new()
-	err := s.request(s.client.Get()).Name(name).
+	out := a.kind.new()
+	err := a.request(a.client.Get()).Name(name).
 		VersionedParams(&metav1.GetOptions{ResourceVersion: rv}, scheme.ParameterCodec).
 		Do(ctx).Into(out)
 	return out, err
 }
 
-func (s *Storage) hostCreate(ctx context.Context, obj runtime.Object) (runtime.Object, error) {
-	ctx, cancel := s.timed(ctx, "create")
+func (a hostAPI) create(ctx context.Context, obj runtime.Object) (runtime.Object, error) {
+	ctx, cancel := a.timed(ctx, "create")
 	defer cancel()
-	out := s.kind.new()
-	err := s.request(s.client.Post()).
+	out := a.kind.new()
+	err := a.request(a.client.Post()).
 		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
 		Body(obj).Do(ctx).Into(out)
 	return out, err
 }
 
-func (s *Storage) hostPatch(ctx context.Context, name string, p patch) (runtime.Object, error) {
-	ctx, cancel := s.timed(ctx, "patch")
+func (a hostAPI) patch(ctx context.Context, name string, p patch) (runtime.Object, error) {
+	ctx, cancel := a.timed(ctx, "patch")
 	defer cancel()
-	out := s.kind.new()
-	err := s.request(s.client.Patch(p.format)).Name(name).SubResource(p.subresources()...).
+	out := a.kind.new()
+	err := a.request(a.client.Patch(p.format)).Name(name).SubResource(p.subresources()...).
 		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
 		Body(p.body).Do(ctx).Into(out)
 	return out, err
 }
 
-// hostSubresource posts to a subresource that answers with a Status.
-func (s *Storage) hostSubresource(ctx context.Context, name, subresource string, body runtime.Object) error {
-	ctx, cancel := s.timed(ctx, "create")
+// post posts to a subresource that answers with a Status.
+func (a hostAPI) post(ctx context.Context, name, subresource string, body runtime.Object) error {
+	ctx, cancel := a.timed(ctx, "create")
 	defer cancel()
-	return s.request(s.client.Post()).Name(name).SubResource(subresource).
+	return a.request(a.client.Post()).Name(name).SubResource(subresource).
 		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
 		Body(body).Do(ctx).Error()
 }
 
-// hostDelete deletes at the given grace period the very object that was read.
+// delete deletes at the given grace period the very object that was read.
 // Dependents on the host (a pod's token Secret) go in the background; its
 // virtual dependents are left to the virtual garbage collector.
 //
 // The reply is the object, or nil when an old host answers with a Status.
-func (s *Storage) hostDelete(ctx context.Context, name string, grace *int64, uid types.UID, rv string) (runtime.Object, error) {
-	ctx, cancel := s.timed(ctx, "delete")
+func (a hostAPI) delete(ctx context.Context, name string, grace *int64, uid types.UID, rv string) (runtime.Object, error) {
+	ctx, cancel := a.timed(ctx, "delete")
 	defer cancel()
 	background := metav1.DeletePropagationBackground
-	reply, err := s.request(s.client.Delete()).Name(name).
+	reply, err := a.request(a.client.Delete()).Name(name).
 		Body(&metav1.DeleteOptions{
 			GracePeriodSeconds: grace,
 			Preconditions:      &metav1.Preconditions{UID: &uid, ResourceVersion: &rv},
@@ -104,17 +117,17 @@ func (s *Storage) hostDelete(ctx context.Context, name string, grace *int64, uid
 	return reply, nil
 }
 
-func (s *Storage) hostList(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-	ctx, cancel := s.timed(ctx, "list")
+func (a hostAPI) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	ctx, cancel := a.timed(ctx, "list")
 	defer cancel()
-	out := s.kind.newList()
-	err := s.request(s.client.Get()).
+	out := a.kind.newList()
+	err := a.request(a.client.Get()).
 		VersionedParams(&o, scheme.ParameterCodec).Do(ctx).Into(out)
 	return out, err
 }
 
-func (s *Storage) hostWatch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+func (a hostAPI) watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	o.Watch = true
-	return s.request(s.client.Get()).
+	return a.request(a.client.Get()).
 		VersionedParams(&o, scheme.ParameterCodec).Watch(ctx)
 }

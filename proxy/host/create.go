@@ -80,7 +80,7 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 	if err != nil {
 		return err
 	}
-	reply, err := s.hostCreate(s.withWarnings(ctx, k), h)
+	reply, err := s.host.create(s.withWarnings(ctx, k), h)
 	settle(isRefusal(err))
 	if err != nil {
 		return s.interpret(ctx, err, k)

@@ -143,7 +143,7 @@ func (d *Delegator) Watch(ctx context.Context, key string, opts storage.ListOpti
 // state. The revision of a host list alone would not do: it moves with foreign
 // objects too, and no event would bring the cache there.
 func (s *Storage) expectPresent(ctx context.Context) error {
-	h, err := s.hostList(ctx, metav1.ListOptions{LabelSelector: s.cfg.Translator.ScopeSelector().String()})
+	h, err := s.host.list(ctx, metav1.ListOptions{LabelSelector: s.cfg.Translator.ScopeSelector().String()})
 	if err != nil {
 		return s.interpret(ctx, err, key{path: s.prefix})
 	}

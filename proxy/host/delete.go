@@ -95,7 +95,7 @@ func (s *Storage) hostRemove(ctx context.Context, k key, orig *state) (runtime.O
 		}
 	}
 	zero := int64(0)
-	reply, err := s.hostDelete(ctx, name, &zero, uid, rv)
+	reply, err := s.host.delete(ctx, name, &zero, uid, rv)
 	switch {
 	case apierrors.IsNotFound(err) && held:
 		// The host deleted it when the finalizer went.
@@ -137,5 +137,5 @@ func (s *Storage) release(ctx context.Context, k key, orig *state, host metav1.O
 	if err != nil {
 		return nil, err
 	}
-	return s.hostPatch(ctx, host.GetName(), p)
+	return s.host.patch(ctx, host.GetName(), p)
 }

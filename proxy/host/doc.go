@@ -68,6 +68,7 @@
 //	shown.go        the host objects behind the shown ones
 //	revision.go     how far a cache must have come; health.go  whether it can
 //	delegator.go    reads of the latest state
-//	call.go errors.go warnings.go metrics.go   host calls and their errors for tenants
+//	call.go         the verbs of the host's API for one kind
+//	errors.go warnings.go metrics.go   answers of the host, for tenants and operators
 //	stream.go stream_log.go stream_proxy.go stream_transport.go   Streams
 package host

@@ -80,7 +80,7 @@ func (s *Storage) interpret(ctx context.Context, err error, k key) error {
 		// for its end and give up.
 		logger.Info("Host namespace is being deleted", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
 		return unavailable("the host of this cluster takes no new %s: it is being removed", s.kind.resource)
-	case st.Code == http.StatusForbidden && strings.Contains(st.Message, "error looking up service account "+s.namespace+"/"):
+	case st.Code == http.StatusForbidden && strings.Contains(st.Message, "error looking up service account "+s.host.namespace+"/"):
 		logger.Error(err, "Host lacks the service account that pods run as", "virtualObject", k.ref())
 		return unavailable("the host of this cluster is not able to run pods now")
 	case st.Reason == metav1.StatusReasonInternalError:

@@ -9,7 +9,6 @@ import (
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/validate/content"
@@ -31,7 +30,7 @@ func (s *Storage) hostNames(k key) []string {
 // is not it.
 func (s *Storage) find(ctx context.Context, k key, rv string) (runtime.Object, error) {
 	return rewrite.Find(s.cfg.Translator, s.kind.name, k.namespace, k.name, func(hostName string) (runtime.Object, error) {
-		return s.hostGet(ctx, hostName, rv)
+		return s.host.get(ctx, hostName, rv)
 	})
 }
 
@@ -68,7 +67,7 @@ func (s *Storage) superseded(m metav1.Object, k key) bool {
 // name of today the host refuses it by itself.
 func (s *Storage) vacant(ctx context.Context, k key) error {
 	for _, hostName := range s.hostNames(k)[1:] {
-		h, err := s.hostGet(ctx, hostName, "")
+		h, err := s.host.get(ctx, hostName, "")
 		if apierrors.IsNotFound(err) {
 			continue
 		}
@@ -126,22 +125,17 @@ func (s *Storage) claim(ctx context.Context, k key, ref rewrite.Named) (metav1.O
 	if len(content.IsPathSegmentName(ref.Name)) > 0 {
 		return nil, nil // no object can have this name
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
-	defer cancel()
-	var options metav1.GetOptions
+	rv := ""
 	if _, had := s.cfg.Translator.FormerName(k.namespace, ref.Name); !had {
 		// Only an object of the operator's is looked for, and the host's cache will do.
-		options.ResourceVersion = "0"
+		rv = "0"
 	}
-	found, err := rewrite.Find(s.cfg.Translator, ref.Kind, k.namespace, ref.Name, func(hostName string) (metav1.Object, error) {
-		if ref.Kind == "ResourceClaim" {
-			return s.cfg.Client.ResourceV1().ResourceClaims(s.namespace).Get(ctx, hostName, options)
-		}
-		return s.cfg.Client.CoreV1().PersistentVolumeClaims(s.namespace).Get(ctx, hostName, options)
+	found, err := rewrite.Find(s.cfg.Translator, ref.Kind, k.namespace, ref.Name, func(hostName string) (runtime.Object, error) {
+		return newHostAPI(s.cfg, kindNamed(ref.Kind)).get(ctx, hostName, rv)
 	})
 	switch {
 	case err == nil:
-		return found, nil
+		return meta.Accessor(found)
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case errors.Is(err, rewrite.ErrForeign):
@@ -155,11 +149,13 @@ func (s *Storage) claim(ctx context.Context, k key, ref rewrite.Named) (metav1.O
 }
 
 // findPod asks the host for the pod behind a virtual pod.
-func findPod(ctx context.Context, cfg Config, namespace, name string) (*corev1.Pod, error) {
-	ctx, cancel := context.WithTimeout(ctx, cfg.CallTimeout)
-	defer cancel()
-	pods := cfg.Client.CoreV1().Pods(cfg.Translator.Cluster().HostNamespace)
-	return rewrite.Find(cfg.Translator, "Pod", namespace, name, func(hostName string) (*corev1.Pod, error) {
-		return pods.Get(ctx, hostName, metav1.GetOptions{})
+func findPod(ctx context.Context, cfg Config, namespace, name string) (metav1.Object, error) {
+	pods := newHostAPI(cfg, kindNamed("Pod"))
+	pod, err := rewrite.Find(cfg.Translator, "Pod", namespace, name, func(hostName string) (runtime.Object, error) {
+		return pods.get(ctx, hostName, "")
 	})
+	if err != nil {
+		return nil, err
+	}
+	return meta.Accessor(pod)
 }

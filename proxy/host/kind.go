@@ -28,38 +28,53 @@ type kind struct {
 	shape any
 }
 
-// kindOf returns the kind behind a resource. Asking for one that is not
-// translated is a mistake in the wiring, so it panics.
-func kindOf(gr schema.GroupResource) kind {
+// kinds are the translated kinds.
+func kinds() []kind {
 	core := func(k kubernetes.Interface) rest.Interface { return k.CoreV1().RESTClient() }
-	switch gr {
-	case schema.GroupResource{Resource: "pods"}:
-		return kind{
-			resource: gr.Resource, name: "Pod", shape: corev1.Pod{}, client: core,
+	return []kind{
+		{
+			resource: "pods", name: "Pod", shape: corev1.Pod{}, client: core,
 			new:     func() runtime.Object { return &corev1.Pod{} },
 			newList: func() runtime.Object { return &corev1.PodList{} },
-		}
-	case schema.GroupResource{Resource: "services"}:
-		return kind{
-			resource: gr.Resource, name: "Service", shape: corev1.Service{}, client: core,
+		},
+		{
+			resource: "services", name: "Service", shape: corev1.Service{}, client: core,
 			new:     func() runtime.Object { return &corev1.Service{} },
 			newList: func() runtime.Object { return &corev1.ServiceList{} },
-		}
-	case schema.GroupResource{Resource: "persistentvolumeclaims"}:
-		return kind{
-			resource: gr.Resource, name: "PersistentVolumeClaim", shape: corev1.PersistentVolumeClaim{}, client: core,
+		},
+		{
+			resource: "persistentvolumeclaims", name: "PersistentVolumeClaim", shape: corev1.PersistentVolumeClaim{}, client: core,
 			new:     func() runtime.Object { return &corev1.PersistentVolumeClaim{} },
 			newList: func() runtime.Object { return &corev1.PersistentVolumeClaimList{} },
-		}
-	case schema.GroupResource{Group: resourcev1.GroupName, Resource: "resourceclaims"}:
-		return kind{
-			group: gr.Group, resource: gr.Resource, name: "ResourceClaim", shape: resourcev1.ResourceClaim{},
+		},
+		{
+			group: resourcev1.GroupName, resource: "resourceclaims", name: "ResourceClaim", shape: resourcev1.ResourceClaim{},
 			client:  func(k kubernetes.Interface) rest.Interface { return k.ResourceV1().RESTClient() },
 			new:     func() runtime.Object { return &resourcev1.ResourceClaim{} },
 			newList: func() runtime.Object { return &resourcev1.ResourceClaimList{} },
+		},
+	}
+}
+
+// kindOf returns the kind behind a resource. Asking for one that is not
+// translated is a mistake in the wiring, so it panics.
+func kindOf(gr schema.GroupResource) kind {
+	for _, k := range kinds() {
+		if k.group == gr.Group && k.resource == gr.Resource {
+			return k
 		}
 	}
 	panic(fmt.Sprintf("host: %s is not a translated kind", gr))
+}
+
+// kindNamed is kindOf for the name of a kind.
+func kindNamed(name string) kind {
+	for _, k := range kinds() {
+		if k.name == name {
+			return k
+		}
+	}
+	panic(fmt.Sprintf("host: %s is not a translated kind", name))
 }
 
 // toVersioned returns obj, as the generic registry has it, in the version that

@@ -62,7 +62,7 @@ func (s *Storage) GetList(ctx context.Context, path string, opts storage.ListOpt
 	} else if opts.Predicate.Continue != "" {
 		options.ResourceVersion, options.ResourceVersionMatch = "", ""
 	}
-	h, err := s.hostList(ctx, options)
+	h, err := s.host.list(ctx, options)
 	if err != nil {
 		return s.interpret(ctx, err, key{path: path, namespace: namespace})
 	}

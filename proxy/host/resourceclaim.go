@@ -7,9 +7,9 @@ import (
 	"context"
 	"errors"
 
-	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -45,8 +45,8 @@ func (s *Storage) claimFacts(ctx context.Context, claim *resourcev1.ResourceClai
 	}
 	// On the host the uid alone identifies the pod that a claim was made for.
 	// It may be that of another namespace's pod, and of another cluster's.
-	in.ControllerPod = pod.UID == owner.UID
-	if pod.Name != s.cfg.Translator.Name(k.namespace, owner.Name) {
+	in.ControllerPod = pod.GetUID() == owner.UID
+	if pod.GetName() != s.cfg.Translator.Name(k.namespace, owner.Name) {
 		in.Former = append(in.Former, rewrite.Named{Kind: "Pod", Name: owner.Name})
 	}
 	return nil
@@ -58,15 +58,15 @@ const rememberedNames = 1024
 // podNames finds the virtual names of host pods. Most are read from the host
 // name, which costs nothing; the others are asked for once.
 type podNames struct {
-	cfg       Config
-	namespace string     // on the host
-	known     *lru.Cache // types.UID of a pod to podName; neither ever changes
+	tr    *rewrite.Translator
+	pods  hostAPI
+	known *lru.Cache // types.UID of a pod to podName; neither ever changes
 }
 
 type podName struct{ namespace, name string }
 
 func newPodNames(cfg Config) *podNames {
-	return &podNames{cfg: cfg, namespace: cfg.Translator.Cluster().HostNamespace, known: lru.New(rememberedNames)}
+	return &podNames{tr: cfg.Translator, pods: newHostAPI(cfg, kindNamed("Pod")), known: lru.New(rememberedNames)}
 }
 
 // complete adds to a virtual claim those of the pods that the host claim h is
@@ -103,11 +103,11 @@ func (p *podNames) find(ctx context.Context, hostName string, uid types.UID) (po
 		return known.(podName), true
 	}
 	pod, err := p.pod(ctx, hostName)
-	if err != nil || pod.UID != uid {
-		klog.FromContext(ctx).V(2).Info("Host pod of a claim not found", "hostPod", klog.KRef(p.namespace, hostName), "err", err)
+	if err != nil || pod.GetUID() != uid {
+		klog.FromContext(ctx).V(2).Info("Host pod of a claim not found", "hostPod", klog.KRef(p.pods.namespace, hostName), "err", err)
 		return podName{}, false
 	}
-	namespace, name, err := p.cfg.Translator.Identify("Pod", pod)
+	namespace, name, err := p.tr.Identify("Pod", pod)
 	if err != nil {
 		return podName{}, false
 	}
@@ -117,8 +117,10 @@ func (p *podNames) find(ctx context.Context, hostName string, uid types.UID) (po
 }
 
 // pod asks the host for a pod.
-func (p *podNames) pod(ctx context.Context, hostName string) (*corev1.Pod, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.CallTimeout)
-	defer cancel()
-	return p.cfg.Client.CoreV1().Pods(p.namespace).Get(ctx, hostName, metav1.GetOptions{})
+func (p *podNames) pod(ctx context.Context, hostName string) (metav1.Object, error) {
+	pod, err := p.pods.get(ctx, hostName, "")
+	if err != nil {
+		return nil, err
+	}
+	return meta.Accessor(pod)
 }

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apiserver/pkg/storage"
-	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
 	"portico.dev/portico/rewrite"
@@ -31,10 +30,9 @@ import (
 type Storage struct {
 	cfg         Config
 	kind        kind
-	client      rest.Interface // of the host, for the kind's group
+	host        hostAPI
 	resource    schema.GroupResource
 	prefix      string // with a slash at both ends
-	namespace   string // on the host
 	newFunc     func() runtime.Object
 	newListFunc func() runtime.Object
 	versioner   storage.APIObjectVersioner
@@ -52,13 +50,13 @@ var _ storage.Interface = (*Storage)(nil)
 func NewStorage(cfg Config, gr schema.GroupResource, resourcePrefix string, newFunc, newListFunc func() runtime.Object) *Storage {
 	registerMetrics()
 	cfg = cfg.complete()
+	k := kindOf(gr)
 	return &Storage{
 		cfg:         cfg,
-		kind:        kindOf(gr),
-		client:      kindOf(gr).client(cfg.Client),
+		kind:        k,
+		host:        newHostAPI(cfg, k),
 		resource:    gr,
 		prefix:      "/" + strings.Trim(resourcePrefix, "/") + "/",
-		namespace:   cfg.Translator.Cluster().HostNamespace,
 		newFunc:     newFunc,
 		newListFunc: newListFunc,
 		revisions:   newRevisions(cfg.Clock),

@@ -191,7 +191,7 @@ func (s *Storage) execute(ctx context.Context, k key, orig *state, p plan) (runt
 		} else {
 			var body patch
 			if body, err = st.patch(p.format, uid, rv); err == nil {
-				reply, err = s.hostPatch(s.withWarnings(ctx, k.about(p.after)), name, body)
+				reply, err = s.host.patch(s.withWarnings(ctx, k.about(p.after)), name, body)
 			}
 		}
 		if err != nil {
@@ -204,7 +204,7 @@ func (s *Storage) execute(ctx context.Context, k key, orig *state, p plan) (runt
 	if p.grace == nil {
 		return reply, nil
 	}
-	deleted, err := s.hostDelete(ctx, name, p.grace, uid, rv)
+	deleted, err := s.host.delete(ctx, name, p.grace, uid, rv)
 	if err != nil {
 		return nil, err
 	}
@@ -218,14 +218,14 @@ func (s *Storage) execute(ctx context.Context, k key, orig *state, p plan) (runt
 // bind assigns a host pod to a node. The host answers with a Status only, so
 // the pod is read again.
 func (s *Storage) bind(ctx context.Context, name, node string, pod metav1.Object) (runtime.Object, error) {
-	err := s.hostSubresource(ctx, name, subBinding, &corev1.Binding{
+	err := s.host.post(ctx, name, subBinding, &corev1.Binding{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: pod.GetNamespace(), UID: pod.GetUID()},
 		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s.hostGet(ctx, name, "")
+	return s.host.get(ctx, name, "")
 }
 
 // sameVirtual reports whether two objects of the registry are equal, so that

@@ -137,7 +137,7 @@ func (w *hostWatcher) once(ctx context.Context) (progressed bool, err error) {
 	options := w.options
 	options.TimeoutSeconds = &timeout
 	began := w.s.cfg.Clock.Now()
-	host, err := w.s.hostWatch(ctx, options)
+	host, err := w.s.host.watch(ctx, options)
 	if err != nil {
 		return false, err
 	}
@@ -212,7 +212,7 @@ func (w *hostWatcher) handle(ctx context.Context, ev watch.Event) error {
 func (w *hostWatcher) probe(ctx context.Context, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	_, err := w.s.hostList(ctx, metav1.ListOptions{LabelSelector: w.options.LabelSelector, Limit: 1, ResourceVersion: "0"})
+	_, err := w.s.host.list(ctx, metav1.ListOptions{LabelSelector: w.options.LabelSelector, Limit: 1, ResourceVersion: "0"})
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError {
 		return nil // an answer is an answer
