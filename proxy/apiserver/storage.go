@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -31,16 +30,7 @@ import (
 // hostBacked reports whether the objects of a resource are the host's.
 // Everything else is in the cluster's own backend.
 func (s *storages) hostBacked(gr schema.GroupResource) bool {
-	if s.host == nil {
-		return false
-	}
-	switch gr {
-	case schema.GroupResource{Resource: "pods"}, schema.GroupResource{Resource: "services"}, schema.GroupResource{Resource: "persistentvolumeclaims"}:
-		return true
-	case schema.GroupResource{Group: resourcev1.GroupName, Resource: "resourceclaims"}:
-		return s.host.Translator.Cluster().ResourceClaims
-	}
-	return false
+	return s.host != nil && host.Translates(s.host.Translator.Cluster(), gr)
 }
 
 // storages decides which storage stands under which resource. It is the one

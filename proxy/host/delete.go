@@ -28,8 +28,8 @@ func (s *Storage) Delete(ctx context.Context, path string, out runtime.Object, p
 	if err != nil {
 		return err
 	}
-	if s.isOwnService(k) {
-		return s.ownServiceForbidden(k)
+	if s.isKept(k) {
+		return s.keptForbidden(k)
 	}
 	orig, err := s.remembered(ctx, k, false, suggestion)
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *Storage) deleteOnce(ctx context.Context, k key, orig *state, out runtim
 	if err := validateDeletion(ctx, orig.virtual); err != nil {
 		return failed, err
 	}
-	if err := s.keepsDNS(k, orig.host); err != nil {
+	if err := s.mayDelete(k, orig.host); err != nil {
 		return failed, err
 	}
 	reply, err := s.hostRemove(ctx, k, orig)

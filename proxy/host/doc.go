@@ -58,12 +58,14 @@
 //
 //	config.go       Config and the interfaces that others implement
 //	storage.go      Storage; keys; the handling of a reply
-//	kind.go         the differences between kinds; conversion
+//	kind.go         the table of kinds; conversion
+//	pod.go service.go resourceclaim.go   the hooks of one kind each
 //	state.go        reading one object; find.go  the host object of a virtual one
 //	create.go update.go delete.go   writing
+//	admission.go    refused writes
+//	referents.go    objects that are brought to the host before another
 //	placement.go    pods that a tenant puts on a node
 //	diff.go route.go the changes, and the host calls that apply them
-//	resourceclaim.go   facts about a claim that only the host knows
 //	list.go watch.go the input of the cache
 //	shown.go        the host objects behind the shown ones
 //	revision.go     how far a cache must have come; health.go  whether it can

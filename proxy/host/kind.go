@@ -4,6 +4,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 
@@ -11,11 +12,15 @@ import (
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"portico.dev/portico/rewrite"
 )
 
-// kind holds the differences between translated kinds.
+// kind holds the differences between translated kinds. No other file asks
+// which kind a Storage serves: a new difference is a hook here.
 type kind struct {
 	group    string // of the API; its version is v1
 	resource string // on the host
@@ -26,6 +31,38 @@ type kind struct {
 
 	// shape shows strategic merge patch how lists of this kind merge.
 	shape any
+
+	// served says in which virtual clusters the kind is translated. Nil means
+	// in all.
+	served func(rewrite.Cluster) bool
+
+	// kept is the object of this kind that the cluster keeps for itself:
+	// tenants read it and write nothing.
+	kept types.NamespacedName
+
+	// The rest are hooks. A nil one does nothing. Objects are of the kind's
+	// type.
+
+	// facts finds what the translation of a new object has to know besides it.
+	facts func(s *Storage, ctx context.Context, k key, v runtime.Object, in *rewrite.Inputs) error
+
+	// mayCreate, mayUpdate and mayDelete refuse a write that is valid, and
+	// that the tenant may not make: of the new host object, by the calls of a
+	// plan, and the deletion of a host object.
+	mayCreate func(s *Storage, ctx context.Context, k key, h runtime.Object) error
+	mayUpdate func(s *Storage, ctx context.Context, k key, p plan) error
+	mayDelete func(s *Storage, k key, h runtime.Object) error
+
+	// referents are the objects that must be on the host before v.
+	referents func(t *rewrite.Translator, v runtime.Object) []rewrite.Reference
+
+	// divert takes the changes out of d that the host has subresources for,
+	// and returns the calls of these.
+	divert func(d *diff, before, after runtime.Object) []step
+
+	// complete adds to v, the virtual form of h, what its translation cannot
+	// know.
+	complete func(s *Storage, ctx context.Context, v, h runtime.Object)
 }
 
 // kinds are the translated kinds.
@@ -36,11 +73,20 @@ func kinds() []kind {
 			resource: "pods", name: "Pod", shape: corev1.Pod{}, client: core,
 			new:     func() runtime.Object { return &corev1.Pod{} },
 			newList: func() runtime.Object { return &corev1.PodList{} },
+
+			facts:     (*Storage).podFacts,
+			mayCreate: (*Storage).mayCreatePod,
+			mayUpdate: (*Storage).mayUpdatePod,
+			referents: podReferents,
+			divert:    divertPod,
 		},
 		{
 			resource: "services", name: "Service", shape: corev1.Service{}, client: core,
 			new:     func() runtime.Object { return &corev1.Service{} },
 			newList: func() runtime.Object { return &corev1.ServiceList{} },
+
+			kept:      keptService,
+			mayDelete: (*Storage).keepsDNS,
 		},
 		{
 			resource: "persistentvolumeclaims", name: "PersistentVolumeClaim", shape: corev1.PersistentVolumeClaim{}, client: core,
@@ -52,8 +98,23 @@ func kinds() []kind {
 			client:  func(k kubernetes.Interface) rest.Interface { return k.ResourceV1().RESTClient() },
 			new:     func() runtime.Object { return &resourcev1.ResourceClaim{} },
 			newList: func() runtime.Object { return &resourcev1.ResourceClaimList{} },
+
+			served:   func(c rewrite.Cluster) bool { return c.ResourceClaims },
+			facts:    (*Storage).claimFacts,
+			complete: (*Storage).completeClaim,
 		},
 	}
+}
+
+// Translates reports whether the objects of a resource of a virtual cluster are
+// its host's.
+func Translates(c rewrite.Cluster, gr schema.GroupResource) bool {
+	for _, k := range kinds() {
+		if k.group == gr.Group && k.resource == gr.Resource {
+			return k.served == nil || k.served(c)
+		}
+	}
+	return false
 }
 
 // kindOf returns the kind behind a resource. Asking for one that is not

@@ -23,7 +23,11 @@ import (
 // of its classes are the host's, and whether the pod that it names as its
 // controller really is. When they cannot be found out the claim is refused: its
 // spec cannot be corrected later.
-func (s *Storage) claimFacts(ctx context.Context, claim *resourcev1.ResourceClaim, k key, in *rewrite.Inputs) error {
+func (s *Storage) claimFacts(ctx context.Context, k key, v runtime.Object, in *rewrite.Inputs) error {
+	claim, ok := v.(*resourcev1.ResourceClaim)
+	if !ok {
+		return nil
+	}
 	if s.cfg.DeviceClasses != nil {
 		var err error
 		if in.DeviceClasses, err = s.cfg.DeviceClasses(ctx, rewrite.DeviceClasses(claim)); err != nil {
@@ -50,6 +54,14 @@ func (s *Storage) claimFacts(ctx context.Context, claim *resourcev1.ResourceClai
 		in.Former = append(in.Former, rewrite.Named{Kind: "Pod", Name: owner.Name})
 	}
 	return nil
+}
+
+// completeClaim adds to the virtual claim v the names of pods that the
+// translation of h did not find.
+func (s *Storage) completeClaim(ctx context.Context, v, h runtime.Object) {
+	if claim, ok := v.(*resourcev1.ResourceClaim); ok {
+		s.podNames.complete(ctx, claim, h)
+	}
 }
 
 // rememberedNames bounds how many names of pods are kept.

@@ -5,9 +5,7 @@ package host
 
 import (
 	"context"
-	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -96,16 +94,8 @@ func (s *Storage) route(ctx context.Context, d diff, before, after runtime.Objec
 	case subBinding:
 		d.status = nil
 	}
-	if node := bindingOf(before, after); node != "" {
-		rest = append(rest, step{subresource: subBinding, bind: node})
-		delete(d.spec, "nodeName")
-		d.status = nil
-	}
-	if s.kind.resource == "pods" {
-		if special := specialSpec(d.spec); special != subMain {
-			rest = append(rest, step{subresource: special, spec: d.spec})
-			d.spec = nil
-		}
+	if s.kind.divert != nil {
+		rest = append(rest, s.kind.divert(&d, before, after)...)
 	}
 	if len(d.spec) == 0 {
 		d.spec = nil
@@ -143,71 +133,6 @@ func (s *Storage) subresourceOf(ctx context.Context) string {
 		return info.Subresource
 	}
 	return subUnknown
-}
-
-// specialSpec recognizes changes of a pod's spec that have a subresource of
-// their own, and that the main one would refuse.
-func specialSpec(spec map[string]any) string {
-	ephemeral, resources := false, false
-	for field, change := range spec {
-		switch strings.TrimPrefix(field, "$setElementOrder/") {
-		case "ephemeralContainers":
-			ephemeral = true
-		case "resources":
-			resources = true
-		case "containers", "initContainers":
-			if strings.HasPrefix(field, "$") {
-				continue
-			}
-			if !onlyResources(change) {
-				return subMain
-			}
-			resources = true
-		default:
-			return subMain
-		}
-	}
-	switch {
-	case ephemeral && !resources:
-		return subEphemeral
-	case resources && !ephemeral:
-		return subResize
-	}
-	return subMain
-}
-
-func onlyResources(change any) bool {
-	list, ok := change.([]any)
-	if !ok {
-		return false
-	}
-	for _, item := range list {
-		container, ok := item.(map[string]any)
-		if !ok {
-			return false
-		}
-		for field := range container {
-			switch field {
-			case "name", "resources", "resizePolicy":
-			default:
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// bindingOf returns the node that an update assigns a pod to, if it does.
-func bindingOf(before, after runtime.Object) string {
-	b, ok := before.(*corev1.Pod)
-	if !ok {
-		return ""
-	}
-	a, ok := after.(*corev1.Pod)
-	if !ok || b.Spec.NodeName != "" {
-		return ""
-	}
-	return a.Spec.NodeName
 }
 
 // deletion returns the grace period when an update of a virtual object starts

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -126,8 +125,8 @@ func (s *Storage) show(ctx context.Context, h, into runtime.Object) (*rewrite.Co
 	if err != nil && (!errors.As(err, &corrupt) || v == nil) {
 		return nil, err
 	}
-	if claim, ok := v.(*resourcev1.ResourceClaim); ok {
-		s.podNames.complete(ctx, claim, h)
+	if s.kind.complete != nil {
+		s.kind.complete(s, ctx, v, h)
 	}
 	return corrupt, s.fromVersioned(v, into)
 }

@@ -112,24 +112,21 @@ func (s *Streams) find(ctx context.Context, resource, subresource, id string) (t
 // hostName returns the host name of the target. The host is asked if there are
 // two that it can have.
 func (s *Streams) hostName(ctx context.Context, t target) (string, error) {
-	kind := "Pod"
-	if t.resource == "services" {
-		kind = "Service"
-	}
-	if names := s.cfg.Translator.HostNames(kind, t.namespace, t.name); len(names) == 1 {
+	kind := kindOf(schema.GroupResource{Resource: t.resource})
+	if names := s.cfg.Translator.HostNames(kind.name, t.namespace, t.name); len(names) == 1 {
 		return names[0], nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
-	defer cancel()
-	found, err := rewrite.Find(s.cfg.Translator, kind, t.namespace, t.name, func(hostName string) (metav1.Object, error) {
-		if kind == "Service" {
-			return s.cfg.Client.CoreV1().Services(s.namespace).Get(ctx, hostName, metav1.GetOptions{})
-		}
-		return s.cfg.Client.CoreV1().Pods(s.namespace).Get(ctx, hostName, metav1.GetOptions{})
+	of := newHostAPI(s.cfg, kind)
+	found, err := rewrite.Find(s.cfg.Translator, kind.name, t.namespace, t.name, func(hostName string) (runtime.Object, error) {
+		return of.get(ctx, hostName, "")
 	})
+	var m metav1.Object
+	if err == nil {
+		m, err = meta.Accessor(found)
+	}
 	switch {
 	case err == nil:
-		return found.GetName(), nil
+		return m.GetName(), nil
 	case apierrors.IsNotFound(err), errors.Is(err, rewrite.ErrForeign):
 		return "", apierrors.NewNotFound(schema.GroupResource{Resource: t.resource}, t.name)
 	}

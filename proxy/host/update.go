@@ -5,15 +5,10 @@ package host
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"net/http"
 
-	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/storage"
 )
@@ -123,7 +118,7 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 		return plan{}, err
 	}
 	if grace != nil {
-		if err := s.keepsDNS(k, orig.host); err != nil {
+		if err := s.mayDelete(k, orig.host); err != nil {
 			return plan{}, err
 		}
 	}
@@ -143,8 +138,10 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	}
 	p := s.route(ctx, d, orig.host, after)
 	p.grace, p.after = grace, after
-	if err := s.allowed(ctx, p, k); err != nil {
-		return plan{}, err
+	if s.kind.mayUpdate != nil {
+		if err := s.kind.mayUpdate(s, ctx, k, p); err != nil {
+			return plan{}, err
+		}
 	}
 	// New references come with ephemeral containers only, the rest of a pod's
 	// spec that can refer to anything does not change.
@@ -156,24 +153,6 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	}
 	p.settle = settled
 	return p, nil
-}
-
-// allowed refuses updates that this cluster's tenant may not make.
-func (s *Storage) allowed(ctx context.Context, p plan, k key) error {
-	for _, st := range p.steps {
-		pod, ok := p.after.(*corev1.Pod)
-		switch {
-		case st.subresource != subBinding || !ok:
-			continue
-		case !s.cfg.AllowBinding:
-			return apierrors.NewForbidden(s.resource, k.name,
-				fmt.Errorf("pods of this cluster are assigned to nodes by its host's scheduler"))
-		}
-		if err := s.mayRunOn(ctx, k, st.bind, pod); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // execute makes the calls of a plan, each conditional on the reply to the one
@@ -215,19 +194,6 @@ func (s *Storage) execute(ctx context.Context, k key, orig *state, p plan) (runt
 	return deleted, nil
 }
 
-// bind assigns a host pod to a node. The host answers with a Status only, so
-// the pod is read again.
-func (s *Storage) bind(ctx context.Context, name, node string, pod metav1.Object) (runtime.Object, error) {
-	err := s.host.post(ctx, name, subBinding, &corev1.Binding{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: pod.GetNamespace(), UID: pod.GetUID()},
-		Target:     corev1.ObjectReference{Kind: "Node", Name: node},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return s.host.get(ctx, name, "")
-}
-
 // sameVirtual reports whether two objects of the registry are equal, so that
 // there is nothing to write. The revision is not the tenant's to set.
 func sameVirtual(before, after runtime.Object) bool {
@@ -243,36 +209,4 @@ func sameVirtual(before, after runtime.Object) bool {
 	a.SetResourceVersion(b.GetResourceVersion())
 	defer a.SetResourceVersion(rv)
 	return apiequality.Semantic.DeepEqual(before, after)
-}
-
-// ensureReferents brings the objects that a pod refers to onto the host.
-// Without an error, settle must be called when it is known whether the host
-// refused the pod.
-func (s *Storage) ensureReferents(ctx context.Context, k key, versioned runtime.Object) (settle func(refused bool), err error) {
-	pod, ok := versioned.(*corev1.Pod)
-	if !ok || s.cfg.Referents == nil {
-		return settled, nil
-	}
-	refs := s.cfg.Translator.PodReferences(pod)
-	if len(refs) == 0 {
-		return settled, nil
-	}
-	if settle, err = s.cfg.Referents.Ensure(ctx, k.namespace, refs); err != nil {
-		return nil, s.interpret(ctx, err, k)
-	}
-	return settle, nil
-}
-
-// settled is for objects for which nothing was brought onto the host.
-func settled(bool) {}
-
-// isRefusal reports whether an error of a host call says that the host has not
-// executed the request, and will not. Any other error leaves that open.
-func isRefusal(err error) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return false
-	}
-	code := status.Status().Code
-	return code >= http.StatusBadRequest && code < http.StatusInternalServerError && code != http.StatusRequestTimeout
 }
