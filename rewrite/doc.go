@@ -62,11 +62,11 @@
 //	names.go        host names; former.go  former ones; keys.go  reserved and moved keys
 //	metadata.go     labels, annotations, owners, finalizers
 //	passing.go      which labels and annotations reach the host; ownkeys.go the owners of those on the host
-//	walk.go         the walker; references.go fieldpath.go its actions
+//	walk.go         the walker; fields.go  the fields of a type; references.go fieldpath.go its actions
 //	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go podclaims.go tolerations.go volumes.go   passes
 //	keep.go         unchanged fields stay
 //	ownstatus.go    a status is the host's, except for the tenant's conditions
-//	overlay.go      the annotation; record.go  entries of passes in it
+//	overlay.go      the annotation; record.go  entries of passes in it; overlaycache.go  those read before
 //	text.go status.go   host text to virtual text; places.go  the fields it names
 //	composed.go     a kubelet's texts about composed objects
 //	validate.go     values that a tenant may not write; admit.go values that a tenant may not add, by configuration

@@ -12,7 +12,7 @@ import (
 
 // UnpackOverlay shows the content of an overlay annotation.
 func UnpackOverlay(s string) (json.RawMessage, error) {
-	o, err := unpack(s)
+	o, err := decodeOverlay(map[string]string{AnnotationOverlay: s})
 	if err != nil {
 		return nil, err
 	}
@@ -26,6 +26,17 @@ func PackOverlay(raw string) string {
 	w.Write([]byte(raw))
 	w.Close()
 	return base64.StdEncoding.EncodeToString(buf.Bytes())
+}
+
+// KnownOverlays is the size of the texts that a Translator remembers.
+func KnownOverlays(t *Translator) int {
+	n := 0
+	for _, generation := range []map[string]*knownOverlay{t.codec.known.young, t.codec.known.old} {
+		for s, k := range generation {
+			n += len(s) + len(k.raw)
+		}
+	}
+	return n
 }
 
 // AbsentClass ends the host names of classes that the host does not offer.

@@ -5,7 +5,6 @@ package rewrite
 
 import (
 	"reflect"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -20,32 +19,36 @@ import (
 //
 // It is applied by field and by element, never by value: a name that happens
 // to stand on the host at one place gives no right to it at another.
-func (c *toHost) keep(prefix string, after, seen, host, out any) {
-	c.keepStruct(prefix, reflect.ValueOf(after).Elem(), reflect.ValueOf(seen).Elem(),
-		reflect.ValueOf(host).Elem(), reflect.ValueOf(out).Elem())
+func (c *toHost) keep(after, seen, host, out any) {
+	a, h, o := reflect.ValueOf(after).Elem(), reflect.ValueOf(host).Elem(), reflect.ValueOf(out).Elem()
+	if apiequality.Semantic.DeepEqual(after, seen) {
+		// Most updates are of metadata, or of a status.
+		o.Set(h)
+		c.overlay.adoptAll(c.prior, fieldsOf(a.Type()))
+		return
+	}
+	c.keepStruct("", a, reflect.ValueOf(seen).Elem(), h, o)
 }
 
+// keepStruct is keep below a field; prefix is the key of that.
 func (c *toHost) keepStruct(prefix string, after, seen, host, out reflect.Value) {
-	for i := range after.NumField() {
-		f := after.Type().Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.Anonymous && name == "" {
-			// An inlined struct's fields are the object's own.
+	for i, f := range fieldsOf(after.Type()).list {
+		if f.inlined {
 			c.keepStruct(prefix, after.Field(i), seen.Field(i), host.Field(i), out.Field(i))
 			continue
 		}
-		key := name
+		key := f.name
 		if prefix != "" {
-			key = prefix + "." + name
+			key = prefix + "." + f.name
 		}
 		a, s, h, o := after.Field(i), seen.Field(i), host.Field(i), out.Field(i)
 		switch {
 		case apiequality.Semantic.DeepEqual(a.Interface(), s.Interface()):
 			o.Set(h)
 			c.overlay.adopt(c.prior, key)
-		case named(f.Type):
+		case f.named:
 			c.keepElements(key, a, s, h, o)
-		case fieldwise(f.Type) && !a.IsNil() && !s.IsNil() && !h.IsNil() && !o.IsNil():
+		case f.fieldwise && !a.IsNil() && !s.IsNil() && !h.IsNil() && !o.IsNil():
 			c.keepStruct(key, a.Elem(), s.Elem(), h.Elem(), o.Elem())
 		}
 	}

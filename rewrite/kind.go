@@ -78,7 +78,7 @@ func (k kind[T]) over(c *toHost, h, v, host T) error {
 	}
 	c.metadata(metaOf(h), &hostMeta{host: metaOf(host), seen: metaOf(seen)})
 	k.toHost(c, h, v)
-	c.keep("", part(v, "Spec"), part(seen, "Spec"), part(host, "Spec"), part(h, "Spec"))
+	c.keep(part(v, "Spec"), part(seen, "Spec"), part(host, "Spec"), part(h, "Spec"))
 	c.status(k.status, statuses{after: part(v, "Status"), seen: part(seen, "Status"), host: part(host, "Status"), out: part(h, "Status")})
 	return nil
 }

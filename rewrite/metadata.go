@@ -184,8 +184,8 @@ func (c *toVirtual) metadata(m *metav1.ObjectMeta) {
 	m.Name, m.Namespace, m.GenerateName = c.name, c.namespace, c.overlay.GenerateName
 	m.Labels = c.virtualLabels(m.Labels)
 	m.Annotations = c.virtualAnnotations(m.Annotations)
-	m.OwnerReferences = c.overlay.OwnerReferences
-	m.ManagedFields = c.overlay.ManagedFields
+	m.OwnerReferences = copied(c.overlay.OwnerReferences)
+	m.ManagedFields = copied(c.overlay.ManagedFields)
 	m.Finalizers = c.virtualFinalizers(m.Finalizers)
 }
 
@@ -250,6 +250,21 @@ func (c *toVirtual) virtualFinalizers(host []string) []string {
 			continue
 		}
 		out = append(out, f)
+	}
+	return out
+}
+
+// copied returns a list of API values that shares nothing with list.
+func copied[T any, P interface {
+	*T
+	DeepCopyInto(*T)
+}](list []T) []T {
+	if list == nil {
+		return nil
+	}
+	out := make([]T, len(list))
+	for i := range list {
+		P(&list[i]).DeepCopyInto(&out[i])
 	}
 	return out
 }

@@ -28,8 +28,7 @@ type statuses struct {
 
 func (s statuses) field(of any, name string) reflect.Value {
 	v := reflect.ValueOf(of).Elem()
-	f, _ := fieldByJSON(v.Type(), name)
-	return v.FieldByIndex(f.Index)
+	return v.FieldByIndex(fieldsOf(v.Type()).json[name].index)
 }
 
 // status leaves the host its status, except for the fields that own names. A

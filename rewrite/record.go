@@ -6,6 +6,7 @@ package rewrite
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -38,6 +39,7 @@ func (o *overlay) get(key string, record any) bool {
 	}
 	if err := json.Unmarshal(raw, record); err != nil {
 		o.fail(key, err)
+		o.Records = maps.Clone(o.Records) // others may have this map
 		delete(o.Records, key)
 		return false
 	}
@@ -64,6 +66,28 @@ func (o *overlay) adopt(prior *overlay, field string) {
 		}
 		if o.Records == nil {
 			o.Records = map[string]json.RawMessage{}
+		}
+		o.Records[key] = raw
+	}
+}
+
+// adoptAll is adopt for every field of a struct.
+func (o *overlay) adoptAll(prior *overlay, fields *structFields) {
+	ofField := func(key string, _ json.RawMessage) bool {
+		name := key
+		if end := strings.IndexAny(key, ".["); end >= 0 {
+			name = key[:end]
+		}
+		_, ok := fields.json[name]
+		return ok
+	}
+	maps.DeleteFunc(o.Records, ofField)
+	for key, raw := range prior.Records {
+		if !ofField(key, raw) {
+			continue
+		}
+		if o.Records == nil {
+			o.Records = make(map[string]json.RawMessage, len(prior.Records))
 		}
 		o.Records[key] = raw
 	}

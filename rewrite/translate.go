@@ -121,7 +121,7 @@ func (t *Translator) toVirtual(kind string, m metav1.Object) (*toVirtual, error)
 		return nil, err
 	}
 	c := &toVirtual{t: t, kind: kind, namespace: namespace, name: name}
-	c.overlay, c.overlayErr = decodeOverlay(m.GetAnnotations())
+	c.overlay, c.overlayErr = t.codec.decode(m.GetAnnotations())
 	c.names = make(map[string]string, len(c.overlay.Names))
 	for _, n := range c.overlay.Names {
 		c.names[t.Name(namespace, n)] = n

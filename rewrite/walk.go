@@ -6,6 +6,7 @@ package rewrite
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"portico.dev/portico/rewrite/rules"
@@ -127,37 +128,26 @@ func (n *node) grow(typ reflect.Type, path string) (*node, error) {
 	if typ.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("%s has no field %s", typ, path[:end])
 	}
-	f, ok := fieldByJSON(typ, path[:end])
+	f, ok := fieldsOf(typ).json[path[:end]]
 	if !ok {
 		return nil, fmt.Errorf("%s has no field %s", typ, path[:end])
 	}
-	return n.child(typ, f).grow(f.Type, path[end:])
+	return n.child(typ, f).grow(typ.FieldByIndex(f.index).Type, path[end:])
 }
 
 // child returns the node of a field, which other paths may have made already.
-func (n *node) child(typ reflect.Type, f reflect.StructField) *node {
+func (n *node) child(typ reflect.Type, f structField) *node {
 	for _, e := range n.fields {
-		if reflect.DeepEqual(e.index, f.Index) {
+		if slices.Equal(e.index, f.index) {
 			return e.node
 		}
 	}
-	e := edge{index: f.Index, node: &node{}}
-	if opt, ok := fieldByJSON(typ, "optional"); ok {
-		e.optional = opt.Index
+	e := edge{index: f.index, node: &node{}}
+	if opt, ok := fieldsOf(typ).json["optional"]; ok {
+		e.optional = opt.index
 	}
 	n.fields = append(n.fields, e)
 	return e.node
-}
-
-// fieldByJSON finds a field by the name it has in JSON, in embedded structs
-// too.
-func fieldByJSON(typ reflect.Type, name string) (reflect.StructField, bool) {
-	for _, f := range reflect.VisibleFields(typ) {
-		if tag, _, _ := strings.Cut(f.Tag.Get("json"), ","); tag == name && name != "" {
-			return f, true
-		}
-	}
-	return reflect.StructField{}, false
 }
 
 // visit calls do for each field of obj, a pointer to the walker's type, that
