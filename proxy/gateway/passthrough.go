@@ -1,0 +1,40 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+)
+
+// passThrough leads a client that named a cluster in its handshake to the door.
+// A name that no cluster has and one that is not permitted are refused in the
+// same way.
+func (g *Gateway) passThrough(ctx context.Context, c *client, cluster types.NamespacedName) {
+	defer c.Close()
+	door, err := g.dial(ctx, cluster)
+	if err != nil {
+		klog.FromContext(ctx).V(4).Info("Refused a connection", "cluster", cluster, "reason", err)
+		result, description := resultSilent, byte(alertInternal)
+		switch {
+		case errors.Is(err, ErrNoDoor):
+			result, description = resultUnknown, alertUnrecognized
+		case errors.Is(err, errTooMany):
+			result = resultTooMany
+		}
+		count(wayName, result)
+		alert(c.Conn, description)
+		return
+	}
+	defer door.Close()
+	if err := c.SetDeadline(time.Time{}); err != nil {
+		return
+	}
+	count(wayName, resultLed)
+	join(c, door)
+}

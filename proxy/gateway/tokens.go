@@ -1,0 +1,144 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	"k8s.io/utils/clock"
+
+	"portico.dev/portico/rewrite"
+)
+
+// Audience is that of tokens for the gateway. The host's API takes none of them.
+const Audience = rewrite.Prefix + "gateway"
+
+const (
+	// remember is how long a token is believed that the host has reviewed.
+	remember = 30 * time.Second
+	// remembered is how many tokens are.
+	remembered = 4096
+	// reviewsPerSecond bound what strangers can make the host do.
+	reviewsPerSecond = 20
+	reviewBurst      = 100
+	reviewLimit      = 10 * time.Second
+	tokenLimit       = 6 << 10
+)
+
+// ErrBadToken is returned for a token that leads to no cluster.
+var ErrBadToken = errors.New("the token leads to no cluster")
+
+// errBusy is returned when too many tokens wait for their review.
+var errBusy = errors.New("too many tokens to review")
+
+// AccountName returns the name of the host ServiceAccount whose tokens lead to a
+// cluster. No tenant can make it: their ServiceAccounts are inside.
+func AccountName(cluster string) string { return cluster + accountSuffix }
+
+const accountSuffix = ".gateway"
+
+// Tokens are those of host ServiceAccounts, one for each cluster. The host makes
+// them, says how long they live, and forgets them with the account.
+type Tokens struct {
+	reviews authenticationclient.TokenReviewInterface
+	rate    *rate.Limiter
+	clock   clock.PassiveClock
+
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]verdict
+}
+
+type verdict struct {
+	cluster types.NamespacedName
+	until   time.Time
+}
+
+// NewTokens returns a Reviewer that asks the host. A nil clock is the real one.
+func NewTokens(reviews authenticationclient.TokenReviewInterface, c clock.PassiveClock) *Tokens {
+	if c == nil {
+		c = clock.RealClock{}
+	}
+	return &Tokens{reviews: reviews, rate: rate.NewLimiter(reviewsPerSecond, reviewBurst), clock: c, known: map[[sha256.Size]byte]verdict{}}
+}
+
+// Review returns the cluster to which a token leads.
+func (t *Tokens) Review(ctx context.Context, token string) (types.NamespacedName, error) {
+	if len(token) > tokenLimit || strings.Count(token, ".") != 2 {
+		return types.NamespacedName{}, ErrBadToken // not what a host issues
+	}
+	key := sha256.Sum256([]byte(token))
+	if v, ok := t.remembers(key); ok {
+		return v, nil
+	}
+	if !t.rate.AllowN(t.clock.Now(), 1) {
+		return types.NamespacedName{}, errBusy
+	}
+	ctx, cancel := context.WithTimeout(ctx, reviewLimit)
+	defer cancel()
+	review, err := t.reviews.Create(ctx, &authenticationv1.TokenReview{
+		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{Audience}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return types.NamespacedName{}, fmt.Errorf("review a token: %w", err)
+	}
+	cluster, ok := clusterOf(review.Status)
+	if !ok {
+		return types.NamespacedName{}, ErrBadToken
+	}
+	t.learn(key, cluster)
+	return cluster, nil
+}
+
+// clusterOf returns the cluster of a reviewed token. A host that knows no
+// audiences answers without one, for a token that it would take itself.
+func clusterOf(s authenticationv1.TokenReviewStatus) (types.NamespacedName, bool) {
+	if !s.Authenticated || len(s.Audiences) != 1 || s.Audiences[0] != Audience {
+		return types.NamespacedName{}, false
+	}
+	account, ok := strings.CutPrefix(s.User.Username, "system:serviceaccount:")
+	if !ok {
+		return types.NamespacedName{}, false
+	}
+	namespace, name, ok := strings.Cut(account, ":")
+	name, ours := strings.CutSuffix(name, accountSuffix)
+	if !ok || !ours || !isLabel(name) || !isLabel(namespace) {
+		return types.NamespacedName{}, false
+	}
+	return types.NamespacedName{Namespace: namespace, Name: name}, true
+}
+
+func (t *Tokens) remembers(key [sha256.Size]byte) (types.NamespacedName, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v, ok := t.known[key]
+	return v.cluster, ok && t.clock.Now().Before(v.until)
+}
+
+// learn keeps a good token. Bad ones take no memory.
+func (t *Tokens) learn(key [sha256.Size]byte, cluster types.NamespacedName) {
+	now := t.clock.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.known) >= remembered {
+		for k, v := range t.known {
+			if !now.Before(v.until) {
+				delete(t.known, k)
+			}
+		}
+	}
+	if len(t.known) < remembered {
+		t.known[key] = verdict{cluster, now.Add(remember)}
+	}
+}
