@@ -40,7 +40,7 @@ type Config struct {
 	// called once while the server is composed, with its loopback client and
 	// informers; scheme and inputs of the result are filled in if unset. Nil
 	// means an ordinary cluster with all kinds in Backend.
-	Host func(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error)
+	Host func(loopback *rest.Config, shared informers.SharedInformerFactory) (Host, error)
 
 	// Listener is where the API is served with TLS. The server closes it.
 	Listener net.Listener
@@ -75,6 +75,24 @@ type Config struct {
 	// Egress lists the addresses that a virtual cluster's API server may dial
 	// where the tenant's objects name them.
 	Egress egress.Config
+}
+
+// Host is the host of a virtual cluster, as package host needs it for the
+// translated kinds, and what is served of it besides.
+type Host struct {
+	host.Config
+
+	// NodeShown says whether the virtual cluster shows the host node of that
+	// name. It must not be answered from virtual Nodes, which a tenant can make
+	// under any name. Nil means that none is shown.
+	NodeShown func(name string) bool
+
+	// NodeProxy serves a part of nodes/proxy for the nodes that are shown. It
+	// needs the right to get nodes/proxy on the host.
+	NodeProxy bool
+
+	// ResourceMetrics serves metrics.k8s.io from the host's.
+	ResourceMetrics bool
 }
 
 // unusedServiceCIDR satisfies upstream's validation where no range is known.

@@ -25,7 +25,6 @@ import (
 	servicestore "k8s.io/kubernetes/pkg/registry/core/service/storage"
 	serviceaccountstore "k8s.io/kubernetes/pkg/registry/core/serviceaccount/storage"
 
-	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/proxy/nodeproxy"
 )
 
@@ -42,10 +41,10 @@ type coreProvider struct {
 	config     controlplane.CompletedConfig
 	client     *kubernetes.Clientset
 	allocators *allocators
-	host       *host.Config // nil in an ordinary cluster
+	host       *Host // nil in an ordinary cluster
 }
 
-func newCoreProvider(c controlplane.CompletedConfig, client *kubernetes.Clientset, h *host.Config) (*coreProvider, error) {
+func newCoreProvider(c controlplane.CompletedConfig, client *kubernetes.Clientset, h *Host) (*coreProvider, error) {
 	a, err := newAllocators(c, client, h != nil)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,6 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/client/clientset_generated/clientset/typed/apiregistration/v1"
 	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned/typed/metrics/v1beta1"
 
-	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/proxy/resourcemetrics"
 )
 
@@ -47,7 +46,7 @@ type resourceMetrics struct {
 	config resourcemetrics.Config
 }
 
-func newResourceMetrics(h *host.Config, shared informers.SharedInformerFactory) (*resourceMetrics, error) {
+func newResourceMetrics(h *Host, shared informers.SharedInformerFactory) (*resourceMetrics, error) {
 	client, err := metricsclient.NewForConfig(h.REST)
 	if err != nil {
 		return nil, fmt.Errorf("client for the host's metrics: %w", err)

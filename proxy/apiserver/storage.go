@@ -37,7 +37,7 @@ func (s *storages) hostBacked(gr schema.GroupResource) bool {
 // place where Portico's storage and upstream's generic registry meet.
 type storages struct {
 	backend store.Backend
-	host    *host.Config // nil in an ordinary cluster
+	host    *Host // nil in an ordinary cluster
 }
 
 // wrap returns a getter that gives every resource a storage of ours, and
@@ -113,7 +113,7 @@ func cachedByUpstream(gr schema.GroupResource) bool {
 // is closed once, however often: resources share it with their subresources.
 func (s *storages) raw(c *storagebackend.ConfigForResource, prefix string, newFunc, newListFunc func() runtime.Object) (storage.Interface, factory.DestroyFunc, error) {
 	if s.hostBacked(c.GroupResource) {
-		return host.NewStorage(*s.host, c.GroupResource, prefix, newFunc, newListFunc), func() {}, nil
+		return host.NewStorage(s.host.Config, c.GroupResource, prefix, newFunc, newListFunc), func() {}, nil
 	}
 	transformer := c.Transformer
 	if transformer == nil {

@@ -34,7 +34,7 @@ import (
 
 // streamFromHost installs them.
 func (p *coreProvider) streamFromHost(v1 map[string]rest.Storage, pods podstore.PodStorage, services *servicestore.REST, proxy *servicereg.ProxyREST) error {
-	s, err := host.NewStreams(*p.host, pods.Pod, services, p.config.ControlPlane.Generic.Authorization.Authorizer)
+	s, err := host.NewStreams(p.host.Config, pods.Pod, services, p.config.ControlPlane.Generic.Authorization.Authorizer)
 	if err != nil {
 		return fmt.Errorf("streams to the host: %w", err)
 	}

@@ -61,18 +61,10 @@ type Config struct {
 	// have no other place. Nil drops them.
 	Events EventSink
 
-	// ResourceMetrics serves metrics.k8s.io from the host's.
-	ResourceMetrics bool
-
-	// NodeShown says whether the virtual cluster shows the host node of that
-	// name. It must not be answered from virtual Nodes, which a tenant can make
-	// under any name. Nil means that none is shown.
-	NodeShown func(name string) bool
-
 	// NodeTakesPods says whether a tenant may put pods on the host node of that
 	// name, by spec.nodeName or a binding. It is true of nodes that the virtual
-	// cluster shows only, and no virtual Node is evidence here either. Nil means
-	// on none.
+	// cluster shows only, and is not answered from virtual Nodes, which a tenant
+	// can make under any name. Nil means on none.
 	NodeTakesPods func(name string) bool
 
 	// ReadNodes says that Client may get the nodes of the host. Then such a pod
@@ -80,10 +72,6 @@ type Config struct {
 	// that right, a pod of this cluster on the node, which got there by the
 	// host's scheduler, has to be evidence enough.
 	ReadNodes bool
-
-	// NodeProxy serves a part of nodes/proxy for the nodes that are shown. It
-	// needs the right to get nodes/proxy on the host.
-	NodeProxy bool
 
 	// HostClasses returns the classes of a new pod that are the host's. Virtual
 	// classes are no proof, because a tenant can make them under any name. It

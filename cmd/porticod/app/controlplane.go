@@ -25,7 +25,6 @@ import (
 	"portico.dev/portico/cmd/porticod/pki"
 	"portico.dev/portico/proxy/apiserver"
 	"portico.dev/portico/proxy/egress"
-	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/store"
 	"portico.dev/portico/sync/controllers"
 	"portico.dev/portico/sync/leader"
@@ -53,7 +52,7 @@ type controlPlaneOptions struct {
 	shutdownDelay time.Duration
 
 	// host describes the host cluster of a virtual cluster.
-	host func(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error)
+	host func(loopback *rest.Config, shared informers.SharedInformerFactory) (apiserver.Host, error)
 
 	// egress is what a virtual cluster's API server dials for its tenant.
 	egress egress.Config

@@ -17,6 +17,7 @@ import (
 	"k8s.io/component-base/version"
 
 	"portico.dev/portico/cmd/porticod/config"
+	"portico.dev/portico/proxy/apiserver"
 	"portico.dev/portico/proxy/dns"
 	"portico.dev/portico/proxy/fairshare"
 	"portico.dev/portico/proxy/host"
@@ -44,7 +45,7 @@ type composition struct {
 	report  *reporter
 
 	// storage is completed by the parts.
-	storage host.Config
+	storage apiserver.Host
 }
 
 // parts lists all parts of a virtual cluster. Constructors run in this order,
@@ -80,31 +81,30 @@ var parts = []struct {
 // describeHost is called while the API server is composed, and makes the parts
 // that work between the two clusters: they must have registered with the shared
 // informers before these start.
-func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.SharedInformerFactory) (host.Config, error) {
+func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.SharedInformerFactory) (apiserver.Host, error) {
 	virtual, err := kubernetes.NewForConfig(loopback)
 	if err != nil {
-		return host.Config{}, err
+		return apiserver.Host{}, err
 	}
 	lead, err := vc.compete(loopback, virtual)
 	if err != nil {
-		return host.Config{}, err
+		return apiserver.Host{}, err
 	}
 	c := &composition{virtualCluster: vc, virtual: virtual, lead: lead, shared: shared, report: newReporter(virtual)}
-	c.storage = host.Config{
+	c.storage.Config = host.Config{
 		Client:     vc.hostClient,
 		REST:       vc.hostConfig,
 		Streams:    fairshare.NewStreams(vc.config.Host.MaxStreams, vc.hostConfig.RateLimiter),
 		Translator: vc.translator,
 		Events:     c.report,
 		Strict:     vc.config.Reads == config.ReadsStrict,
-
-		ResourceMetrics: vc.servesMetrics(),
-		NodeProxy:       vc.config.Sync.Nodes.Proxy,
 	}
+	c.storage.ResourceMetrics = vc.servesMetrics()
+	c.storage.NodeProxy = vc.config.Sync.Nodes.Proxy
 	for _, p := range parts {
 		made, err := p.make(c)
 		if err != nil {
-			return host.Config{}, fmt.Errorf("%s: %w", p.name, err)
+			return apiserver.Host{}, fmt.Errorf("%s: %w", p.name, err)
 		}
 		made.name = p.name
 		vc.work.parts = append(vc.work.parts, made)
