@@ -45,6 +45,7 @@ import (
 	storagerest "k8s.io/kubernetes/pkg/registry/storage/rest"
 	svmrest "k8s.io/kubernetes/pkg/registry/storagemigration/rest"
 
+	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/proxy/revocation"
 )
 
@@ -83,6 +84,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("describe the host cluster: %w", err)
 		}
 		h.Scheme = legacyscheme.Scheme
+		h.Memory = host.NewMemory()
 		if h.Inputs == nil {
 			h.Inputs = newInputs(client, shared)
 		}

@@ -38,7 +38,7 @@ type Config struct {
 	// Host is set for a virtual cluster: pods, services and
 	// persistentvolumeclaims live in the host cluster that it describes. It is
 	// called once while the server is composed, with its loopback client and
-	// informers; scheme and inputs of the result are filled in if unset. Nil
+	// informers; scheme, memory and, if unset, inputs are filled in. Nil
 	// means an ordinary cluster with all kinds in Backend.
 	Host func(loopback *rest.Config, shared informers.SharedInformerFactory) (Host, error)
 

@@ -88,6 +88,10 @@ type Config struct {
 	// NodeTakesPods.
 	AllowBinding bool
 
+	// Memory is shared by the storages, so that one finds in another the objects
+	// that its own refer to. Nil means that the host is asked for each.
+	Memory *Memory
+
 	// Strict asks the host for every read that wants the latest state, for
 	// more than one replica of the door (D4 in docs/decisions.md).
 	Strict bool

@@ -35,13 +35,13 @@ func (s *Storage) find(ctx context.Context, k key, rv string) (runtime.Object, e
 }
 
 // entry returns the remembered host object behind k.
-func (s *Storage) entry(k key) (entry, bool) {
+func (s *Storage) entry(k key) (hostName string, e entry, found bool) {
 	for _, hostName := range s.hostNames(k) {
 		if e, ok := s.shown.get(hostName); ok && e.virtual.Namespace == k.namespace && e.virtual.Name == k.name {
-			return e, true
+			return hostName, e, true
 		}
 	}
-	return entry{}, false
+	return "", entry{}, false
 }
 
 // forget drops the remembered state of an object that is not on the host.
@@ -89,8 +89,9 @@ func (s *Storage) vacant(ctx context.Context, k key) error {
 // object.
 const claimLookups = 8
 
-// claims looks at the host for the claims that a new object names, and returns
-// those that have former names there. A claim that is not there may come later.
+// claims looks for the claims that a new object names, in memory and then at the
+// host, and returns those that have former names there. A claim that is not
+// there may come later.
 // A name that belongs to something else is refused: the object would get that.
 func (s *Storage) claims(ctx context.Context, k key, versioned runtime.Object) ([]rewrite.Named, error) {
 	refs := s.cfg.Translator.HostReferences(versioned)
@@ -100,11 +101,8 @@ func (s *Storage) claims(ctx context.Context, k key, versioned runtime.Object) (
 	for i, ref := range refs {
 		running.Go(func() error {
 			found, err := s.claim(ctx, k, ref.Named)
-			if err != nil || found == nil {
-				return err
-			}
-			former[i] = found.GetName() != s.cfg.Translator.Name(k.namespace, ref.Name)
-			return nil
+			former[i] = found != "" && found != s.cfg.Translator.Name(k.namespace, ref.Name)
+			return err
 		})
 	}
 	// One Status: several cannot be joined into one answer.
@@ -120,10 +118,13 @@ func (s *Storage) claims(ctx context.Context, k key, versioned runtime.Object) (
 	return out, nil
 }
 
-// claim returns the host object of a claim, or nil if there is none.
-func (s *Storage) claim(ctx context.Context, k key, ref rewrite.Named) (metav1.Object, error) {
+// claim returns the host name of a claim that is there, or "".
+func (s *Storage) claim(ctx context.Context, k key, ref rewrite.Named) (string, error) {
 	if len(content.IsPathSegmentName(ref.Name)) > 0 {
-		return nil, nil // no object can have this name
+		return "", nil // no object can have this name
+	}
+	if hostName, ok := s.cfg.Memory.find(ref.Kind, k.namespace, ref.Name); ok {
+		return hostName, nil
 	}
 	rv := ""
 	if _, had := s.cfg.Translator.FormerName(k.namespace, ref.Name); !had {
@@ -135,16 +136,20 @@ func (s *Storage) claim(ctx context.Context, k key, ref rewrite.Named) (metav1.O
 	})
 	switch {
 	case err == nil:
-		return meta.Accessor(found)
+		m, err := meta.Accessor(found)
+		if err != nil {
+			return "", err
+		}
+		return m.GetName(), nil
 	case apierrors.IsNotFound(err):
-		return nil, nil
+		return "", nil
 	case errors.Is(err, rewrite.ErrForeign):
 		klog.FromContext(ctx).Info("Object refers to a name that has something else on the host", "resource", s.kind.resource, "virtualObject", k.ref(), "err", err)
-		return nil, apierrors.NewForbidden(s.resource, k.name, fmt.Errorf(
+		return "", apierrors.NewForbidden(s.resource, k.name, fmt.Errorf(
 			"on the host of this cluster the name of the %s %q belongs to an object that is not of the cluster; use another name", ref.Kind, ref.Name))
 	default:
 		klog.FromContext(ctx).Error(err, "Claim of an object cannot be looked up", "virtualObject", k.ref(), "claim", ref.Name)
-		return nil, unavailable("the claims of the object cannot be looked up now")
+		return "", unavailable("the claims of the object cannot be looked up now")
 	}
 }
 

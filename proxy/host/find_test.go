@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/storage"
@@ -310,6 +311,78 @@ func TestPlainClaimCostsOneLookup(t *testing.T) {
 	f.create(pod)
 	if got := f.host.reads(); got != 1 {
 		t.Errorf("%d reads, want 1", got)
+	}
+}
+
+// sharing returns a fixture of pods, and the storage of the volume claims of the
+// same cluster, which share a memory.
+func sharing(t *testing.T) (pods *fixture, claims *host.Storage) {
+	t.Helper()
+	pods = newFixture(t, "pods", func(c *host.Config) { c.Memory = host.NewMemory() })
+	newFunc, newList := typesOf("persistentvolumeclaims")
+	return pods, host.NewStorage(pods.cfg, schema.GroupResource{Resource: "persistentvolumeclaims"}, "/persistentvolumeclaims", newFunc, newList)
+}
+
+// podMounting is a pod with one volume claim and nothing else to look up.
+func podMounting(claim string) *corev1.Pod {
+	pod := referring(claim)
+	pod.Spec.ResourceClaims = nil
+	return pod
+}
+
+// TestClaimThatTheDoorKnowsCostsNoLookup: made through the door, or seen under
+// its former name, by the storage of claims.
+func TestClaimThatTheDoorKnowsCostsNoLookup(t *testing.T) {
+	now, former := namesOf(t)
+	for reason, c := range map[string]struct {
+		want string
+		make func(f *fixture, claims *host.Storage) error
+	}{
+		"made here": {now, func(_ *fixture, claims *host.Storage) error {
+			v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: longName}}
+			return claims.Create(t.Context(), "/persistentvolumeclaims/demo/"+longName, v, &corev1.PersistentVolumeClaim{}, 0)
+		}},
+		"seen under its former name": {former, func(f *fixture, claims *host.Storage) error {
+			f.putAs("persistentvolumeclaims", virtualObjects()["persistentvolumeclaims"], former)
+			return claims.Get(t.Context(), "/persistentvolumeclaims/demo/"+longName, storage.GetOptions{}, &corev1.PersistentVolumeClaim{})
+		}},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			pods, claims := sharing(t)
+			if err := c.make(pods, claims); err != nil {
+				t.Fatal(err)
+			}
+			before := pods.host.reads()
+			pods.create(podMounting(longName))
+			if got := pods.host.reads() - before; got != 0 {
+				t.Errorf("%d reads, want none", got)
+			}
+			spec := pods.host.get("pods", hostWeb)["spec"].(tree)
+			if got := spec["volumes"].([]any)[0].(tree)["persistentVolumeClaim"].(tree)["claimName"]; got != c.want {
+				t.Errorf("the pod has %v, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// TestAttackPodMountsAClaimThatWasItsOwn: a tenant deletes a claim, the operator
+// makes one of the same host name, and a pod of the tenant names it. The memory
+// of the first must not let the pod in: it is refused as for any foreign claim.
+func TestAttackPodMountsAClaimThatWasItsOwn(t *testing.T) {
+	pods, claims := sharing(t)
+	v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "data"}}
+	path := "/persistentvolumeclaims/demo/data"
+	if err := claims.Create(t.Context(), path, v, &corev1.PersistentVolumeClaim{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	err := claims.Delete(t.Context(), path, &corev1.PersistentVolumeClaim{}, nil, storage.ValidateAllObjectFunc, nil, storage.DeleteOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreigners(t, pods, "persistentvolumeclaims")["the operator's"](newTranslator(t).Name("demo", "data"))
+	pod := podMounting("data")
+	if err := pods.Create(t.Context(), podKey(pod), pod, &corev1.Pod{}, 0); !apierrors.IsForbidden(err) {
+		t.Errorf("got %v, want Forbidden", err)
 	}
 }
 

@@ -42,6 +42,13 @@ func (h *health) found() time.Duration {
 	return away
 }
 
+// connected reports whether the watch is there.
+func (h *health) connected() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lostAt.IsZero()
+}
+
 // fresh reports nil while the cache may answer for the latest state.
 func (h *health) fresh() error {
 	h.mu.Lock()

@@ -34,7 +34,7 @@ type state struct {
 // possible. suggestion is the cache's object, and saves a translation where it
 // is of the same revision.
 func (s *Storage) remembered(ctx context.Context, k key, ignoreNotFound bool, suggestion runtime.Object) (*state, error) {
-	e, ok := s.entry(k)
+	_, e, ok := s.entry(k)
 	if !ok {
 		return s.read(ctx, k, ignoreNotFound)
 	}

@@ -50,7 +50,7 @@ func NewStorage(cfg Config, gr schema.GroupResource, resourcePrefix string, newF
 	registerMetrics()
 	cfg = cfg.complete()
 	k := kindOf(gr)
-	return &Storage{
+	s := &Storage{
 		cfg:         cfg,
 		kind:        k,
 		host:        newHostAPI(cfg, k),
@@ -63,6 +63,8 @@ func NewStorage(cfg Config, gr schema.GroupResource, resourcePrefix string, newF
 		shown:       newShown(),
 		podNames:    newPodNames(cfg),
 	}
+	cfg.Memory.add(s)
+	return s
 }
 
 // key is a virtual object's place in this storage.
