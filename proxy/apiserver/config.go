@@ -119,24 +119,6 @@ func (c *Config) virtual() bool { return c.Host != nil }
 // nothing could.
 const unusedEtcd = "http://in-process.invalid"
 
-// virtualDisabledPlugins are admission plugins that ordinary clusters run and
-// virtual ones must not.
-var virtualDisabledPlugins = []string{
-	// Adds kubernetes.io/pvc-protection; the host's own finalizer is shown.
-	"StorageObjectInUseProtection",
-	// Taints new nodes until the node lifecycle controller clears them. Nodes
-	// of a virtual cluster mirror the host's, and that controller runs there.
-	"TaintNodesByCondition",
-}
-
-// virtualEnabledPlugins are admission plugins that ordinary clusters leave to
-// their administrator and virtual ones must run.
-var virtualEnabledPlugins = []string{
-	// Every node of the host takes the traffic to an external IP, also traffic
-	// that is meant for others (CVE-2020-8554).
-	"DenyServiceExternalIPs",
-}
-
 // options makes upstream's options of c.
 func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, error) {
 	o := kubeoptions.NewServerRunOptions()
@@ -183,8 +165,8 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 	o.ServiceAccountSigningKeyFile = c.Files.ServiceAccountKey
 	o.Authorization.Modes = []string{"RBAC"}
 	if c.virtual() {
-		o.Admission.GenericAdmission.EnablePlugins = virtualEnabledPlugins
-		o.Admission.GenericAdmission.DisablePlugins = virtualDisabledPlugins
+		o.Admission.GenericAdmission.EnablePlugins = pluginsThat(func(p plugin) bool { return p.added })
+		o.Admission.GenericAdmission.DisablePlugins = pluginsThat(func(p plugin) bool { return p.off })
 		// The administrator of a virtual cluster is not that of this process: its
 		// stacks, its memory and its log level are none of a tenant's business.
 		o.Features.EnableProfiling = false

@@ -11,13 +11,16 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apiserver/pkg/registry/generic/registry"
+	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/client-go/kubernetes"
 	networkingclient "k8s.io/client-go/kubernetes/typed/networking/v1"
 	api "k8s.io/kubernetes/pkg/apis/core"
 	"k8s.io/kubernetes/pkg/controlplane"
 	"k8s.io/kubernetes/pkg/controlplane/controller/defaultservicecidr"
+	servicestrategy "k8s.io/kubernetes/pkg/registry/core/service"
 	"k8s.io/kubernetes/pkg/registry/core/service/ipallocator"
 	"k8s.io/kubernetes/pkg/registry/core/service/portallocator"
 	servicestore "k8s.io/kubernetes/pkg/registry/core/service/storage"
@@ -101,6 +104,8 @@ func addNodePortHook(server *genericapiserver.GenericAPIServer, client *kubernet
 // validation, and keeping allocated values when a client resubmits its original
 // manifest.
 func letHostAllocate(services *servicestore.REST) {
+	strategy := allocatedLater{servicestrategy.Strategy}
+	services.Store.CreateStrategy, services.Store.UpdateStrategy = strategy, strategy
 	services.Store.BeginCreate = func(_ context.Context, obj runtime.Object, _ *metav1.CreateOptions) (registry.FinishFunc, error) {
 		normalizeNew(obj.(*api.Service))
 		return func(context.Context, bool) {}, nil
@@ -197,6 +202,42 @@ func hasNodePorts(s *api.Service) bool {
 	default:
 		return false
 	}
+}
+
+// serviceStrategy is all of upstream's strategy that the registry looks for.
+type serviceStrategy interface {
+	rest.RESTCreateStrategy
+	rest.RESTUpdateStrategy
+	rest.DeclarativeValidationStrategy
+}
+
+// allocatedLater is upstream's strategy for Services, but for the health check
+// port of a load balancer with the external traffic policy Local: upstream
+// allocates it before it validates, and here the host does so after.
+type allocatedLater struct{ serviceStrategy }
+
+// someHealthCheckPort takes the place of a port that the host has yet to allocate
+// while a Service is validated. It never leaves this file.
+const someHealthCheckPort = 65535
+
+// Validate implements rest.RESTCreateStrategy.
+func (s allocatedLater) Validate(ctx context.Context, obj runtime.Object) field.ErrorList {
+	return s.serviceStrategy.Validate(ctx, withHealthCheckPort(obj.(*api.Service)))
+}
+
+// ValidateUpdate implements rest.RESTUpdateStrategy.
+func (s allocatedLater) ValidateUpdate(ctx context.Context, obj, old runtime.Object) field.ErrorList {
+	return s.serviceStrategy.ValidateUpdate(ctx, withHealthCheckPort(obj.(*api.Service)), old)
+}
+
+// withHealthCheckPort returns a Service with all that validation wants to see.
+func withHealthCheckPort(s *api.Service) *api.Service {
+	if !hasHealthCheckPort(s) || s.Spec.HealthCheckNodePort != 0 {
+		return s
+	}
+	s = s.DeepCopy()
+	s.Spec.HealthCheckNodePort = someHealthCheckPort
+	return s
 }
 
 func hasHealthCheckPort(s *api.Service) bool {

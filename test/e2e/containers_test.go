@@ -60,6 +60,11 @@ func TestContainersOfEveryKind(t *testing.T) {
 		k := k.with(t)
 		k.run("patch", "pod/many", "--subresource=resize", "-p", `{"spec":{"containers":[{"name":"shell","resources":{"requests":{"cpu":"20m"},"limits":{"cpu":"200m"}}}]}}`)
 		k.waitFor(`jsonpath={.status.containerStatuses[?(@.name=="shell")].resources.limits.cpu}=200m`, "pod/many")
+		// The true node decides, not the one that is shown.
+		const tooMuch = `{"spec":{"containers":[{"name":"shell","resources":{"requests":{"cpu":"100k"},"limits":{"cpu":"100k"}}}]}}`
+		if out := k.refused("patch", "pod/many", "--subresource=resize", "-p", tooMuch); !strings.Contains(out, `pods "many" is forbidden: node didn't have enough allocatable resources`) {
+			t.Errorf("more than a node has: %s", out)
+		}
 	})
 
 	k.run("delete", "pod/many", "--wait=false")
