@@ -54,7 +54,14 @@ func NewClusterWith(t *testing.T, h *Host, more string) *Cluster {
 	if err != nil {
 		t.Fatalf("create host namespace: %v", err)
 	}
-	c := &Cluster{T: t, Name: "c1", Namespace: ns.Name, Dir: t.TempDir(), Host: h.Client}
+	return NewClusterIn(t, h, ns.Name, t.TempDir(), more)
+}
+
+// NewClusterIn starts a virtual cluster in a host namespace that is there
+// already, on a data directory that may have a store.
+func NewClusterIn(t *testing.T, h *Host, namespace, dir, more string) *Cluster {
+	t.Helper()
+	c := &Cluster{T: t, Name: "c1", Namespace: namespace, Dir: dir, Host: h.Client}
 	config := fmt.Sprintf("name: %s\nhost:\n  kubeconfig: %s\n  namespace: %s\ndataDir: %s\nlisten: 127.0.0.1:0\n%s",
 		c.Name, h.KubeconfigPath(), c.Namespace, c.Dir, more)
 	if err := os.WriteFile(c.ConfigPath(), []byte(config), 0o600); err != nil {

@@ -30,9 +30,12 @@ type Host struct {
 // shared is the host of all tests that do not harm it.
 var shared = Host{listen: "127.0.0.1:0"}
 
-// create makes the host's directory and starts it.
+// create makes the host's directory, if it has none, and starts it.
 func (h *Host) create() {
-	if h.dir, h.Err = os.MkdirTemp("", "portico-integration-"); h.Err == nil {
+	if h.dir == "" {
+		h.dir, h.Err = os.MkdirTemp("", "portico-integration-")
+	}
+	if h.Err == nil {
 		h.Start()
 	}
 }
@@ -52,6 +55,9 @@ func (h *Host) Start() {
 	h.Config.QPS = -1
 	h.Client, h.Err = kubernetes.NewForConfig(h.Config)
 }
+
+// Dir is the host's data directory.
+func (h *Host) Dir() string { return h.dir }
 
 // KubeconfigPath is the file with the credential of the host's administrator.
 func (h *Host) KubeconfigPath() string { return filepath.Join(h.dir, "kubeconfig.yaml") }
@@ -80,11 +86,18 @@ func SharedHost(t *testing.T) *Host {
 // address.
 func PrivateHost(t *testing.T) *Host {
 	t.Helper()
+	return PrivateHostIn(t, "")
+}
+
+// PrivateHostIn returns a private host on a data directory that is there already,
+// which is gone when the test ends.
+func PrivateHostIn(t *testing.T, dir string) *Host {
+	t.Helper()
 	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Host{listen: free.Addr().String()}
+	h := &Host{listen: free.Addr().String(), dir: dir}
 	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package integration
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -101,7 +102,15 @@ func TestCommandLine(t *testing.T) {
 
 // A store that cannot be used is no riddle: each fault comes with a hint.
 func TestStoreTroubleHasAHint(t *testing.T) {
-	busy, foreign := newCluster(t), t.TempDir()
+	busy, foreign, newer := newCluster(t), t.TempDir(), restored(t, "virtual.snapshot.gz")
+	db, err := sql.Open("sqlite3", filepath.Join(newer, "store", "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), `UPDATE meta SET value = 99 WHERE name = 'schema_version'`); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Mkdir(filepath.Join(foreign, "store"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +123,7 @@ func TestStoreTroubleHasAHint(t *testing.T) {
 	}{
 		"check while in use": {[]string{"check", busy.Dir}, "porticod snapshot save " + busy.Dir},
 		"second process":     {[]string{"host", "--data-dir", busy.Dir}, "choose another --data-dir"},
+		"a later version's":  {[]string{"host", "--data-dir", newer}, "start the version of porticod that wrote it"},
 		"foreign file":       {[]string{"host", "--data-dir", foreign}, "or an empty one"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,6 +15,7 @@
 //	parts.go         the table of a virtual cluster's parts, each with its constructor
 //	controlplane.go  an API server with its store, controllers and parts: start and end
 //	store.go         which store a configuration opens
+//	downgrade.go     which versions of Kubernetes it can belong to
 //	limit.go         how much it can hold, and who may write when it is full
 //	keys.go          the keys on the host: credentials, the administrator's kubeconfig
 //	rotate.go        porticod rotate

@@ -31,11 +31,11 @@ func openerOf(c *config.Config) storeOpener {
 		return func(context.Context) (store.Backend, error) { return nil, err }
 	}
 	if c.Store.Endpoint != "" {
-		return limited(sharedStore(c.Store), bytes, c.Store.Prefix)
+		return limited(guarded(sharedStore(c.Store), c.Store.Prefix), bytes, c.Store.Prefix)
 	}
-	return limited(sqliteStore(c.DataDir, sqlite.Options{
+	return limited(guarded(sqliteStore(c.DataDir, sqlite.Options{
 		Dir: filepath.Join(c.DataDir, storeDir), Durability: sqlite.Durability(c.Store.Durability), MaxHistory: bytes / 2,
-	}), bytes, "")
+	}), ""), bytes, "")
 }
 
 // sqliteStore is the store that lives in a data directory.
