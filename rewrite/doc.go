@@ -44,7 +44,8 @@
 //     and nothing that ToHost added.
 //  3. Names are injective; a host name is never split, only looked up.
 //  4. Every field that can name an object or select pods has a row in package
-//     rules, or a reason there why it needs none.
+//     rules, or a reason there why it needs none; also of kinds whose copies
+//     the host has.
 //  5. No selector and no reference leaves the virtual namespace and cluster.
 //  6. No host name reaches the tenant in the text of a status.
 //

@@ -11,9 +11,9 @@ var PersistentVolumeClaim = Table{
 		// a volume populator of the host reads any object that it is given.
 		{Path: "spec.dataSource.name", Action: Reference, Kind: "DataSource"},
 		{Path: "spec.dataSourceRef.name", Action: Reference, Kind: "DataSource"},
-		{Path: "spec.dataSourceRef.namespace", Action: Pass, Kind: "claim"},
-		{Path: "spec.volumeName", Action: Pass, Kind: "claim"},
-		{Path: "spec.selector", Action: Pass, Kind: "claim"},
+		{Path: "spec.dataSourceRef.namespace", Action: Pass, Pass: "claim"},
+		{Path: "spec.volumeName", Action: Pass, Pass: "claim"},
+		{Path: "spec.selector", Action: Pass, Pass: "claim"},
 		{Path: "status.conditions[].reason", Action: Text},
 		{Path: "status.conditions[].message", Action: Text},
 		{Path: "status.healthStatus.healthConditions[].reason", Action: Text},

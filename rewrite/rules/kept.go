@@ -9,6 +9,7 @@ package rules
 var Words = map[string]string{
 	"v1.AzureDataDiskCachingMode":                "word",
 	"v1.AzureDataDiskKind":                       "word",
+	"v1.AddressType":                             "word",
 	"v1.AllocationConfigSource":                  "word",
 	"v1.AppArmorProfileType":                     "word",
 	"v1.Capability":                              "name of a kernel capability",

@@ -7,10 +7,10 @@ package rules
 var ResourceClaim = Table{
 	Kind: "ResourceClaim",
 	Rules: []Rule{
-		{Path: requests + ".exactly.deviceClassName", Action: Pass, Kind: "resourceClaim"},
-		{Path: requests + ".firstAvailable[].deviceClassName", Action: Pass, Kind: "resourceClaim"},
-		{Path: requests + ".exactly.adminAccess", Action: Pass, Kind: "validate"},
-		{Path: "status.reservedFor", Action: Pass, Kind: "resourceClaim"},
+		{Path: requests + ".exactly.deviceClassName", Action: Pass, Pass: "resourceClaim"},
+		{Path: requests + ".firstAvailable[].deviceClassName", Action: Pass, Pass: "resourceClaim"},
+		{Path: requests + ".exactly.adminAccess", Action: Pass, Pass: "ValidateResourceClaim"},
+		{Path: "status.reservedFor", Action: Pass, Pass: "resourceClaim"},
 		{Path: "status.devices[].conditions[].reason", Action: Text},
 		{Path: "status.devices[].conditions[].message", Action: Text},
 	},

@@ -14,7 +14,7 @@ const (
 	// Text is written by the host for people to read. Host names in it are
 	// turned back.
 	Text Action = "text"
-	// Pass is rewritten by the pass of the engine that Kind names.
+	// Pass is rewritten by a pass of the engine.
 	Pass Action = "pass"
 )
 
@@ -27,8 +27,11 @@ const (
 type Rule struct {
 	Path   string
 	Action Action
-	// Kind is the kind of the object named, or the name of the pass.
+	// Kind is the kind of the object named.
 	Kind string
+	// Pass names the function of the engine that rewrites the field. It exists,
+	// and it uses the field: rewrite/guard_test.go looks for both.
+	Pass string
 	// Optional marks a reference whose object may be missing even though no
 	// "optional" field next to it says so.
 	Optional bool

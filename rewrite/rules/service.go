@@ -7,7 +7,7 @@ package rules
 var Service = Table{
 	Kind: "Service",
 	Rules: []Rule{
-		{Path: "spec.selector", Action: Pass, Kind: "service"},
+		{Path: "spec.selector", Action: Pass, Pass: "service"},
 		{Path: "status.conditions[].reason", Action: Text},
 		{Path: "status.conditions[].message", Action: Text},
 		{Path: "status.loadBalancer.ingress[].ports[].error", Action: Text},

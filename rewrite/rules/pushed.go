@@ -1,0 +1,53 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rules
+
+// Secret is the table of Secrets.
+var Secret = Table{
+	Kind: "Secret",
+	Rules: []Rule{
+		{Path: "type", Action: Pass, Pass: "SecretToHost"},
+	},
+	Kept: []Excuse{
+		{Reason: "bytes that the host hands to pods of the namespace", Paths: []string{"data"}},
+		{Reason: "written only; a Secret that is read has no such field", Paths: []string{"stringData"}},
+	},
+}
+
+// ConfigMap is the table of ConfigMaps.
+var ConfigMap = Table{
+	Kind: "ConfigMap",
+	Kept: []Excuse{
+		{Reason: "text and bytes that the host hands to pods of the namespace", Paths: []string{"data", "binaryData"}},
+	},
+}
+
+// EndpointSlice is the table of EndpointSlices.
+var EndpointSlice = Table{
+	Kind: "EndpointSlice",
+	Rules: []Rule{
+		{Path: "endpoints[].targetRef", Action: Pass, Pass: "EndpointSliceToHost"},
+	},
+	Kept: []Excuse{
+		{Reason: "address that the tenant's own pods are led to", Paths: []string{"endpoints[].addresses[]"}},
+		{Reason: "name in the DNS, which the tenant resolves through the virtual one", Paths: []string{"endpoints[].hostname"}},
+		{Reason: "the node, or its zone, is the host's and has the same name inside; proxies weigh endpoints by it", Paths: []string{
+			"endpoints[].nodeName", "endpoints[].zone", "endpoints[].hints.forZones[].name", "endpoints[].hints.forNodes[].name",
+			"endpoints[].deprecatedTopology",
+		}},
+		{Reason: "name of a port within the object or of its own Service", Paths: []string{"ports[].name", "ports[].appProtocol"}},
+	},
+}
+
+// PriorityClass is the table of PriorityClasses.
+var PriorityClass = Table{
+	Kind: "PriorityClass",
+	Rules: []Rule{
+		{Path: "value", Action: Pass, Pass: "PriorityClassToHost"},
+		{Path: "globalDefault", Action: Pass, Pass: "PriorityClassToHost"},
+	},
+	Kept: []Excuse{
+		{Reason: "text for people", Paths: []string{"description"}},
+	},
+}
