@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	genericapifilters "k8s.io/apiserver/pkg/endpoints/filters"
 	genericapiserver "k8s.io/apiserver/pkg/server"
-	"k8s.io/apiserver/pkg/server/healthz"
 	"k8s.io/apiserver/pkg/util/notfoundhandler"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -92,14 +91,8 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	inject(kube, st)
 	endRevoked(kube)
-	// A store that cannot write must not be offered traffic; one that can is
-	// no reason to restart the process, so this is readiness, not liveness.
-	kube.KubeAPIs.ControlPlane.Generic.AddReadyzChecks(healthz.NamedCheck("store", func(*http.Request) error {
-		return cfg.Backend.Ready()
-	}))
-	if cfg.Entrance != nil {
-		kube.KubeAPIs.ControlPlane.Generic.AddReadyzChecks(healthz.NamedCheck("entrance", func(*http.Request) error { return cfg.Entrance() }))
-	}
+	addHealthChecks(kube, cfg)
+	measureStore(cfg.Backend)
 
 	// installOpenAPI does it, in less memory.
 	kube.KubeAPIs.ControlPlane.Generic.SkipOpenAPIInstallation = true

@@ -55,7 +55,7 @@ func newCoreProvider(c controlplane.CompletedConfig, client *kubernetes.Clientse
 // addHooks starts the background work of the installed resources.
 func (p *coreProvider) addHooks(server *genericapiserver.GenericAPIServer) error {
 	if p.host != nil {
-		return nil
+		return addServiceRepairHook(server)
 	}
 	if err := addNodePortHook(server, p.client, p.allocators); err != nil {
 		return err

@@ -39,6 +39,8 @@
 //	streams.go          log, exec, attach, portforward and proxy of a virtual cluster
 //	resourcemetrics.go  metrics.k8s.io of a virtual cluster, from its host
 //	openapi.go          the published schemas, built when they are asked for
+//	health.go           health checks, by the names that upstream's tools look for
+//	storesize.go        the size of the store in upstream's metrics
 //	kubernetes.go       the default/kubernetes endpoints
 //	identity.go         removes traces that old API servers left of their machines
 //	egress.go           the one way to addresses that a tenant's objects name

@@ -52,13 +52,13 @@ func addKubernetesServiceHook(server *genericapiserver.GenericAPIServer, c contr
 		ServicePort:        c.Extra.APIServerServicePort,
 		PublicServicePort:  port,
 	}, client, c.ControlPlane.VersionedInformers.Core().V1().Services())
-	if err := server.AddPostStartHook("kubernetes-service", func(hook genericapiserver.PostStartHookContext) error {
+	if err := server.AddPostStartHook(kubernetesServiceHook, func(hook genericapiserver.PostStartHookContext) error {
 		controller.Start(hook.Done())
 		return nil
 	}); err != nil {
 		return err
 	}
-	return server.AddPreShutdownHook("kubernetes-service", func() error {
+	return server.AddPreShutdownHook(kubernetesServiceHook, func() error {
 		controller.Stop()
 		return nil
 	})
@@ -74,7 +74,7 @@ func addEndpointsHook(server *genericapiserver.GenericAPIServer, client kubernet
 	adapter := reconcilers.NewEndpointsAdapter(client.CoreV1(), client.DiscoveryV1())
 	var last []netip.AddrPort
 	var due time.Time
-	return server.AddPostStartHook("kubernetes-endpoints", func(hook genericapiserver.PostStartHookContext) error {
+	return server.AddPostStartHook(kubernetesServiceHook, func(hook genericapiserver.PostStartHookContext) error {
 		publish := func(ctx context.Context) error {
 			now, at := doors(), time.Now()
 			if slices.Equal(now, last) && at.Before(due) {

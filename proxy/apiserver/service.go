@@ -69,7 +69,7 @@ func newAllocators(c controlplane.CompletedConfig, client *kubernetes.Clientset,
 
 // addServiceCIDRHook keeps the default ServiceCIDR.
 func addServiceCIDRHook(server *genericapiserver.GenericAPIServer, c controlplane.CompletedConfig, client *kubernetes.Clientset) error {
-	return server.AddPostStartHook("default-service-cidr", func(hook genericapiserver.PostStartHookContext) error {
+	return server.AddPostStartHook(serviceCIDRHook, func(hook genericapiserver.PostStartHookContext) error {
 		defaultservicecidr.NewController(c.Extra.ServiceIPRange, c.Extra.SecondaryServiceIPRange, client).Start(hook)
 		return nil
 	})
@@ -78,7 +78,7 @@ func addServiceCIDRHook(server *genericapiserver.GenericAPIServer, c controlplan
 // addNodePortHook holds the node ports of existing Services in an ordinary
 // cluster.
 func addNodePortHook(server *genericapiserver.GenericAPIServer, client *kubernetes.Clientset, a *allocators) error {
-	return server.AddPostStartHook("seed-node-ports", func(hook genericapiserver.PostStartHookContext) error {
+	return server.AddPostStartHook(serviceRepairHook, func(hook genericapiserver.PostStartHookContext) error {
 		services, err := client.CoreV1().Services(metav1.NamespaceAll).List(hook, metav1.ListOptions{})
 		if err != nil {
 			return fmt.Errorf("list services to seed node ports: %w", err)

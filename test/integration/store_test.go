@@ -211,6 +211,11 @@ func storeAwayAndBack(t *testing.T, c *cluster, s *servers.Server) {
 		err := ready(ctx)
 		return err != nil, fmt.Sprint(err)
 	})
+	// The check is a part of the whole, which load balancers ask for.
+	answer, err := c.Virtual.CoreV1().RESTClient().Get().MaxRetries(0).AbsPath("/readyz").DoRaw(t.Context())
+	if err == nil || !strings.Contains(string(answer), "[-]store failed") {
+		t.Errorf("/readyz without the store: %v, %s", err, answer)
+	}
 	s.Start()
 	embedded.Eventually(t, "ready with the store", func(ctx context.Context) (bool, string) {
 		err := ready(ctx)
