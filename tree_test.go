@@ -30,6 +30,7 @@ var forbidden = []struct{ of, imported, because string }{
 	{"store", module + "proxy", "a leaf does not know its users"},
 	{"proxy", module + "sync", "proxy and sync meet only in cmd"},
 	{"proxy", module + "cmd", "nothing imports cmd"},
+	{"proxy/tracing", module, "tracing knows none of the parts that it shows"},
 	{"proxy/door", "k8s.io/apiserver", "a gateway finds doors without an API server"},
 	{"proxy/gateway", module + "proxy", "a gateway knows doors by their Services alone"},
 	{"sync", module + "proxy", "proxy and sync meet only in cmd"},

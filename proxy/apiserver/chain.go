@@ -91,6 +91,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	inject(kube, st)
 	endRevoked(kube)
+	if cfg.Tracing != nil {
+		kube.Aggregator.GenericConfig.TracerProvider = cfg.Tracing // the outermost handlers
+	}
 	addHealthChecks(kube, cfg)
 	measureStore(cfg.Backend)
 

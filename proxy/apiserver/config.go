@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/component-base/tracing"
 	kubeoptions "k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 
 	"portico.dev/portico/proxy/egress"
@@ -71,6 +72,9 @@ type Config struct {
 
 	// Issuer is the OIDC issuer of service account tokens, an https URL.
 	Issuer string
+
+	// Tracing makes the spans of requests. Nil means none.
+	Tracing tracing.TracerProvider
 
 	// Egress lists the addresses that a virtual cluster's API server may dial
 	// where the tenant's objects name them.

@@ -48,7 +48,7 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 			return err
 		}
 	}
-	h, err := s.cfg.Translator.ToHost(versioned, in)
+	h, err := s.translate(ctx, versioned, in)
 	if err != nil {
 		return s.refusal(ctx, err, k)
 	}

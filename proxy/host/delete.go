@@ -125,7 +125,7 @@ func (s *Storage) release(ctx context.Context, k key, orig *state, host metav1.O
 	}
 	in := s.cfg.Inputs(ctx, versioned)
 	in.Host = orig.host
-	after, err := s.cfg.Translator.ToHost(versioned, in)
+	after, err := s.translate(ctx, versioned, in)
 	if err != nil {
 		return nil, err
 	}

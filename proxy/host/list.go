@@ -86,6 +86,7 @@ func (s *Storage) GetList(ctx context.Context, path string, opts storage.ListOpt
 // showList returns the objects of a host list that can be shown, in the order
 // of virtual keys. One that cannot be shown must not hide the others.
 func (s *Storage) showList(ctx context.Context, h runtime.Object) ([]item, error) {
+	defer s.translatingBack(ctx)()
 	items := make([]item, 0, meta.LenList(h))
 	err := meta.EachListItem(h, func(o runtime.Object) error {
 		v := s.newFunc()

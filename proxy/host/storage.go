@@ -177,6 +177,7 @@ func (s *Storage) reportCorrupt(ctx context.Context, m metav1.Object, err error)
 // accept sets out to the reply to a write, and makes reads wait for it.
 // deleted says that the last call of the write was a DELETE.
 func (s *Storage) accept(ctx context.Context, reply, out runtime.Object, deleted bool) error {
+	defer s.translatingBack(ctx)()
 	if _, err := s.acknowledge(reply); err != nil {
 		return err
 	}

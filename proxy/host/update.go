@@ -128,7 +128,7 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	}
 	in := s.cfg.Inputs(ctx, versioned)
 	in.Host = orig.host
-	after, err := s.cfg.Translator.ToHost(versioned, in)
+	after, err := s.translate(ctx, versioned, in)
 	if err != nil {
 		return plan{}, s.refusal(ctx, err, k)
 	}

@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	componenttracing "k8s.io/component-base/tracing"
 	"k8s.io/klog/v2"
 
 	"portico.dev/portico/certs"
@@ -65,6 +66,9 @@ type controlPlaneOptions struct {
 	// replicas have in common, which may be those that offer returns. The result
 	// returns those of now.
 	shareCredentials func(ctx context.Context, offer func() (certs.Credentials, error)) (func() certs.Credentials, error)
+
+	// tracing makes the spans of requests. Nil means none.
+	tracing componenttracing.TracerProvider
 
 	kubeconfigPath string
 	controllers    controllers.Config
@@ -137,6 +141,7 @@ func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error
 		Issuer:           "https://kubernetes.default.svc." + o.clusterDomain,
 		Files:            files(c.bundle),
 		Egress:           o.egress,
+		Tracing:          o.tracing,
 	})
 	return err
 }

@@ -33,6 +33,7 @@
 //	probe.go         porticod probe: whether clients reach a cluster
 //	demo.go          porticod demo
 //	logging.go       where logs go
+//	tracing.go       where traces go
 //	metadata.go      the labels and annotations that the operator lets through
 //	memory.go        settings of the garbage collector
 //	memorylimit.go   the container's memory limit, told to the garbage collector

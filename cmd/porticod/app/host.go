@@ -15,9 +15,11 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apiserver/pkg/authentication/user"
 	"k8s.io/client-go/kubernetes"
 
 	"portico.dev/portico/cmd/porticod/simulate"
+	"portico.dev/portico/proxy/tracing"
 	"portico.dev/portico/store/sqlite"
 	"portico.dev/portico/sync/controllers"
 )
@@ -67,17 +69,23 @@ func runHost(ctx context.Context, o hostOptions) error {
 	// The server closes it, or the end of the process does. A server that could
 	// not end in time must keep it: upstream's panics when it is taken away.
 
+	traces, err := tracing.New(ctx, tracing.Config{Service: "portico-host", Environment: os.LookupEnv})
+	if err != nil {
+		return err
+	}
 	backend, err := sqliteStore(dir, sqlite.Options{Dir: filepath.Join(dir, storeDir)})(ctx)
 	if err != nil {
 		return err
 	}
 	cp, err := newControlPlane(ctx, controlPlaneOptions{
-		name:           "host",
-		dataDir:        dir,
-		backend:        backend,
-		clusterDomain:  "cluster.local",
-		serviceCIDR:    "10.96.0.0/16",
-		advertiseIP:    net.IPv4(127, 0, 0, 1),
+		name:          "host",
+		dataDir:       dir,
+		backend:       backend,
+		clusterDomain: "cluster.local",
+		serviceCIDR:   "10.96.0.0/16",
+		advertiseIP:   net.IPv4(127, 0, 0, 1),
+		// As upstream's API servers: a user of all rights may continue a trace.
+		tracing:        atDoor(traces, []string{user.SystemPrivilegedGroup, user.MonitoringGroup}),
 		kubeconfigPath: filepath.Join(dir, "kubeconfig.yaml"),
 		controllers:    controllers.Config{Mode: controllers.Host, Scheduler: true},
 	}, listener)

@@ -121,6 +121,13 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	if err != nil {
 		return nil, err
 	}
+	traces, err := tracesOf(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if traces != nil {
+		hostConfig.Wrap(traces.Client())
+	}
 	hostClient, err := kubernetes.NewForConfig(hostConfig)
 	if err != nil {
 		return nil, fmt.Errorf("host client: %w", err)
@@ -210,6 +217,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		egress:           dials,
 		shareRoots:       vc.shareRoots(),
 		shareCredentials: vc.shareCredentials,
+		tracing:          atDoor(traces, cfg.Tracing.Trusted),
 		kubeconfigPath:   cfg.KubeconfigPath,
 		controllers:      controllers.Config{Mode: controllers.Virtual, ResourceClaims: cfg.Sync.ToHost.ResourceClaims.Enabled},
 	}, listener)

@@ -66,6 +66,8 @@ type Config struct {
 	// Images maps an image as a tenant writes it to the one that is run.
 	Images map[string]string `json:"images,omitempty"`
 
+	Tracing Tracing `json:"tracing"`
+
 	// LogLevel is klog's verbosity, 0 to 10.
 	LogLevel int `json:"logLevel"`
 }
@@ -236,6 +238,7 @@ func Default() *Config {
 		Replicas:      1,
 		Metadata:      Metadata{HideNodeAnnotations: true},
 		Sync:          Sync{ToHost: ToHost{PriorityClasses: ToHostPriorityClasses{MaxValue: highestPriority}}},
+		Tracing:       Tracing{SamplingRatePerMillion: 10_000},
 	}
 }
 
