@@ -52,19 +52,25 @@ func (c *toHost) admitPod(v, seen *corev1.Pod) field.ErrorList {
 	return errs
 }
 
-// maxComposed is far more than any pod needs. Each one is a signature, a key pair
-// or a host ConfigMap, made again while the pod lives.
-const maxComposed = 100
+// maxComposed and maxBundles are far more than any pod needs. Each of the first
+// is a signature or a key pair, made again while the pod lives, and each bundle
+// a file of one ConfigMap.
+const (
+	maxComposed = 100
+	maxBundles  = 500
+)
 
 // admitProjections refuses a new pod for which too much would be composed at the
 // door: tokens, certificates and trust anchors.
 func admitProjections(path *field.Path, v *corev1.Pod) field.ErrorList {
-	composed := len(TokenProjections(v)) + len(CertificateProjections(v)) + len(TrustBundles(v))
-	if composed <= maxComposed {
-		return nil
+	var errs field.ErrorList
+	if n := len(TokenProjections(v)) + len(CertificateProjections(v)); n > maxComposed {
+		errs = append(errs, field.Invalid(path, n, fmt.Sprintf("must not project more than %d tokens and certificates in all", maxComposed)))
 	}
-	return field.ErrorList{field.Invalid(path, composed, fmt.Sprintf(
-		"must not project more than %d tokens, certificates and trust bundles in all", maxComposed))}
+	if n := len(TrustBundles(v)); n > maxBundles {
+		errs = append(errs, field.Invalid(path, n, fmt.Sprintf("must not project more than %d trust bundles", maxBundles)))
+	}
+	return errs
 }
 
 // admitVolume goes by the table of sources. One that is in no table is refused.

@@ -446,27 +446,35 @@ func fromFile(volume string) func(*corev1.EphemeralContainer) {
 // all for one pod.
 func TestAttackPodProjectsThousandsOfTokens(t *testing.T) {
 	tr := allowingOnly(t, func(*rewrite.Cluster) {})
-	with := func(n int) *corev1.Pod {
+	with := func(n int, source func(i int) corev1.VolumeProjection) *corev1.Pod {
 		sources := make([]corev1.VolumeProjection, n)
 		for i := range sources {
-			switch i % 3 {
-			case 0:
-				sources[i].ServiceAccountToken = &corev1.ServiceAccountTokenProjection{Path: "token"}
-			case 1:
-				sources[i].PodCertificate = &corev1.PodCertificateProjection{SignerName: "example.com/s", KeyType: "ED25519"}
-			default:
-				sources[i].ClusterTrustBundle = &corev1.ClusterTrustBundleProjection{Path: "ca"}
-			}
+			sources[i] = source(i)
 		}
 		half := n / 2
 		return podWith(corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: sources[:half]}},
 			corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{Sources: sources[half:]}})
 	}
-	if _, err := tr.ToHost(with(100), rewrite.Inputs{}); err != nil {
-		t.Errorf("a hundred: %v", err)
+	credential := func(i int) corev1.VolumeProjection {
+		if i%2 == 0 {
+			return corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}}
+		}
+		return corev1.VolumeProjection{PodCertificate: &corev1.PodCertificateProjection{SignerName: "example.com/s", KeyType: "ED25519"}}
 	}
-	_, err := tr.ToHost(with(101), rewrite.Inputs{})
-	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "must not project more than 100") {
-		t.Errorf("one more: %v, want Invalid", err)
+	bundle := func(int) corev1.VolumeProjection {
+		return corev1.VolumeProjection{ClusterTrustBundle: &corev1.ClusterTrustBundleProjection{Path: "ca"}}
+	}
+	for _, tt := range []struct {
+		limit  int
+		source func(int) corev1.VolumeProjection
+		text   string
+	}{{100, credential, "must not project more than 100"}, {500, bundle, "must not project more than 500"}} {
+		if _, err := tr.ToHost(with(tt.limit, tt.source), rewrite.Inputs{}); err != nil {
+			t.Errorf("%d: %v", tt.limit, err)
+		}
+		_, err := tr.ToHost(with(tt.limit+1, tt.source), rewrite.Inputs{})
+		if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), tt.text) {
+			t.Errorf("%d: %v, want Invalid", tt.limit+1, err)
+		}
 	}
 }

@@ -67,6 +67,8 @@
 //	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go podclaims.go tolerations.go volumes.go   passes
 //	keep.go         unchanged fields stay
 //	ownstatus.go    a status is the host's, except for the tenant's conditions
+//	shownstatus.go  a tenant's status that is shown inside only
+//	generation.go   changes of a spec that the host does not see count too
 //	overlay.go      the annotation; record.go  entries of passes in it; overlaycache.go  those read before
 //	text.go status.go   host text to virtual text; places.go  the fields it names
 //	composed.go     a kubelet's texts about composed objects

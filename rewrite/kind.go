@@ -79,7 +79,10 @@ func (k kind[T]) over(c *toHost, h, v, host T) error {
 	c.metadata(metaOf(h), &hostMeta{host: metaOf(host), seen: metaOf(seen)})
 	k.toHost(c, h, v)
 	c.keep(part(v, "Spec"), part(seen, "Spec"), part(host, "Spec"), part(h, "Spec"))
-	c.status(k.status, statuses{after: part(v, "Status"), seen: part(seen, "Status"), host: part(host, "Status"), out: part(h, "Status")})
+	c.generation(h, host, part(v, "Spec"), part(seen, "Spec"), part(host, "Spec"), part(h, "Spec"))
+	s := statuses{after: part(v, "Status"), seen: part(seen, "Status"), host: part(host, "Status"), out: part(h, "Status")}
+	c.status(k.status, s)
+	c.shown(k.status, s)
 	return nil
 }
 
@@ -109,6 +112,8 @@ func (k kind[T]) open(t *Translator, h T) (T, *toVirtual, error) {
 	v := h.DeepCopyObject().(T)
 	c.metadata(metaOf(v))
 	k.toVirtual(c, v, h)
+	c.generation(v)
+	c.shown(k.status, part(v, "Status"), part(h, "Status"))
 	return v, c, nil
 }
 

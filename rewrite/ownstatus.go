@@ -44,6 +44,7 @@ func (c *toHost) status(own []rules.StatusRule, s statuses) {
 		after, seen := s.field(s.after, rule.Field), s.field(s.seen, rule.Field)
 		out := s.field(s.out, rule.Field)
 		switch {
+		case rule.Share == rules.Shown:
 		case rule.Share == rules.Conditions:
 			c.conditions(rule, after, seen, out)
 		case !apiequality.Semantic.DeepEqual(after.Interface(), seen.Interface()):

@@ -149,7 +149,7 @@ func (d *Dialer) candidates(ctx context.Context, host string, port uint16, alias
 func (d *Dialer) behind(found []netip.Addr, port uint16) ([]netip.AddrPort, error) {
 	var out []netip.AddrPort
 	for _, ip := range found {
-		s := d.view.serviceAt(ip, port)
+		s := d.view.serviceAt(ip)
 		if s == nil {
 			out = append(out, netip.AddrPortFrom(ip, port))
 			continue

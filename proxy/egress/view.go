@@ -55,7 +55,8 @@ func podAddresses(obj any) ([]string, error) {
 	return canonical(all), nil
 }
 
-// serviceAddresses are those at which the host takes traffic for a Service.
+// serviceAddresses are those that the host gave a Service inside of itself. A
+// tenant can write addresses of load balancers.
 func serviceAddresses(obj any) ([]string, error) {
 	s, ok := obj.(*corev1.Service)
 	if !ok || s.Spec.Type == corev1.ServiceTypeExternalName {
@@ -85,24 +86,14 @@ func (v *View) isPod(ip netip.Addr) bool {
 	return err == nil && len(keys) > 0
 }
 
-// serviceAt returns the Service that has an address, or nil. Several Services
-// may share a load balancer's address: then it is the one with the port.
-func (v *View) serviceAt(ip netip.Addr, port uint16) *corev1.Service {
+// serviceAt returns the Service that has an address, or nil.
+func (v *View) serviceAt(ip netip.Addr) *corev1.Service {
 	all, err := v.addresses.ByIndex(byAddress, ip.Unmap().String())
-	if err != nil {
+	if err != nil || len(all) == 0 {
 		return nil
 	}
-	var found *corev1.Service
-	for _, obj := range all {
-		s, ok := obj.(*corev1.Service)
-		if !ok {
-			continue
-		}
-		if _, has := portName(s, int32(port)); has || found == nil {
-			found = s
-		}
-	}
-	return found
+	s, _ := all[0].(*corev1.Service)
+	return s
 }
 
 // portName is the name of a port of a Service.

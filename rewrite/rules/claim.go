@@ -19,7 +19,8 @@ var PersistentVolumeClaim = Table{
 		{Path: "status.healthStatus.healthConditions[].reason", Action: Text},
 		{Path: "status.healthStatus.healthConditions[].message", Action: Text},
 	},
-	Reach: claimReach,
+	Status: []StatusRule{{Field: "conditions", Share: Shown}},
+	Reach:  claimReach,
 	Kept: []Excuse{
 		{Reason: "classes are the host's offer and have the same name inside", Paths: []string{
 			"spec.storageClassName", "spec.volumeAttributesClassName",

@@ -25,6 +25,11 @@ var podStatus = []StatusRule{
 	// The controller that makes claims of templates runs inside. The host takes
 	// only claims that the pod controls.
 	{Field: "resourceClaimStatuses", Share: Whole},
+	// Nothing in porticod acts on these. A phase or an address says whether the
+	// door may dial a pod, and is always the host's.
+	{Field: "message", Share: Shown},
+	{Field: "reason", Share: Shown},
+	{Field: "nominatedNodeName", Share: Shown},
 }
 
 var podRules = []Rule{

@@ -53,6 +53,9 @@ const (
 	// Conditions is a list of conditions. The tenant has those of qualified types
 	// that the host did not write first, and those of StatusRule.Unqualified.
 	Conditions Share = "conditions"
+	// Shown is a field that the host keeps. The tenant's value is shown inside
+	// until the host's changes, like conditions that do not reach the host.
+	Shown Share = "shown"
 )
 
 // StatusRule is a field of a status that is the tenant's, or partly so. A

@@ -12,8 +12,11 @@ var Service = Table{
 		{Path: "status.conditions[].message", Action: Text},
 		{Path: "status.loadBalancer.ingress[].ports[].error", Action: Text},
 	},
-	Status: []StatusRule{{Field: "conditions", Share: Conditions}},
-	Reach:  serviceReach,
+	Status: []StatusRule{
+		{Field: "conditions", Share: Conditions},
+		{Field: "loadBalancer", Share: Shown}, // package egress dials none of these addresses
+	},
+	Reach: serviceReach,
 	Kept: []Excuse{
 		{Reason: "addresses, allocated or refused by the host", Paths: []string{
 			"spec.clusterIP", "spec.clusterIPs[]", "spec.externalIPs[]", "spec.loadBalancerIP", "spec.loadBalancerSourceRanges[]",

@@ -1,0 +1,185 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+
+	"portico.dev/portico/rewrite/rules"
+)
+
+// A tenant's write to a status that the host keeps as it is shows inside all the
+// same, as on every cluster: until the component that the field belongs to
+// writes it again. The overlay has the tenant's value and a digest of the host's,
+// and the value is shown while the host's is still that one.
+
+// shownPrefix begins the keys of the records of a status.
+const shownPrefix = "status."
+
+// shownValue is the record of a field, or of one condition: the tenant's value.
+type shownValue struct {
+	Virtual json.RawMessage `json:"virtual"`
+	// Host is the digest of the host's value, and empty for a condition that the
+	// host does not have.
+	Host string `json:"host,omitempty"`
+}
+
+// shown records the tenant's values of those fields of a status that rules name.
+func (c *toHost) shown(own []rules.StatusRule, s statuses) {
+	for _, rule := range own {
+		after, seen, out := s.field(s.after, rule.Field), s.field(s.seen, rule.Field), s.field(s.out, rule.Field)
+		key := shownPrefix + rule.Field
+		switch {
+		case areConditions(out.Type()):
+			c.shownConditions(rule, after, seen, out)
+		case rule.Share != rules.Shown:
+		case !apiequality.Semantic.DeepEqual(after.Interface(), seen.Interface()):
+			c.overlay.put(key, shownValue{Virtual: encoded(after), Host: digestOf(out)})
+		default:
+			var was shownValue
+			if c.prior.get(key, &was) && was.Host == digestOf(out) {
+				c.overlay.put(key, was)
+			}
+		}
+	}
+}
+
+// shownConditions is shown for each condition by itself: those that the tenant
+// did not write follow the host.
+func (c *toHost) shownConditions(rule rules.StatusRule, after, seen, out reflect.Value) {
+	key := shownPrefix + rule.Field
+	was, records := map[string]shownValue{}, map[string]shownValue{}
+	c.prior.get(key, &was)
+	types := set{}
+	for _, list := range []reflect.Value{after, seen, out} {
+		for i := range list.Len() {
+			types.add(typeOf(list.Index(i)))
+		}
+	}
+	for typ := range types {
+		if _, ruled := rule.Unqualified[typ]; ruled {
+			continue // controllers inside act on it, and their part of it is on the host
+		}
+		a, wanted := condition(after, typ)
+		s, visible := condition(seen, typ)
+		o, there := condition(out, typ)
+		host := ""
+		if there {
+			host = digestOf(o)
+		}
+		switch {
+		case wanted == visible && (!wanted || apiequality.Semantic.DeepEqual(a.Interface(), s.Interface())):
+			if r, ok := was[typ]; ok && r.Host == host {
+				records[typ] = r
+			}
+		case wanted == there && (!wanted || apiequality.Semantic.DeepEqual(a.Interface(), o.Interface())):
+		case wanted: // a removed one stays, as its component would write it again
+			records[typ] = shownValue{Virtual: encoded(a), Host: host}
+		}
+	}
+	if len(records) > 0 {
+		c.overlay.put(key, records)
+	}
+}
+
+// shown puts the tenant's values into v, the status as it is shown, where the
+// host's in h are still those that they were written over.
+func (c *toVirtual) shown(own []rules.StatusRule, v, h any) {
+	if !c.overlay.hasBelow(shownPrefix) {
+		return
+	}
+	both := statuses{seen: v, host: h}
+	for _, rule := range own {
+		shown, host := both.field(v, rule.Field), both.field(h, rule.Field)
+		key := shownPrefix + rule.Field
+		if areConditions(host.Type()) {
+			c.shownConditions(key, shown, host)
+			continue
+		}
+		var r shownValue
+		if rule.Share == rules.Shown && c.overlay.get(key, &r) && r.Host == digestOf(host) {
+			c.decode(key, r.Virtual, shown)
+		}
+	}
+}
+
+func (c *toVirtual) shownConditions(key string, shown, host reflect.Value) {
+	records := map[string]shownValue{}
+	if !c.overlay.get(key, &records) {
+		return
+	}
+	list := reflect.Zero(shown.Type())
+	on := set{}
+	for i := range host.Len() {
+		typ := typeOf(host.Index(i))
+		on.add(typ)
+		r, ok := records[typ]
+		if ok && r.Host == digestOf(host.Index(i)) {
+			list = reflect.Append(list, c.decoded(key, r.Virtual, shown.Type().Elem()))
+		} else {
+			list = reflect.Append(list, shown.Index(i))
+		}
+	}
+	types := set{}
+	for typ := range records {
+		types.add(typ)
+	}
+	for _, typ := range types.sorted() {
+		if r := records[typ]; !on.has(typ) && r.Host == "" {
+			list = reflect.Append(list, c.decoded(key, r.Virtual, shown.Type().Elem()))
+		}
+	}
+	shown.Set(list)
+}
+
+// hasBelow reports whether there is a record whose key begins like this.
+func (o *overlay) hasBelow(prefix string) bool {
+	for key := range o.Records {
+		if strings.HasPrefix(key, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// decode reads the value of a record into a field. A broken one is the fault of
+// the overlay, and leaves the host's value.
+func (c *toVirtual) decode(key string, raw json.RawMessage, into reflect.Value) {
+	into.Set(c.decoded(key, raw, into.Type()))
+}
+
+func (c *toVirtual) decoded(key string, raw json.RawMessage, typ reflect.Type) reflect.Value {
+	p := reflect.New(typ)
+	if err := json.Unmarshal(raw, p.Interface()); err != nil {
+		c.overlay.fail(key, err)
+		p.Elem().SetZero()
+	}
+	return p.Elem()
+}
+
+// areConditions reports whether a type is a list of structs with a Type and a
+// Reason, as all conditions are.
+func areConditions(typ reflect.Type) bool {
+	if typ.Kind() != reflect.Slice || typ.Elem().Kind() != reflect.Struct {
+		return false
+	}
+	_, hasType := typ.Elem().FieldByName("Type")
+	_, hasReason := typ.Elem().FieldByName("Reason")
+	return hasType && hasReason
+}
+
+// encoded is for values of the API's types, which always encode.
+func encoded(v reflect.Value) json.RawMessage {
+	raw, err := json.Marshal(v.Interface())
+	if err != nil {
+		return nil
+	}
+	return raw
+}
+
+func digestOf(v reflect.Value) string { return digest(string(encoded(v))) }
