@@ -50,10 +50,12 @@ func (a *app) readValues(file string, content []byte) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.Form == convert.FormPortico {
-		return r.Values, nil
+	switch {
+	case r.Form != convert.FormPortico:
+		a.streams.Say("%s has the form of %s, and was converted:", file, r.Form)
+	case len(r.Mapped)+len(r.Missing) > 0:
+		a.streams.Say("%s has keys that are no values of the chart:", file)
 	}
-	a.streams.Say("%s has the form of %s, and was converted:", file, r.Form)
 	for _, m := range r.Mapped {
 		line := "  " + m.From + " -> " + m.To
 		if m.Note != "" {
@@ -61,8 +63,12 @@ func (a *app) readValues(file string, content []byte) (map[string]any, error) {
 		}
 		a.streams.Say("%s", line)
 	}
+	lacks := "has no counterpart"
+	if r.Form == convert.FormPortico {
+		lacks = "is left out"
+	}
 	for _, m := range r.Missing {
-		a.streams.Say("  %s has no counterpart: %s", m.Path, m.Why)
+		a.streams.Say("  %s %s: %s", m.Path, lacks, m.Why)
 	}
 	if len(r.Needless) > 0 {
 		a.streams.Say("  not needed here: %s", strings.Join(r.Needless, ", "))

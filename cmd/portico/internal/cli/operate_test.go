@@ -54,6 +54,22 @@ func TestConvertPrintsValuesAndTellsAboutKeys(t *testing.T) {
 	b.says("has the form of vcluster", "controlPlane.backingStore.etcd.deploy.enabled -> ")
 }
 
+// A portico.yaml as porticod reads it has keys that the chart sets: a user who takes
+// one for values is told what became of them.
+func TestConvertTellsAboutKeysOfPorticod(t *testing.T) {
+	b := newBench(t)
+	file := write(t, b.dir+"/portico.yaml", "name: other\nreplicas: 2\nlisten: 0.0.0.0:8443\nlogLevel: 2\n")
+	var values map[string]any
+	if err := yaml.Unmarshal([]byte(b.run(0, "convert", file)), &values); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"logLevel": float64(2), "controlPlane": map[string]any{"replicas": float64(2)}}
+	if diff := cmp.Diff(want, values); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+	b.says("no values of the chart", "name is left out: The name of the release", "listen is left out: The chart sets it.", "replicas -> controlPlane.replicas")
+}
+
 func TestPauseAndResume(t *testing.T) {
 	b := newBench(t)
 	b.run(0, "create", "vc", "--connect=false")
