@@ -106,3 +106,53 @@ func TestEtcdMembersAndClientsKnowEachOther(t *testing.T) {
 		t.Error("installed an authority with another's key")
 	}
 }
+
+// A certificate is renewed long before its end, with nothing but time between two
+// looks, and then both sides know each other by either.
+func TestEtcdCertificatesAreRenewed(t *testing.T) {
+	now := time.Now()
+	clock := func() time.Time { return now }
+	authority, err := certs.NewEtcdAuthority(clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	leaf := certs.Leaf{CommonName: "etcd", DNSNames: []string{"etcd-0.etcd"}, Usage: certs.Peer}
+	certificate := func() string {
+		t.Helper()
+		if err := authority.Install(dir, leaf, clock); err != nil {
+			t.Fatal(err)
+		}
+		content, err := os.ReadFile(filepath.Join(dir, "tls.crt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(content)
+	}
+	first, before := certificate(), tlsOf(t, dir, "etcd-0.etcd")
+	now = now.Add(7 * 30 * 24 * time.Hour)
+	if certificate() != first {
+		t.Error("a certificate was renewed after seven months")
+	}
+	now = now.Add(30 * 24 * time.Hour)
+	second := certificate()
+	if second == first {
+		t.Error("a certificate was not renewed after eight months")
+	}
+	after := tlsOf(t, dir, "etcd-0.etcd")
+	before.Time, after.Time = clock, clock
+	if ofServer, ofClient := shakeHands(after, before); ofServer != nil || ofClient != nil {
+		t.Errorf("the new one does not know the old one: %v, %v", ofServer, ofClient)
+	}
+	leaf.DNSNames = append(leaf.DNSNames, "etcd-1.etcd")
+	third := certificate()
+	if third == second {
+		t.Error("a certificate without a name is taken for good")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tls.key"), []byte("torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if certificate() == third {
+		t.Error("a certificate without its key is taken for good")
+	}
+}

@@ -54,3 +54,44 @@ func TestAuthorityOfSomebodyElseIsNotTaken(t *testing.T) {
 		t.Errorf("%v, want %v", err, door.ErrNotOurs)
 	}
 }
+
+// Files are written once, whoever is first, and again when they are due.
+func TestMembersOfAnEtcdShareOneCertificate(t *testing.T) {
+	client := fake.NewClientset()
+	ensure := func(files map[string][]byte) (seen map[string][]byte, err error) {
+		err = door.EnsureEtcdMembers(t.Context(), client, hostNamespace, "vc", func(have map[string][]byte) (map[string][]byte, error) {
+			seen = have
+			return files, nil
+		})
+		return seen, err
+	}
+	first, second := map[string][]byte{"tls.crt": []byte("first")}, map[string][]byte{"tls.crt": []byte("second")}
+	if seen, err := ensure(first); err != nil || len(seen) > 0 {
+		t.Fatalf("%v, with %v in nothing", err, seen)
+	}
+	if seen, err := ensure(nil); err != nil || string(seen["tls.crt"]) != "first" {
+		t.Errorf("%v, found %v", err, seen)
+	}
+	// Another replica writes between a look and a write.
+	writes := 0
+	client.PrependReactor("update", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+		writes++
+		return writes == 1, nil, apierrors.NewConflict(corev1.Resource("secrets"), "vc.etcd-members", nil)
+	})
+	if _, err := ensure(second); err != nil || writes != 2 {
+		t.Errorf("%v after %d writes, want 2", err, writes)
+	}
+	if seen, err := ensure(nil); err != nil || string(seen["tls.crt"]) != "second" || writes != 2 {
+		t.Errorf("%v, found %v, %d writes", err, seen, writes)
+	}
+}
+
+func TestCertificateOfSomebodyElseIsNotTouched(t *testing.T) {
+	client := fake.NewClientset(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: hostNamespace, Name: "vc.etcd-members"}})
+	err := door.EnsureEtcdMembers(t.Context(), client, hostNamespace, "vc", func(map[string][]byte) (map[string][]byte, error) {
+		return map[string][]byte{"tls.crt": nil}, nil
+	})
+	if !errors.Is(err, door.ErrNotOurs) {
+		t.Errorf("%v, want %v", err, door.ErrNotOurs)
+	}
+}

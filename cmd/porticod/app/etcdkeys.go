@@ -6,42 +6,51 @@ package app
 import (
 	"context"
 	"net"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
 
 	"portico.dev/portico/certs"
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/proxy/door"
 )
 
-type etcdKeysOptions struct {
-	cluster, namespace, dir string
-	member                  string
-	names                   []string
-}
-
-// newEtcdKeys is for init containers of the chart. People have no use for it.
+// newEtcdKeys is for an init container of the chart. People have no use for it.
 func newEtcdKeys() *cobra.Command {
-	var o etcdKeysOptions
+	k := etcdKeys{clock: clock.RealClock{}}
 	c := &cobra.Command{
 		Use:    "etcd-keys",
-		Short:  "Write a certificate for a virtual cluster's own etcd",
+		Short:  "Make the certificates of a virtual cluster's own etcd",
 		Hidden: true,
-		Long: `Write ca.crt, tls.crt and tls.key for a member of the etcd that a virtual
-cluster has to itself, or for a client of it, signed by the authority in the host
-Secret CLUSTER.etcd. The first to need that authority makes it. The certificate is
-new each time, and good for a year.`,
+		Long: `Write ca.crt, tls.crt and tls.key for a client of the etcd that a virtual cluster
+has to itself, and those for its members to the host Secret CLUSTER.etcd-members.
+The authority is in the host Secret CLUSTER.etcd, and the first to need it makes
+it. Files that are good stay; porticod serve keeps them so.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return runEtcdKeys(c.Context(), o) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg := config.Default()
+			cfg.Name, cfg.Host.Burst = k.cluster, cfg.Host.QPS
+			hostConfig, err := hostClientConfig(cfg)
+			if err != nil {
+				return err
+			}
+			if k.client, err = kubernetes.NewForConfig(hostConfig); err != nil {
+				return err
+			}
+			return k.ensure(c.Context())
+		},
 	}
-	c.Flags().StringVar(&o.cluster, "cluster", "", "name of the virtual cluster")
-	c.Flags().StringVar(&o.namespace, "namespace", "", "host namespace of the virtual cluster")
-	c.Flags().StringVar(&o.dir, "dir", "", "directory to write to")
-	c.Flags().StringVar(&o.member, "member", "", "name of the member; empty for a client")
-	c.Flags().StringSliceVar(&o.names, "dns-names", nil, "DNS names of the member")
-	for _, required := range []string{"cluster", "namespace", "dir"} {
+	c.Flags().StringVar(&k.cluster, "cluster", "", "name of the virtual cluster")
+	c.Flags().StringVar(&k.namespace, "namespace", "", "host namespace of the virtual cluster")
+	c.Flags().StringVar(&k.dir, "dir", "", "directory to write to")
+	c.Flags().StringSliceVar(&k.members, "members", nil, "DNS names of the members")
+	for _, required := range []string{"cluster", "namespace", "dir", "members"} {
 		if err := c.MarkFlagRequired(required); err != nil {
 			panic(err)
 		}
@@ -49,27 +58,81 @@ new each time, and good for a year.`,
 	return c
 }
 
-func runEtcdKeys(ctx context.Context, o etcdKeysOptions) error {
-	cfg := config.Default()
-	cfg.Name, cfg.Host.Burst = o.cluster, cfg.Host.QPS
-	hostConfig, err := hostClientConfig(cfg)
-	if err != nil {
-		return err
-	}
-	client, err := kubernetes.NewForConfig(hostConfig)
-	if err != nil {
-		return err
-	}
-	authority, err := door.EnsureEtcdAuthority(ctx, client, o.namespace, o.cluster, func() (certs.EtcdAuthority, error) {
-		return certs.NewEtcdAuthority(time.Now)
+// etcdKeys keeps the certificates of an etcd that a cluster has to itself.
+type etcdKeys struct {
+	client             kubernetes.Interface
+	cluster, namespace string
+	dir                string   // of a client's files
+	members            []string // their DNS names
+	clock              clock.WithTicker
+}
+
+// ensure makes everything that is missing or due.
+func (k *etcdKeys) ensure(ctx context.Context) error {
+	authority, err := door.EnsureEtcdAuthority(ctx, k.client, k.namespace, k.cluster, func() (certs.EtcdAuthority, error) {
+		return certs.NewEtcdAuthority(k.clock.Now)
 	})
 	if err != nil {
 		return err
 	}
-	leaf := certs.Leaf{CommonName: "porticod", Usage: certs.Client}
-	if o.member != "" {
-		// Loopback is for the probe, which asks from inside of the pod.
-		leaf = certs.Leaf{CommonName: o.member, DNSNames: append([]string{"localhost"}, o.names...), IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Usage: certs.Peer}
+	err = door.EnsureEtcdMembers(ctx, k.client, k.namespace, k.cluster, func(have map[string][]byte) (map[string][]byte, error) {
+		return authority.Renew(have, certs.Leaf{CommonName: k.cluster + "-etcd", DNSNames: k.members, Usage: certs.Peer}, k.clock.Now)
+	})
+	if err != nil {
+		return err
 	}
-	return authority.Install(o.dir, leaf, time.Now)
+	return authority.Install(k.dir, certs.Leaf{CommonName: "porticod", Usage: certs.Client}, k.clock.Now)
+}
+
+// lookAtEtcdKeys is how often certificates are looked at. A certificate is due
+// months before its end, so that a failure has many more hours.
+const lookAtEtcdKeys = time.Hour
+
+// run keeps the certificates until ctx ends.
+func (k *etcdKeys) run(ctx context.Context) error {
+	for {
+		if err := k.ensure(ctx); err != nil && ctx.Err() == nil {
+			klog.FromContext(ctx).Error(err, "Certificates of the cluster's etcd are not as they should be; those of before are in use")
+		}
+		timer := k.clock.NewTimer(lookAtEtcdKeys)
+		select {
+		case <-ctx.Done():
+		case <-timer.C():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// etcdPart keeps the certificates of the chart's etcd. An etcd belongs to the
+// cluster if the authority of its certificates is on the host; the owner of any
+// other renews them. Every replica has files of its own.
+func (c *composition) etcdPart() (part, error) {
+	s := c.config.Store
+	if s.Endpoint == "" || s.TLS.CertFile == "" {
+		return part{}, nil
+	}
+	endpoint, err := s.Parse()
+	if err != nil || endpoint.Kind != config.StoreEtcd {
+		return part{}, err
+	}
+	k := &etcdKeys{
+		client: c.hostClient, cluster: c.config.Name, namespace: c.config.Host.Namespace, dir: filepath.Dir(s.TLS.CertFile), clock: clock.RealClock{},
+	}
+	for _, address := range endpoint.Addresses {
+		name, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return part{}, err
+		}
+		k.members = append(k.members, name)
+	}
+	return part{always: func(ctx context.Context) error {
+		_, err := k.client.CoreV1().Secrets(k.namespace).Get(ctx, door.EtcdSecretName(k.cluster), metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return k.run(ctx)
+	}}, nil
 }

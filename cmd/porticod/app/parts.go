@@ -61,6 +61,7 @@ var parts = []struct {
 	{"entrance", (*composition).entrancePart},
 	{"keys", (*composition).keysPart},
 	{"authorities", (*composition).authoritiesPart},
+	{"etcd", (*composition).etcdPart},
 	{"reporter", (*composition).reporterPart},
 	{"referents", (*composition).referentsPart},
 	{"tokens", (*composition).tokensPart},
