@@ -23,7 +23,6 @@ var otherSelectors = map[string]string{
 	"cmd/porticod/app nodesPart":      "nodes of the host, by the operator's choice",
 	"cmd/porticod/config Shown":       "classes of the host, by the operator's choice",
 	"proxy/apiserver namespaceLabels": "virtual namespaces",
-	"proxy/apiserver of":              "virtual Services",
 	"proxy/apiserver addIdentityHook": "virtual leases",
 	"proxy/host mayRunOn":             "a node of the host, by the operator's choice",
 	"proxy/nodeproxy on":              "virtual pods",
@@ -37,6 +36,7 @@ var otherSelectors = map[string]string{
 	"sync/mapservices wantedSlices":   "slices of the one Service of the host that the operator maps",
 	"sync/pause stopped":              "virtual pods of one virtual workload",
 	"sync/nodes NewMirror":            "nodes of the host, by the operator's choice",
+	"sync/variables want":             "virtual Services",
 }
 
 // ownKeys are the expressions for keys and sets of portico.dev.

@@ -210,7 +210,7 @@ func TestAttackAffinitySelectsReservedLabels(t *testing.T) {
 // another namespace's Secret wherever a pod can name one.
 func TestAttackVolumeNamesOtherNamespaceThroughHostNaming(t *testing.T) {
 	tr := mustNew(t, testCluster())
-	for _, target := range []string{tr.Name("prod", "password"), tr.TokenSecretName("prod", "p"), "host-secret"} {
+	for _, target := range []string{tr.Name("prod", "password"), tr.TokenSecretName("prod", "p"), tr.ServiceVariablesName("prod"), "host-secret"} {
 		v := pod("demo", "thief", nil)
 		ref := corev1.LocalObjectReference{Name: target}
 		v.Spec.ImagePullSecrets = []corev1.LocalObjectReference{ref}
@@ -247,7 +247,7 @@ func TestAttackSidecarsSecretByName(t *testing.T) {
 		Name: "thief", EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "host-secret"}}}},
 	}}}
 	after := toHost(t, tr, v, rewrite.Inputs{Host: h}).(*corev1.Pod)
-	if got, want := after.Spec.EphemeralContainers[0].EnvFrom[0].SecretRef.Name, tr.Name("demo", "host-secret"); got != want {
+	if got, want := after.Spec.EphemeralContainers[0].EnvFrom[1].SecretRef.Name, tr.Name("demo", "host-secret"); got != want {
 		t.Errorf("the debug container reads %s, want %s", got, want)
 	}
 	if got := after.Spec.Containers[0].Env[0].ValueFrom.SecretKeyRef.Name; got != "host-secret" {

@@ -98,12 +98,6 @@ type Inputs struct {
 	// means that they are not known, and leaves those of Host; a namespace
 	// without labels has an empty map.
 	NamespaceLabels map[string]string
-	// Services are the Services of that namespace, with virtual names, for the
-	// service environment variables of a pod.
-	Services []*corev1.Service
-	// EnvKeys are the keys of the ConfigMaps and Secrets that the containers of
-	// a pod take their environment from. A service variable gives way to them.
-	EnvKeys map[EnvSource][]string
 	// Namespaces holds the labels of every virtual namespace by name. It is
 	// read only for a required pod affinity term that has both namespaces and
 	// a namespaceSelector, the one union that a selector cannot express.
@@ -139,9 +133,6 @@ type HostClasses struct {
 
 // Named is a virtual object in the namespace of another.
 type Named struct{ Kind, Name string }
-
-// EnvSource is a ConfigMap or Secret in the namespace of a pod.
-type EnvSource struct{ Kind, Name string }
 
 // Translator translates the objects of one virtual cluster. It is safe for
 // concurrent use.

@@ -24,9 +24,11 @@ import (
 // anchors that v asks for are among them if v is not nil.
 func (t *Translator) ComposedNames(namespace, pod string, v *corev1.Pod) map[string]VirtualRef {
 	tokens, certificates := VirtualRef{Namespace: namespace, Name: pod + "-token"}, VirtualRef{Namespace: namespace, Name: pod + "-certificate"}
+	variables := VirtualRef{Namespace: namespace, Name: "service variables"}
 	out := map[string]VirtualRef{
 		t.TokenSecretName(namespace, pod): tokens, t.FormerTokenSecretName(namespace, pod): tokens,
 		t.CertificateSecretName(namespace, pod): certificates, t.FormerCertificateSecretName(namespace, pod): certificates,
+		t.ServiceVariablesName(namespace): variables, t.ServiceVariablesName(""): variables,
 	}
 	if v == nil {
 		return out

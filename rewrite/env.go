@@ -15,58 +15,46 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// env gives containers the variables by which they find Services. The kubelet
-// would give them those of the host namespace. They come before the tenant's
-// own, which may refer to them as $(NAME); a name that the tenant defines is
-// the tenant's.
+// A kubelet gives containers the variables by which they find the Services of
+// their namespace: here, those of the host namespace. So the host pod has
+// enableServiceLinks off, and each container reads a ConfigMap that has the
+// virtual Services' variables (ServiceVariables), in front of all that its
+// tenant wrote. This is the rank that the variables have in a kubelet: weaker
+// than the tenant's own, from anywhere, and known to them as $(NAME). The kubelet
+// reads it at each start of a container, and a pod does not grow with Services
+// (k8s.io/kubernetes/pkg/kubelet, makeEnvironmentVariables).
+//
+// The container waits for the ConfigMap: one that started without the address of
+// the API server would not find it for as long as it runs.
+//
+// Earlier versions wrote the variables into each container, with a record of
+// their names. Such pods keep them.
+
+// env has the containers read the variables of Services.
 func (c *toHost) env(spec *corev1.PodSpec, links *bool) {
 	no := false
 	replace(c.overlay, "enableServiceLinks", &spec.EnableServiceLinks, &no)
-	vars := c.serviceEnv(links == nil || *links)
-	if len(vars) == 0 {
-		return
+	of := c.namespace
+	if links != nil && !*links {
+		if of = ""; c.t.cluster.APIServerIP == "" {
+			return
+		}
 	}
-	eachContainer(spec, func(key string, ctr *corev1.Container) {
-		own := c.ownEnv(ctr)
-		var names []string
-		env := make([]corev1.EnvVar, 0, len(vars)+len(ctr.Env))
-		for _, v := range vars {
-			if !own.has(v.Name) {
-				env = append(env, v)
-				names = append(names, v.Name)
-			}
-		}
-		if len(names) > 0 {
-			c.overlay.put(key+".env", names)
-			ctr.Env = append(env, ctr.Env...)
-		}
+	from := corev1.EnvFromSource{ConfigMapRef: &corev1.ConfigMapEnvSource{
+		LocalObjectReference: corev1.LocalObjectReference{Name: c.t.ServiceVariablesName(of)},
+	}}
+	eachContainer(spec, func(_ string, ctr *corev1.Container) {
+		ctr.EnvFrom = slices.Insert(ctr.EnvFrom, 0, *from.DeepCopy())
 	})
-}
-
-// ownEnv are the names that the tenant gives values to: in the kubelet, too, a
-// service variable is the weakest. References have their host names already.
-func (c *toHost) ownEnv(ctr *corev1.Container) set {
-	own := set{}
-	for _, e := range ctr.Env {
-		own.add(e.Name)
-	}
-	for _, from := range ctr.EnvFrom {
-		for source, keys := range c.in.EnvKeys {
-			host := c.t.Name(c.namespace, source.Name)
-			if from.ConfigMapRef != nil && source.Kind == "ConfigMap" && from.ConfigMapRef.Name == host ||
-				from.SecretRef != nil && source.Kind == "Secret" && from.SecretRef.Name == host {
-				for _, k := range keys {
-					own.add(from.Prefix + k)
-				}
-			}
-		}
-	}
-	return own
 }
 
 func (c *toVirtual) env(spec *corev1.PodSpec) {
 	unreplace(c.overlay, "enableServiceLinks", &spec.EnableServiceLinks)
 	eachContainer(spec, func(key string, ctr *corev1.Container) {
+		ctr.EnvFrom = slices.DeleteFunc(ctr.EnvFrom, func(e corev1.EnvFromSource) bool { return c.readsVariables(&e) })
+		if len(ctr.EnvFrom) == 0 {
+			ctr.EnvFrom = nil
+		}
 		added := c.addedEnv(key)
 		if len(added) == 0 {
 			return
@@ -78,7 +66,15 @@ func (c *toVirtual) env(spec *corev1.PodSpec) {
 	})
 }
 
-// addedEnv are the names of the variables that were added to a container.
+// readsVariables reports whether a source is the one that was added. No tenant
+// can use its name.
+func (c *toVirtual) readsVariables(e *corev1.EnvFromSource) bool {
+	return e.ConfigMapRef != nil &&
+		(e.ConfigMapRef.Name == c.t.ServiceVariablesName(c.namespace) || e.ConfigMapRef.Name == c.t.ServiceVariablesName(""))
+}
+
+// addedEnv are the names of the variables that an earlier version added to a
+// container.
 func (c *toVirtual) addedEnv(key string) set {
 	var names []string
 	c.overlay.get(key+".env", &names)
@@ -89,32 +85,52 @@ func (c *toVirtual) addedEnv(key string) set {
 	return added
 }
 
-// serviceEnv returns the variables for the API server and, with links, for the
-// Services of the namespace, in a fixed order and each name once.
-func (c *toHost) serviceEnv(links bool) []corev1.EnvVar {
-	var services []*corev1.Service
-	if c.t.cluster.APIServerIP != "" {
-		kubernetes := &corev1.Service{}
-		kubernetes.Name = "kubernetes"
-		kubernetes.Spec.ClusterIP = c.t.cluster.APIServerIP
-		kubernetes.Spec.Ports = []corev1.ServicePort{{Name: "https", Protocol: corev1.ProtocolTCP, Port: c.t.cluster.APIServerPort}}
-		services = append(services, kubernetes)
+// maxServiceVariables bounds the host ConfigMap of the variables of a namespace,
+// with the managedFields that the host adds, by the size of a request to an etcd.
+const maxServiceVariables = 1 << 20
+
+// ServiceVariables returns the variables of the Services of a virtual namespace,
+// which is the content of its ConfigMap on the host (ServiceVariablesName).
+// Those of the API server are among them. The namespace "" stands for pods that
+// want no others. Services that do not fit are left out, the youngest first; left
+// is their number.
+func (t *Translator) ServiceVariables(namespace string, services []*corev1.Service) (data map[string]string, left int) {
+	ofNamespace := slices.SortedFunc(slices.Values(services), func(a, b *corev1.Service) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	// As in a kubelet, a Service of that name in the pod's own namespace wins.
+	own := func(s *corev1.Service) bool { return s.Name == "kubernetes" }
+	switch i := slices.IndexFunc(ofNamespace, own); {
+	case t.cluster.APIServerIP == "" || i >= 0 && namespace != "default" && len(serviceVariables(ofNamespace[i])) > 0:
+	default:
+		ofNamespace = slices.Insert(slices.DeleteFunc(ofNamespace, own), 0, t.apiServer())
 	}
-	if links {
-		inNamespace := slices.SortedFunc(slices.Values(c.in.Services), func(a, b *corev1.Service) int { return cmp.Compare(a.Name, b.Name) })
-		services = append(services, inNamespace...)
-	}
-	var out []corev1.EnvVar
-	seen := set{}
-	for _, s := range services {
-		for _, e := range serviceVariables(s) {
-			if !seen.has(e.Name) && len(validation.IsRelaxedEnvVarName(e.Name)) == 0 {
-				seen.add(e.Name)
-				out = append(out, e)
+	data = map[string]string{}
+	size := 0
+	for i, s := range ofNamespace {
+		vars := serviceVariables(s)
+		for _, e := range vars {
+			size += 2*len(e.Name) + len(e.Value) + 16
+		}
+		if size > maxServiceVariables {
+			return data, len(ofNamespace) - i
+		}
+		for _, e := range vars {
+			if _, taken := data[e.Name]; !taken && len(validation.IsConfigMapKey(e.Name)) == 0 {
+				data[e.Name] = e.Value
 			}
 		}
 	}
-	return out
+	return data, 0
+}
+
+// apiServer is the Service default/kubernetes as pods need it.
+func (t *Translator) apiServer() *corev1.Service {
+	s := &corev1.Service{}
+	s.Name = "kubernetes"
+	s.Spec.ClusterIP = t.cluster.APIServerIP
+	s.Spec.Ports = []corev1.ServicePort{{Name: "https", Protocol: corev1.ProtocolTCP, Port: t.cluster.APIServerPort}}
+	return s
 }
 
 // serviceVariables returns the variables of one Service, as the kubelet names

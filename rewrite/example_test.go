@@ -23,15 +23,17 @@ func Example() {
 	virtual := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "web-0"},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{
-			Name:    "web",
-			EnvFrom: []corev1.EnvFromSource{{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: "db"}}}},
+			Name: "web",
+			Env: []corev1.EnvVar{{Name: "PASSWORD", ValueFrom: &corev1.EnvVarSource{
+				SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: "db"}, Key: "password"},
+			}}},
 		}}},
 	}
 	host, err := t.PodToHost(virtual, rewrite.Inputs{})
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println("host:   ", host.Namespace, host.Name, host.Spec.Containers[0].EnvFrom[0].SecretRef.Name)
+	fmt.Println("host:   ", host.Namespace, host.Name, host.Spec.Containers[0].Env[0].ValueFrom.SecretKeyRef.Name)
 
 	host.Spec.NodeName = "node-1"
 	host.Status.Message = "cannot start " + host.Name
@@ -39,7 +41,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println("virtual:", virtual.Namespace, virtual.Name, virtual.Spec.Containers[0].EnvFrom[0].SecretRef.Name)
+	fmt.Println("virtual:", virtual.Namespace, virtual.Name, virtual.Spec.Containers[0].Env[0].ValueFrom.SecretKeyRef.Name)
 	fmt.Println("virtual:", virtual.Spec.NodeName, "-", virtual.Status.Message)
 	// Output:
 	// host:    team-a web-0-x-demo-x-my-vcluster db-x-demo-x-my-vcluster

@@ -59,11 +59,6 @@ func testInputs() rewrite.Inputs {
 		HostClasses:     rewrite.HostClasses{Priority: "app", Runtime: "web"},
 		DeviceClasses:   []string{"app", "web"},
 		ControllerPod:   true,
-		Services: []*corev1.Service{
-			{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.ServiceSpec{ClusterIP: "10.96.1.1", Ports: []corev1.ServicePort{{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}}}},
-			{ObjectMeta: metav1.ObjectMeta{Name: "db-main"}, Spec: corev1.ServiceSpec{ClusterIP: "10.96.1.2", Ports: []corev1.ServicePort{{Port: 5432}}}},
-			{ObjectMeta: metav1.ObjectMeta{Name: "headless"}, Spec: corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Ports: []corev1.ServicePort{{Port: 1}}}},
-		},
 	}
 }
 

@@ -117,6 +117,7 @@ func formerPod(t *testing.T, tr *rewrite.Translator) (virtual, host *corev1.Pod)
 	h := toHost(t, tr, virtual, rewrite.Inputs{}).(*corev1.Pod)
 	name, _ := tr.FormerName("demo", longName)
 	h.Name = name
+	h.Spec.Containers[0].EnvFrom = h.Spec.Containers[0].EnvFrom[1:]
 	h.Spec.Containers[0].EnvFrom[0].SecretRef.Name = name
 	h.Spec.Volumes[0].PersistentVolumeClaim.ClaimName = name
 	h.Spec.Volumes[1].Projected.Sources[0].Secret.Name = tr.FormerTokenSecretName("demo", longName)

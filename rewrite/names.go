@@ -112,6 +112,13 @@ func (t *Translator) trustBundleHash(b TrustBundle) string {
 	return hash("cluster-trust-bundle", b.Name, b.SignerName, b.Selector, t.cluster.Name)
 }
 
+// ServiceVariablesName returns the host name of the ConfigMap that holds the
+// variables of the Services of a virtual namespace, and for "" of that with those
+// of the API server alone. It has a dot in the way of TrustBundleName.
+func (t *Translator) ServiceVariablesName(namespace string) string {
+	return "service-variables." + hash("service-variables", namespace, t.cluster.Name)[:hashLength]
+}
+
 // AnchorName returns the name of the host ConfigMap that owns every host object
 // of the cluster. As with RootsSecretName, no translated name is like it.
 func (t *Translator) AnchorName() string { return AnchorName(t.cluster.Name) }

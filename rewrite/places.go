@@ -112,7 +112,7 @@ func (p places) cause(c metav1.StatusCause) metav1.StatusCause {
 
 var (
 	listPath   = regexp.MustCompile(`^(spec|status)\.(\w+)\[(\d{1,9})\](.*)$`)
-	innerPath  = regexp.MustCompile(`^\.(env|volumeMounts)\[(\d{1,9})\](.*)$`)
+	innerPath  = regexp.MustCompile(`^\.(env|envFrom|volumeMounts)\[(\d{1,9})\](.*)$`)
 	sourcePath = regexp.MustCompile(`^(\.projected\.sources\[(\d{1,9})\])\.(secret|configMap)\b`)
 	dnsPath    = regexp.MustCompile(`^spec\.dnsConfig\.(nameservers|searches|options)\[(\d{1,9})\](.*)$`)
 )
@@ -186,6 +186,8 @@ func (p places) addedWithin(list string, i int, inner string) []bool {
 		case "env":
 			names := p.c.addedEnv(key)
 			added = which(ctr.Env, func(e *corev1.EnvVar) bool { return names.has(e.Name) })
+		case "envFrom":
+			added = which(ctr.EnvFrom, p.c.readsVariables)
 		case "volumeMounts":
 			added = which(ctr.VolumeMounts, isHidden)
 		}

@@ -25,6 +25,7 @@ func crowded() *corev1.Pod {
 		for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
 			for i := range list {
 				list[i].Env = []corev1.EnvVar{{Name: "A"}, {Name: "B"}}
+				list[i].EnvFrom = []corev1.EnvFromSource{{Prefix: "C_"}, {Prefix: "D_"}}
 				list[i].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}, {Name: "tokens", MountPath: "/tokens"}}
 			}
 		}
@@ -75,12 +76,12 @@ func TestFieldsOfAHostPodAreThoseOfTheVirtualPod(t *testing.T) {
 	check("spec", "hostAliases", namesOf(h.Spec.HostAliases), namesOf(v.Spec.HostAliases), ".ip")
 	for i := range v.Spec.InitContainers {
 		hc, vc := &h.Spec.InitContainers[i+1], &v.Spec.InitContainers[i]
-		check(fmt.Sprintf("spec.initContainers[%d]", i), "env", namesOf(hc.Env), namesOf(vc.Env), ".valueFrom.secretKeyRef.name")
+		check(fmt.Sprintf("spec.initContainers[%d]", i), "envFrom", namesOf(hc.EnvFrom), namesOf(vc.EnvFrom), ".secretRef.name")
 		check(fmt.Sprintf("spec.initContainers[%d]", i), "volumeMounts", namesOf(hc.VolumeMounts), namesOf(vc.VolumeMounts), "")
 	}
 	for i := range v.Spec.Containers {
 		hc, vc := &h.Spec.Containers[i], &v.Spec.Containers[i]
-		check(fmt.Sprintf("spec.containers[%d]", i), "env", namesOf(hc.Env), namesOf(vc.Env), ".name")
+		check(fmt.Sprintf("spec.containers[%d]", i), "envFrom", namesOf(hc.EnvFrom), namesOf(vc.EnvFrom), ".prefix")
 		check(fmt.Sprintf("spec.containers[%d]", i), "volumeMounts", namesOf(hc.VolumeMounts), namesOf(vc.VolumeMounts), ".mountPath")
 	}
 }
@@ -105,8 +106,8 @@ func namesOf[T any](list []T) []string {
 			out[i] = e.Name
 		case *corev1.VolumeMount:
 			out[i] = e.Name
-		case *corev1.EnvVar:
-			out[i] = e.Name
+		case *corev1.EnvFromSource:
+			out[i] = e.Prefix
 		case *corev1.Toleration:
 			out[i] = e.Key
 		case *corev1.HostAlias:

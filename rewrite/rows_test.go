@@ -67,8 +67,8 @@ func checkRow(t *testing.T, tr *rewrite.Translator, v runtime.Object, path, virt
 	}
 }
 
-// at returns the field of a path, and makes all that leads to it: one element
-// of every list, the target of every pointer.
+// at returns the field of a path, in the last element of every list, and makes
+// all that leads to it: one element, the target of every pointer.
 func at(t *testing.T, o any, path string) reflect.Value {
 	t.Helper()
 	v := reflect.ValueOf(o).Elem()
@@ -84,7 +84,7 @@ func at(t *testing.T, o any, path string) reflect.Value {
 			if v.Len() == 0 {
 				v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 			}
-			v, path = v.Index(0), rest
+			v, path = v.Index(v.Len()-1), rest
 			continue
 		}
 		end := strings.IndexAny(path, ".[")

@@ -108,9 +108,10 @@ type Config struct {
 // object.
 type InputsFunc func(ctx context.Context, v runtime.Object) rewrite.Inputs
 
-// Referents makes sure that the Secrets and ConfigMaps which an object of a
-// virtual namespace names are on the host. A reference to something that does
-// not exist is no error: a pod may wait for its Secret.
+// Referents makes sure that the Secrets and ConfigMaps which a pod of a virtual
+// namespace names are on the host, and so is all else that each pod there reads.
+// A reference to something that does not exist is no error: a pod may wait for
+// its Secret.
 //
 // If there is no error, the object is sent to the host next, and settle called
 // with whether the host refused it. Copies that are on the host for refused

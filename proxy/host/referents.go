@@ -19,11 +19,7 @@ func (s *Storage) ensureReferents(ctx context.Context, k key, versioned runtime.
 	if s.kind.referents == nil || s.cfg.Referents == nil {
 		return settled, nil
 	}
-	refs := s.kind.referents(s.cfg.Translator, versioned)
-	if len(refs) == 0 {
-		return settled, nil
-	}
-	if settle, err = s.cfg.Referents.Ensure(ctx, k.namespace, refs); err != nil {
+	if settle, err = s.cfg.Referents.Ensure(ctx, k.namespace, s.kind.referents(s.cfg.Translator, versioned)); err != nil {
 		return nil, s.interpret(ctx, err, k)
 	}
 	return settle, nil

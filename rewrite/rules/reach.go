@@ -55,7 +55,7 @@ var podReach = []Decision{
 	{Never, "pods run as a ServiceAccount of the host without rights, and mount no token of it", []string{
 		"spec.{serviceAccountName,serviceAccount,automountServiceAccountToken}",
 	}},
-	{Never, "the variables of Services are written out, and those are the host's otherwise", []string{"spec.enableServiceLinks"}},
+	{Never, "containers read the variables of Services from a ConfigMap, and those would be the host's otherwise", []string{"spec.enableServiceLinks"}},
 	{Offered, "a class has its name on the host only if the host offers it", []string{"spec.{priorityClassName,runtimeClassName}"}},
 	{Never, "the host resolves the class of the pod again", []string{"spec.{priority,preemptionPolicy,overhead}"}},
 	{Never, "groups of pods and responders to evictions are not on the host", []string{"spec.{schedulingGroup,evictionResponders}"}},

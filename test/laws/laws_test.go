@@ -242,6 +242,7 @@ func FuzzReferences(f *testing.F) {
 			t.Fatal(err)
 		}
 		want := map[string][]string{"Secret": {tr.TokenSecretName(v.Namespace, v.Name), tr.CertificateSecretName(v.Namespace, v.Name)}}
+		want["ConfigMap"] = []string{tr.ServiceVariablesName(v.Namespace), tr.ServiceVariablesName("")}
 		for _, b := range rewrite.TrustBundles(v) {
 			want["ConfigMap"] = append(want["ConfigMap"], tr.TrustBundleName(b))
 		}

@@ -13,6 +13,7 @@
 //	app.go           the command tree, and how errors reach a person
 //	serve.go         porticod serve: a virtual cluster and its connection to the host
 //	parts.go         the table of a virtual cluster's parts, each with its constructor
+//	referents.go     what is on the host before a pod that reads it
 //	controlplane.go  an API server with its store, controllers and parts: start and end
 //	store.go         which store a configuration opens
 //	downgrade.go     which versions of Kubernetes it can belong to

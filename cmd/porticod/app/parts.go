@@ -32,6 +32,7 @@ import (
 	"portico.dev/portico/sync/push"
 	"portico.dev/portico/sync/tokens"
 	"portico.dev/portico/sync/trust"
+	"portico.dev/portico/sync/variables"
 	"portico.dev/portico/sync/volumes"
 )
 
@@ -64,6 +65,7 @@ var parts = []struct {
 	{"etcd", (*composition).etcdPart},
 	{"reporter", (*composition).reporterPart},
 	{"referents", (*composition).referentsPart},
+	{"service variables", (*composition).variablesPart},
 	{"tokens", (*composition).tokensPart},
 	{"certificates", (*composition).certificatesPart},
 	{"trust bundles", (*composition).trustPart},
@@ -142,6 +144,17 @@ func (c *composition) referentsPart() (part, error) {
 	}
 	c.storage.Referents = pusher
 	return part{always: pusher.Observe, leading: pusher.Run}, nil
+}
+
+// variablesPart keeps the variables by which containers find Services, and brings
+// them to the host before the pods that read them.
+func (c *composition) variablesPart() (part, error) {
+	keeper, err := variables.New(variables.Config{Translator: c.translator, Virtual: c.virtual, Informers: c.shared, Host: c.hostClient, Leader: c.lead.host})
+	if err != nil {
+		return part{}, err
+	}
+	c.storage.Referents = referents{variables: keeper, named: c.storage.Referents}
+	return part{always: keeper.Observe, leading: keeper.Run}, nil
 }
 
 func (c *composition) tokensPart() (part, error) {

@@ -37,6 +37,8 @@ const (
 	Token       Purpose = "token"
 	Certificate Purpose = "certificate"
 	TrustBundle Purpose = "trust-bundle"
+	// ServiceVariables are the variables by which containers find Services.
+	ServiceVariables Purpose = "service-variables"
 	// MappedService is a virtual Service under a name that the operator chose.
 	MappedService Purpose = "mapped-service"
 )
