@@ -24,6 +24,11 @@ import (
 	"portico.dev/portico/store"
 )
 
+// watchGrace is how long open watches may take to end when the server has to:
+// upstream ends them one after the other, so that not all clients come back at the
+// same moment.
+const watchGrace = 2 * time.Second
+
 // Config is a caller's configuration of an embedded API server.
 type Config struct {
 	// Name distinguishes the informers of this process in metrics.
@@ -154,6 +159,11 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 	o.SecureServing.ServerCert.CertKey.KeyFile = c.Files.ServingKey
 	o.GenericServerRunOptions.AdvertiseAddress = c.AdvertiseAddress
 	o.GenericServerRunOptions.ShutdownDelayDuration = c.ShutdownDelay
+	// Without this, connections are refused while watches are still open, and
+	// watches go on until the process ends. So they end with the first notice, and
+	// requests that come until the last one has ended get 429 with Retry-After.
+	o.GenericServerRunOptions.ShutdownSendRetryAfter = true
+	o.GenericServerRunOptions.ShutdownWatchTerminationGracePeriod = watchGrace
 
 	o.Authentication.ClientCert.ClientCA = c.Files.ClientCA
 	o.Authentication.RequestHeader.ClientCAFile = c.Files.FrontProxyCA

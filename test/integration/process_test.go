@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,6 +62,46 @@ func TestTerminationIsClean(t *testing.T) {
 	c := newCluster(t)
 	if err := c.Process.End(syscall.SIGTERM); err != nil {
 		t.Errorf("SIGTERM: %v\n%s", err, c.Process.Tail())
+	}
+	c.Process = nil
+}
+
+// Open watches end with a complete answer, and hold nothing up: without
+// watch termination they go on until the process gives up on them and cuts them
+// off.
+func TestTerminationEndsWatches(t *testing.T) {
+	c := newCluster(t)
+	const watches = 100
+	ended := make(chan error, watches)
+	for i := range watches {
+		resource := []string{"pods", "services", "configmaps", "endpointslices"}[i%4]
+		path := "/api/v1/" + resource
+		if resource == "endpointslices" {
+			path = "/apis/discovery.k8s.io/v1/" + resource
+		}
+		body, err := c.Virtual.CoreV1().RESTClient().Get().AbsPath(path).Param("watch", "1").Stream(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			defer body.Close()
+			_, err := io.Copy(io.Discard, body)
+			if err != nil {
+				err = fmt.Errorf("watch of %s: %w", resource, err)
+			}
+			ended <- err
+		}()
+	}
+	if err := c.Process.End(syscall.SIGTERM); err != nil {
+		t.Errorf("SIGTERM: %v\n%s", err, c.Process.Tail())
+	}
+	for range watches {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if c.Process.Said("did not end in time") {
+		t.Errorf("requests were cut off:\n%s", c.Process.Tail())
 	}
 	c.Process = nil
 }
