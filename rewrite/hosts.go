@@ -63,7 +63,7 @@ func (c *toHost) hosts(h, v *corev1.Pod) {
 			}
 		}
 	}
-	h.Spec.InitContainers = slices.Insert(h.Spec.InitContainers, 0, c.hostsContainer(&h.Spec, v.Spec.Subdomain))
+	h.Spec.InitContainers = slices.Insert(h.Spec.InitContainers, 0, c.hostsContainer(&h.Spec, c.hostnameOf(&v.Spec), v.Spec.Subdomain))
 	h.Spec.Volumes = append(h.Spec.Volumes, corev1.Volume{Name: HostsName, VolumeSource: corev1.VolumeSource{
 		// In memory: a volume on disk would keep the cluster autoscaler from the node.
 		EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: resource.NewQuantity(hostsLimit, resource.BinarySI)},
@@ -82,10 +82,10 @@ func hasFullName(v *corev1.Pod) bool {
 // hostsContainer is the init container. It has the requests of the pod's first
 // container: so the pod has the same quality of service, takes no more of a
 // quota, and meets the same limits as without.
-func (c *toHost) hostsContainer(spec *corev1.PodSpec, subdomain string) corev1.Container {
+func (c *toHost) hostsContainer(spec *corev1.PodSpec, hostname, subdomain string) corev1.Container {
 	out := corev1.Container{
 		Name: HostsName, Image: c.t.cluster.HostsImage, ImagePullPolicy: corev1.PullIfNotPresent,
-		Command: []string{hostsProg, hostsFile, hostsDir + "/" + hostsCopy, c.fullName(spec.Hostname, subdomain), spec.Hostname},
+		Command: []string{hostsProg, hostsFile, hostsDir + "/" + hostsCopy, c.fullName(hostname, subdomain), hostname},
 		Env: []corev1.EnvVar{{Name: "POD_IPS", ValueFrom: &corev1.EnvVarSource{
 			FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "status.podIPs"},
 		}}},

@@ -42,21 +42,37 @@ func (c *toVirtual) network(spec *corev1.PodSpec) {
 // hostname sets the name that the kubelet would have taken from the pod's. The
 // subdomain stays off the host: with it the kubelet would write a name of the
 // host namespace into /etc/hosts (hosts.go writes the virtual one). A pod that
-// wants its full name as hostname gets the virtual one in so many words.
+// wants its full name as hostname gets the virtual one in so many words, and so
+// does a pod whose name has dots, which no hostname but an override may have. A
+// host that is too old for overrides knows the latter by a label.
 func (c *toHost) hostname(spec *corev1.PodSpec) {
 	if spec.HostNetwork || spec.HostnameOverride != nil {
 		drop(c.overlay, "subdomain", &spec.Subdomain)
 		return
 	}
+	name := c.hostnameOf(spec)
 	if spec.Hostname == "" {
 		replace(c.overlay, "hostname", &spec.Hostname, podHostname(c.name))
 	}
-	fqdn := c.fullName(spec.Hostname, spec.Subdomain)
-	if spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN && spec.Subdomain != "" && len(fqdn) <= maxHostname {
+	full := spec.SetHostnameAsFQDN != nil && *spec.SetHostnameAsFQDN && spec.Subdomain != ""
+	if full {
+		name = c.fullName(name, spec.Subdomain)
+	}
+	if name != spec.Hostname && len(name) <= maxHostname {
 		replace(c.overlay, "setHostnameAsFQDN", &spec.SetHostnameAsFQDN, nil)
-		replace(c.overlay, "hostnameOverride", &spec.HostnameOverride, &fqdn)
+		replace(c.overlay, "hostnameOverride", &spec.HostnameOverride, &name)
 	}
 	drop(c.overlay, "subdomain", &spec.Subdomain)
+}
+
+// hostnameOf returns the hostname that a kubelet gives to a virtual pod without
+// an override, and without its domain (k8s.io/kubernetes/pkg/kubelet,
+// GeneratePodHostNameAndDomain).
+func (c *toHost) hostnameOf(spec *corev1.PodSpec) string {
+	if spec.Hostname != "" {
+		return spec.Hostname
+	}
+	return strings.TrimRight(c.name[:min(len(c.name), validation.DNS1123LabelMaxLength)], "-.")
 }
 
 // podHostname makes a DNS label of a pod's name.

@@ -153,7 +153,12 @@ func TestHostname(t *testing.T) {
 		asFQDN   *bool
 	}{
 		"from the name":   {reason: "not the host pod's", pod: "web-0", hostname: "web-0"},
-		"dots":            {reason: "a hostname is a label", pod: "my.pod", hostname: "my-pod"},
+		"dots":            {reason: "as a kubelet takes it, and a label for old hosts", pod: "my.pod", hostname: "my-pod", override: ptr("my.pod")},
+		"dots, long":      {reason: "cut as a kubelet does", pod: strings.Repeat("a", 60) + ".bcdef", hostname: strings.Repeat("a", 60) + "-bc", override: ptr(strings.Repeat("a", 60) + ".bc")},
+		"dots, cut off":   {reason: "is a label", pod: strings.Repeat("a", 62) + ".b", hostname: strings.Repeat("a", 62)},
+		"dots, own":       {reason: "the tenant's", pod: "my.pod", spec: corev1.PodSpec{Hostname: "h"}, hostname: "h"},
+		"dots, FQDN":      {reason: "the virtual one", pod: "my.pod", spec: corev1.PodSpec{Subdomain: "s", SetHostnameAsFQDN: &yes}, hostname: "my-pod", override: ptr("my.pod.s.demo.svc.cluster.local")},
+		"dots, no domain": {reason: "no override next to asFQDN", pod: "my.pod", spec: corev1.PodSpec{SetHostnameAsFQDN: &yes}, hostname: "my-pod", override: ptr("my.pod")},
 		"long":            {reason: "cut, and no hyphen at the end", pod: long, hostname: strings.Repeat("a", 62)},
 		"own":             {reason: "the tenant's", pod: "p", spec: corev1.PodSpec{Hostname: "h"}, hostname: "h"},
 		"host network":    {reason: "the node's", pod: "p", spec: corev1.PodSpec{HostNetwork: true}},
