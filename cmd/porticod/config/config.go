@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Config is the content of portico.yaml.
@@ -256,13 +257,16 @@ func (c *Config) complete() {
 			c.Reads = ReadsStrict
 		}
 	}
-	if c.Host.ServiceName == "" {
+	// A name that is no label is one mistake, and not one of each key that it is
+	// the default of.
+	named := len(validation.IsDNS1123Label(c.Name)) == 0
+	if c.Host.ServiceName == "" && named {
 		c.Host.ServiceName = c.Name
 	}
 	if c.Host.Burst == 0 {
 		c.Host.Burst = 2 * c.Host.QPS
 	}
-	if c.Host.WorkloadServiceAccount == "" {
+	if c.Host.WorkloadServiceAccount == "" && named {
 		c.Host.WorkloadServiceAccount = c.Name + "-workload"
 	}
 	c.CoreDNS.complete(c)
