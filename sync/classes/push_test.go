@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +31,8 @@ type pushing struct {
 	tr            *rewrite.Translator
 	virtual, host *fake.Clientset
 	pusher        *classes.Pusher
+	// stop ends the loops, and returns when none of them can write any more.
+	stop func()
 }
 
 func translator(t *testing.T, namespace string) *rewrite.Translator {
@@ -59,7 +62,7 @@ func startPusher(t *testing.T, virtual, host []runtime.Object) *pushing {
 	done := make(chan error, 2)
 	go func() { done <- p.pusher.Observe(ctx) }()
 	go func() { done <- p.pusher.Run(ctx) }()
-	t.Cleanup(func() {
+	p.stop = sync.OnceFunc(func() {
 		cancel()
 		for range 2 {
 			if err := <-done; err != nil {
@@ -68,6 +71,7 @@ func startPusher(t *testing.T, virtual, host []runtime.Object) *pushing {
 		}
 		factory.Shutdown()
 	})
+	t.Cleanup(p.stop)
 	return p
 }
 
@@ -276,6 +280,16 @@ func TestFormerCopyIsReplaced(t *testing.T) {
 			})
 			if err != nil {
 				t.Errorf("the host has %q, want %q", got, want)
+			}
+			// A wrong deletion may come late.
+			if _, err := p.virtual.SchedulingV1().PriorityClasses().Create(t.Context(), priorityClass("marker-2", 2), metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			p.eventually(tr.ClusterName("marker-2"), "pushed", value(2))
+			p.stop()
+			got = slices.DeleteFunc(p.hostNames(), func(name string) bool { return name == tr.ClusterName("marker-2") })
+			if slices.Sort(got); !slices.Equal(got, want) {
+				t.Errorf("in the end the host has %q, want %q", got, want)
 			}
 		})
 	}

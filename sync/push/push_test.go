@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -38,6 +39,9 @@ type harness struct {
 	clock         *testingclock.FakeClock
 	translator    *rewrite.Translator
 	pusher        *push.Pusher
+	deleted       map[string]time.Time // on the host, by resource and name; read it after stop
+	// stop ends the loops, and returns when none of them can write any more.
+	stop func()
 }
 
 func translator(t *testing.T, cluster string) *rewrite.Translator {
@@ -60,6 +64,7 @@ func newHarness(t *testing.T, virtual, host []runtime.Object, prepare ...func(*h
 		clock: testingclock.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)), translator: translator(t, "vc"),
 	}
 	h.host.PrependReactor("create", "*", withUID())
+	h.host.PrependReactor("delete", "*", h.noteDeletion)
 	for _, f := range prepare {
 		f(h)
 	}
@@ -77,7 +82,7 @@ func newHarness(t *testing.T, virtual, host []runtime.Object, prepare ...func(*h
 	observed := make(chan error, 1)
 	go func() { observed <- pusher.Observe(ctx) }()
 	go func() { done <- pusher.Run(ctx) }()
-	t.Cleanup(func() {
+	h.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
@@ -87,7 +92,27 @@ func newHarness(t *testing.T, virtual, host []runtime.Object, prepare ...func(*h
 		}
 		factory.Shutdown()
 	})
+	t.Cleanup(h.stop)
 	return h
+}
+
+// noteDeletion keeps the time of a deletion on the host. Reactors run one at a time.
+func (h *harness) noteDeletion(a clienttesting.Action) (bool, runtime.Object, error) {
+	if h.deleted == nil {
+		h.deleted = map[string]time.Time{}
+	}
+	h.deleted[a.GetResource().Resource+"/"+a.(clienttesting.DeleteAction).GetName()] = h.clock.Now()
+	return false, nil, nil
+}
+
+// deletedWhenDue fails unless the copy of default/creds was deleted, and not before it was due.
+func (h *harness) deletedWhenDue(since time.Time, due time.Duration) {
+	h.t.Helper()
+	h.stop()
+	at, ok := h.deleted["secrets/"+h.translator.Name("default", "creds")]
+	if !ok || at.Sub(since) < due {
+		h.t.Errorf("the copy was deleted: %v, after %s; it is due after %s", ok, at.Sub(since), due)
+	}
 }
 
 // withUID gives each created object a uid, as an API server does.
@@ -181,8 +206,8 @@ func (h *harness) createPod(p *corev1.Pod) {
 	}
 }
 
-// settled returns after everything that was in the queue before has been handled: a Secret of another namespace that a
-// pod names goes all the way.
+// settled returns after everything that was in the queue before has been begun: a Secret of another namespace that a
+// pod names goes all the way. Only stop waits for the end of it too.
 func (h *harness) settled() {
 	h.t.Helper()
 	if _, err := h.virtual.CoreV1().Secrets("marker").Create(h.t.Context(), secret("marker", "creds", "done"), metav1.CreateOptions{}); err != nil {
@@ -257,6 +282,7 @@ func TestVirtualDeletionRemovesTheCopy(t *testing.T) {
 func TestUnusedCopyLingersThenGoes(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1"), pod("default", "p")}, nil)
 	h.eventually("Secret", "default", "creds", "s1", 0)
+	since := h.clock.Now()
 	if err := h.virtual.CoreV1().Pods("default").Delete(t.Context(), "p", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -265,6 +291,7 @@ func TestUnusedCopyLingersThenGoes(t *testing.T) {
 		t.Fatalf("the copy went at once; a rolling update would write it again")
 	}
 	h.eventually("Secret", "default", "creds", "", 10*time.Second)
+	h.deletedWhenDue(since, 30*time.Second)
 	if got := h.value("Secret", "marker", "creds"); got != "done" {
 		t.Error("a copy that is used went too")
 	}
@@ -273,6 +300,7 @@ func TestUnusedCopyLingersThenGoes(t *testing.T) {
 // The host has taken the pod, and somebody else removes it before any informer has it.
 func TestCopyOfAPodThatNeverCame(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1")}, nil)
+	since := h.clock.Now()
 	h.ensure("default")
 	h.clock.Step(time.Minute)
 	h.settled()
@@ -280,6 +308,7 @@ func TestCopyOfAPodThatNeverCame(t *testing.T) {
 		t.Fatal("the copy went while its pod could still come")
 	}
 	h.eventually("Secret", "default", "creds", "", 10*time.Second)
+	h.deletedWhenDue(since, 2*time.Minute)
 }
 
 func TestNewPodWhileLingering(t *testing.T) {
@@ -293,6 +322,7 @@ func TestNewPodWhileLingering(t *testing.T) {
 	h.ensure("default")
 	h.clock.Step(29 * time.Second)
 	h.createPod(pod("default", "p2"))
+	h.stop()
 	if got := h.value("Secret", "default", "creds"); got != "s1" {
 		t.Error("the copy went under the new pod")
 	}
@@ -321,6 +351,7 @@ func TestStartCorrectsTheHost(t *testing.T) {
 	h.eventually("Secret", "default", "unused", "", 10*time.Second)
 	h.eventually("Secret", "gone", "leftover", "", 10*time.Second)
 	h.settled()
+	h.stop()
 	for _, name := range []string{other.Name("default", "theirs"), "the-hosts-own"} {
 		s, err := h.host.CoreV1().Secrets(hostNamespace).Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil || string(s.Data["value"]) != "x" {
@@ -353,6 +384,7 @@ func TestStartRemovesKeysThatNoLongerPass(t *testing.T) {
 		t.Fatalf("the copy keeps the keys: %v", err)
 	}
 	h.settled()
+	h.stop()
 	s, err := h.host.CoreV1().Secrets(hostNamespace).Get(t.Context(), old.Name, metav1.GetOptions{})
 	if err != nil || s.Annotations["scanned"] != "yes" || string(s.Data["value"]) != "right" {
 		t.Errorf("the copy is %v, %v", s, err)
@@ -497,6 +529,7 @@ func TestTokenSecretsAreNotTouched(t *testing.T) {
 	h := newHarness(t, nil, []runtime.Object{token})
 	h.settled()
 	h.clock.Step(time.Hour)
+	h.stop()
 	if _, err := h.host.CoreV1().Secrets(hostNamespace).Get(t.Context(), "anything", metav1.GetOptions{}); err != nil {
 		t.Errorf("a pod's token secret went: %v", err)
 	}
