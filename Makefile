@@ -57,7 +57,7 @@ test: ## Run all unit and integration tests
 
 .PHONY: race
 race: ## Run the tests of concurrent code with the race detector
-	$(GO) test -race $(GO_FLAGS) -timeout 30m ./certs/... ./store/... ./proxy/host/... ./proxy/internal/... ./proxy/dns/... ./proxy/nodeproxy/... \
+	$(GO) test -race $(GO_FLAGS) -timeout 30m ./certs/... ./store/... ./proxy/host/... ./proxy/internal/... ./proxy/dns/... ./proxy/nodeproxy/... ./proxy/revocation ./proxy/door \
 		$$($(GO) list ./sync/... | grep -v /sync/controllers) # which is upstream's code
 
 .PHONY: robustness
