@@ -6,6 +6,7 @@ package host
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,11 +36,15 @@ type diff struct {
 // patch is tried here first, and where it would not give after, a JSON merge
 // patch replaces the lists that changed.
 func compare(before, after runtime.Object, shape any) (diff, error) {
-	b, err := comparable(before)
+	alike, err := alike(before, after)
 	if err != nil {
 		return diff{}, err
 	}
-	a, err := comparable(after)
+	b, err := comparable(before, alike)
+	if err != nil {
+		return diff{}, err
+	}
+	a, err := comparable(after, alike)
 	if err != nil {
 		return diff{}, err
 	}
@@ -90,11 +95,37 @@ func sameJSON(a, b []byte) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(x1, y1)
 }
 
-// comparable returns a host object as JSON without the fields that only the
-// host writes. ownerReferences are among them: the one there is never changes
-// after create.
-func comparable(obj runtime.Object) ([]byte, error) {
-	obj = obj.DeepCopyObject()
+// alike returns the names of those parts of two objects that are the same. Most
+// updates change a label, a finalizer or a condition, and the spec of a pod is
+// nearly all of what there is to marshal and to compare.
+func alike(before, after runtime.Object) ([]string, error) {
+	b, a := reflect.ValueOf(before), reflect.ValueOf(after)
+	if b.Type() != a.Type() {
+		return nil, fmt.Errorf("cannot compare %T with %T", before, after)
+	}
+	var names []string
+	for _, name := range []string{"Spec", "Status"} {
+		// To the letter: what two values mean is for the patch to decide.
+		if f := b.Elem().FieldByName(name); f.IsValid() && reflect.DeepEqual(f.Interface(), a.Elem().FieldByName(name).Interface()) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// comparable returns a host object as JSON without the named parts and the
+// fields that only the host writes. ownerReferences are among them: the one
+// there never changes after create.
+func comparable(obj runtime.Object, without []string) ([]byte, error) {
+	part := reflect.New(reflect.TypeOf(obj).Elem())
+	part.Elem().Set(reflect.ValueOf(obj).Elem())
+	for _, name := range without {
+		part.Elem().FieldByName(name).SetZero()
+	}
+	obj, ok := part.Interface().(runtime.Object)
+	if !ok {
+		return nil, fmt.Errorf("%s is no object of the API", part.Type())
+	}
 	m, err := meta.Accessor(obj)
 	if err != nil {
 		return nil, err
