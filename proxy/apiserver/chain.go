@@ -186,7 +186,9 @@ func installNative(cfg Config, st *storages, metrics *resourceMetrics, c control
 			return nil, err
 		}
 	}
-	installOpenAPI(server.GenericAPIServer, c.ControlPlane.Generic.OpenAPIConfig, c.ControlPlane.Generic.OpenAPIV3Config)
+	if err := installOpenAPI(server.GenericAPIServer, c.ControlPlane.Generic.OpenAPIConfig, c.ControlPlane.Generic.OpenAPIV3Config); err != nil {
+		return nil, err
+	}
 	if err := core.addHooks(server.GenericAPIServer); err != nil {
 		return nil, err
 	}

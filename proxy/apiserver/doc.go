@@ -38,7 +38,7 @@
 //	service.go          service hooks of a virtual cluster, address allocation of an ordinary one
 //	streams.go          log, exec, attach, portforward and proxy of a virtual cluster
 //	resourcemetrics.go  metrics.k8s.io of a virtual cluster, from its host
-//	openapi.go          the published schemas, built when they are asked for
+//	openapi.go          the published schemas, built when they are asked for; schemas.go  those of version 3
 //	health.go           health checks, by the names that upstream's tools look for
 //	storesize.go        the size of the store in upstream's metrics
 //	kubernetes.go       the default/kubernetes endpoints
