@@ -174,6 +174,21 @@ func seesAll(t *testing.T, c *cluster) {
 		w, err := custom.Resource(widgets).Namespace("a").Get(ctx, "w", metav1.GetOptions{})
 		return err == nil && w.Object["size"] == int64(3), fmt.Sprint(w, err)
 	})
+	// Native kinds, those of the aggregator, and custom ones are published by
+	// three servers.
+	for group, kind := range map[string]string{
+		"api/v1": "io.k8s.api.core.v1.Pod", "apis/apps/v1": "io.k8s.api.apps.v1.Deployment", "apis/shop.example/v1": "example.shop.v1.Widget",
+		"apis/apiregistration.k8s.io/v1": "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService",
+	} {
+		embedded.Eventually(t, "schema of "+kind+" published", func(context.Context) (bool, string) {
+			paths, err := c.Virtual.Discovery().OpenAPIV3().Paths()
+			if err != nil || paths[group] == nil {
+				return false, fmt.Sprintf("%v, %d paths", err, len(paths))
+			}
+			document, err := paths[group].Schema("application/json")
+			return err == nil && strings.Contains(string(document), `"`+kind+`":{`), fmt.Sprint(err, len(document))
+		})
+	}
 	for _, get := range []func(ctx context.Context) error{
 		func(ctx context.Context) error {
 			_, err := c.Virtual.CoreV1().ConfigMaps("a").Get(ctx, "watched", metav1.GetOptions{})
