@@ -133,9 +133,10 @@ image: ## Put the programs into bin/porticod-image.tar, an OCI archive, with its
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -linkmode external -extldflags -static $(VERSION_VARS)' -o bin/image/porticod ./cmd/porticod
 	$(CLI_BUILD) -o bin/image/portico ./cmd/portico
 	CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o bin/image/portico-hosts ./cmd/portico-hosts
+	CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o bin/image/portico-gateway ./cmd/portico-gateway
 	go -C test/tools run ./roots >bin/image/ca-certificates.crt
 	go run ./test/image -ref $(IMAGE) -out $(IMAGE_TAR) -sbom $(IMAGE_TAR:.tar=.cdx.json) /porticod=bin/image/porticod \
-		/portico=bin/image/portico /portico-hosts=bin/image/portico-hosts /etc/ssl/certs/ca-certificates.crt=bin/image/ca-certificates.crt
+		/portico=bin/image/portico /portico-hosts=bin/image/portico-hosts /portico-gateway=bin/image/portico-gateway /etc/ssl/certs/ca-certificates.crt=bin/image/ca-certificates.crt
 	rm -rf bin/image
 
 .PHONY: image-twice
