@@ -18,7 +18,8 @@
 //
 // # Map
 //
-//	embed.go   Portico
-//	load.go    Load, Read: the chart as Helm takes it
-//	portico/   the chart
+//	embed.go          Portico
+//	load.go           Load, Read: the chart as Helm takes it
+//	portico/          the chart
+//	portico-gateway/  that of the gateway, which is installed from its directory
 package charts

@@ -18,5 +18,6 @@
 //	render_test.go  Helm, the objects of a rendering
 //	golden_test.go  golden renderings
 //	schema_test.go  values.schema.json and values.yaml
+//	gateway_test.go the chart of the gateway
 //	chart_test.go   rights, selectors, Pod Security, and what must not be rendered
 package charts
