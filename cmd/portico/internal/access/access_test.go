@@ -34,6 +34,10 @@ func ingress(name string, labels map[string]string) *networkingv1.Ingress {
 	}
 }
 
+func gateway(address string) *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-public", Name: "portico-gateway"}, Data: map[string]string{"address": address}}
+}
+
 // node answers on one port of the loopback address.
 func node(t *testing.T) (*corev1.Node, int32) {
 	t.Helper()
@@ -63,6 +67,10 @@ func TestFind(t *testing.T) {
 		"a load balancer that has not answered":            {objects: []runtime.Object{service(corev1.ServiceTypeLoadBalancer, 0)}, pending: true},
 		"a node port that answers":                         {objects: []runtime.Object{service(corev1.ServiceTypeNodePort, open), n}, want: url("127.0.0.1", open), server: "vc.ns.svc"},
 		"a node port that does not":                        {objects: []runtime.Object{service(corev1.ServiceTypeNodePort, 1), n}},
+		"a gateway":                                        {objects: []runtime.Object{service(corev1.ServiceTypeClusterIP, 0), gateway("gw.example.com:8443")}, want: "https://gw.example.com:8443", server: "vc.ns.svc"},
+		"a gateway's IPv6 address":                         {objects: []runtime.Object{service(corev1.ServiceTypeClusterIP, 0), gateway("[2001:db8::1]:443")}, want: "https://[2001:db8::1]:443", server: "vc.ns.svc"},
+		"a gateway without a port":                         {objects: []runtime.Object{service(corev1.ServiceTypeClusterIP, 0), gateway("gw.example.com")}},
+		"a gateway, and an address of its own":             {objects: []runtime.Object{service(corev1.ServiceTypeClusterIP, 0), gateway("gw.example.com:443"), ingress("vc", ours)}, want: "https://vc.example.com"},
 		"an Ingress":                                       {objects: []runtime.Object{service(corev1.ServiceTypeClusterIP, 0), ingress("vc", ours)}, want: "https://vc.example.com"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -31,7 +31,8 @@ type Address struct {
 }
 
 // Find returns the address of a cluster by its Service and its Ingress on the
-// host. While an address is being made, it returns why there is none yet.
+// host, or by the host's gateway. While an address is being made, it returns why
+// there is none yet.
 func Find(ctx context.Context, client kubernetes.Interface, namespace, name string) (a Address, pending string, err error) {
 	if host, err := ingressHost(ctx, client, namespace, name); err != nil || host != "" {
 		return Address{URL: "https://" + host}, "", err
@@ -52,7 +53,22 @@ func Find(ctx context.Context, client kubernetes.Interface, namespace, name stri
 		a, err = nodePort(ctx, client, service)
 		return a, "", err
 	}
-	return a, "", nil
+	return throughGateway(ctx, client, namespace, name), "", nil
+}
+
+// throughGateway returns the way through the gateway of the host, if there is
+// one that people are told of (charts/portico-gateway). The name in the
+// certificate is how the gateway knows the cluster.
+func throughGateway(ctx context.Context, client kubernetes.Interface, namespace, name string) Address {
+	found, err := client.CoreV1().ConfigMaps(metav1.NamespacePublic).Get(ctx, "portico-gateway", metav1.GetOptions{})
+	if err != nil {
+		return Address{} // Most hosts have none. A port can always be forwarded.
+	}
+	host, port, err := net.SplitHostPort(found.Data["address"])
+	if err != nil || host == "" {
+		return Address{}
+	}
+	return Address{URL: "https://" + net.JoinHostPort(host, port), ServerName: name + "." + namespace + ".svc"}
 }
 
 // ingressHost returns the host name of the chart's Ingress, if there is one.

@@ -13,7 +13,7 @@
 // # Map
 //
 //	credentials.go  Credentials: the administrator's, from the host
-//	address.go      Find: which address a person can use
+//	address.go      Find: which address a person can use, of the cluster or of the gateway
 //	token.go        Token: of a service account in the virtual cluster
 //	ready.go        Ready: whether the API answers
 package access
