@@ -59,8 +59,7 @@ func (e Entry) put(c *api.Config) {
 	cluster := api.NewCluster()
 	cluster.Server, cluster.TLSServerName = e.Server, e.ServerName
 	if e.Insecure {
-		cluster.InsecureSkipTLSVerify = true
-		cluster.TLSServerName = ""
+		cluster.InsecureSkipTLSVerify = true // A gateway still has to know the name.
 	} else {
 		cluster.CertificateAuthorityData = e.CA
 	}

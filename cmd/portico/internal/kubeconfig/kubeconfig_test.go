@@ -280,3 +280,17 @@ func TestRenewChangesTheAdministratorsCredentialsOnly(t *testing.T) {
 		t.Error("another cluster's context was changed")
 	}
 }
+
+// TestInsecureEntryStillNamesTheCluster: a gateway knows it by nothing else.
+func TestInsecureEntryStillNamesTheCluster(t *testing.T) {
+	e := entry("a")
+	e.Insecure, e.ServerName = true, "a.ns.svc"
+	c := e.Alone()
+	cluster := c.Clusters[c.CurrentContext]
+	if !cluster.InsecureSkipTLSVerify || cluster.TLSServerName != "a.ns.svc" || len(cluster.CertificateAuthorityData) != 0 {
+		t.Errorf("%+v", cluster)
+	}
+	if _, err := clientcmd.NewDefaultClientConfig(*c, nil).ClientConfig(); err != nil {
+		t.Error(err)
+	}
+}
