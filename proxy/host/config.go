@@ -84,6 +84,10 @@ type Config struct {
 	// class proves nothing here either. Nil means none.
 	DeviceClasses func(ctx context.Context, names []string) ([]string, error)
 
+	// MayHaveStorage reports whether a claim may name a storage class. The class
+	// that counts is the host's; a virtual one proves nothing. Nil means any class.
+	MayHaveStorage func(ctx context.Context, class string) (bool, error)
+
 	// AllowBinding lets the tenant's scheduler assign pods to nodes on which
 	// NodeTakesPods.
 	AllowBinding bool

@@ -59,7 +59,7 @@
 //	config.go       Config and the interfaces that others implement
 //	storage.go      Storage; keys; the handling of a reply
 //	kind.go         the table of kinds; conversion
-//	pod.go service.go resourceclaim.go   the hooks of one kind each
+//	pod.go service.go volumeclaim.go resourceclaim.go   the hooks of one kind each
 //	state.go        reading one object; find.go  the host object of a virtual one
 //	create.go update.go delete.go   writing
 //	admission.go    refused writes

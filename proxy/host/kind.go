@@ -92,6 +92,9 @@ func kinds() []kind {
 			resource: "persistentvolumeclaims", name: "PersistentVolumeClaim", shape: corev1.PersistentVolumeClaim{}, client: core,
 			new:     func() runtime.Object { return &corev1.PersistentVolumeClaim{} },
 			newList: func() runtime.Object { return &corev1.PersistentVolumeClaimList{} },
+
+			mayCreate: (*Storage).mayCreateClaim,
+			mayUpdate: (*Storage).mayUpdateClaim,
 		},
 		{
 			group: resourcev1.GroupName, resource: "resourceclaims", name: "ResourceClaim", shape: resourcev1.ResourceClaim{},

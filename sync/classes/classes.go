@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/watch"
@@ -31,13 +32,18 @@ type Config struct {
 	Host kubernetes.Interface
 
 	// These choose the host's classes that are shown by their labels; nil shows none.
-	PriorityClasses, RuntimeClasses, DeviceClasses labels.Selector
+	PriorityClasses, RuntimeClasses, DeviceClasses, StorageClasses labels.Selector
+	// LimitStorage means that claims may name no other storage class of the host
+	// than those.
+	LimitStorage bool
 }
 
 // Mirror keeps virtual classes in step with the host's.
 type Mirror struct {
 	priority, runtime keeper
 	device            *kind[*resourcev1.DeviceClass]
+	storage           *kind[*storagev1.StorageClass]
+	limitStorage      bool
 }
 
 // keeper is a kind[T] of any T.
@@ -61,21 +67,25 @@ func New(cfg Config) (*Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Mirror{priority: priority, runtime: runtime, device: device}, nil
+	storage, err := newKind(cfg, cfg.StorageClasses, kinds.PulledStorageClasses)
+	if err != nil {
+		return nil, err
+	}
+	return &Mirror{priority: priority, runtime: runtime, device: device, storage: storage, limitStorage: cfg.LimitStorage}, nil
 }
 
 // Observe watches the host's classes until ctx ends. With several replicas of the
 // door every one of them does, because each answers Of and OfClaim; one of them
 // also runs.
 func (m *Mirror) Observe(ctx context.Context) error {
-	return hostview.Observe(ctx, m.priority.observed(), m.runtime.observed(), m.device.observed())
+	return hostview.Observe(ctx, m.priority.observed(), m.runtime.observed(), m.device.observed(), m.storage.observed())
 }
 
 // Run brings the virtual classes in step until ctx ends. It needs Observe to run
 // as well.
 func (m *Mirror) Run(ctx context.Context) error {
 	running, ctx := errgroup.WithContext(ctx)
-	for _, k := range []keeper{m.priority, m.runtime, m.device} {
+	for _, k := range []keeper{m.priority, m.runtime, m.device, m.storage} {
 		running.Go(func() error { return k.run(ctx) })
 	}
 	return running.Wait()
@@ -114,6 +124,16 @@ func (m *Mirror) OfClaim(ctx context.Context, names []string) ([]string, error) 
 		}
 	}
 	return out, nil
+}
+
+// MayHaveStorage reports whether a claim may name a storage class of that name,
+// which counts on the host, no matter what is shown or made inside. A class that the
+// host does not have is only a name: it may be that of volumes that are there.
+func (m *Mirror) MayHaveStorage(ctx context.Context, name string) (bool, error) {
+	if name == "" || !m.limitStorage {
+		return true, nil
+	}
+	return m.storage.mayName(ctx, name)
 }
 
 func ifOffered(ctx context.Context, k keeper, name string) (string, error) {
@@ -156,5 +176,9 @@ func CheckAccess(ctx context.Context, cfg Config) error {
 	check("device classes", cfg.DeviceClasses,
 		func() error { _, err := device.List(ctx, one); return err },
 		func() (watch.Interface, error) { return device.Watch(ctx, metav1.ListOptions{}) })
+	storage := cfg.Host.StorageV1().StorageClasses()
+	check("storage classes", cfg.StorageClasses,
+		func() error { _, err := storage.List(ctx, one); return err },
+		func() (watch.Interface, error) { return storage.Watch(ctx, metav1.ListOptions{}) })
 	return errors.Join(errs...)
 }

@@ -15,6 +15,7 @@ import (
 	nodev1 "k8s.io/api/node/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -100,6 +101,76 @@ func (h *harness) eventuallyRuntime(name string) {
 	})
 	if err != nil {
 		h.t.Fatalf("runtime class %s: %v", name, err)
+	}
+}
+
+// TestStorageClasses: the mark as default follows the host, and no parameter is
+// shown.
+func TestStorageClasses(t *testing.T) {
+	const isDefault = "storageclass.kubernetes.io/is-default-class"
+	class := &storagev1.StorageClass{
+		ObjectMeta:  metav1.ObjectMeta{Name: "fast", UID: "uid-1", Annotations: map[string]string{isDefault: "true", "operators": "note"}},
+		Provisioner: "example.com/p", Parameters: map[string]string{"csi.storage.k8s.io/provisioner-secret-name": "hosts"},
+	}
+	h := start(t, classes.Config{StorageClasses: labels.Everything()}, nil, []runtime.Object{class})
+	ctx, inside := t.Context(), h.virtual.StorageV1().StorageClasses()
+	eventually := func(what string, want func(*storagev1.StorageClass) bool) *storagev1.StorageClass {
+		t.Helper()
+		var last *storagev1.StorageClass
+		err := wait.PollUntilContextTimeout(ctx, 5*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+			var err error
+			last, err = inside.Get(ctx, "fast", metav1.GetOptions{})
+			return err == nil && want(last), nil
+		})
+		if err != nil {
+			t.Fatalf("%s: %v; last %+v", what, err, last)
+		}
+		return last
+	}
+	shown := eventually("shown", func(c *storagev1.StorageClass) bool { return c.Annotations[isDefault] == "true" })
+	if len(shown.Parameters) > 0 || shown.Annotations["operators"] != "" || shown.Provisioner != "example.com/p" {
+		t.Errorf("shown: %+v", shown)
+	}
+	next := class.DeepCopy()
+	next.Annotations = nil
+	if _, err := h.host.StorageV1().StorageClasses().Update(ctx, next, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually("no default any more", func(c *storagev1.StorageClass) bool { _, marked := c.Annotations[isDefault]; return !marked })
+	shown.Annotations[isDefault] = "true"
+	if _, err := inside.Update(ctx, shown, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually("the tenant's mark undone", func(c *storagev1.StorageClass) bool { _, marked := c.Annotations[isDefault]; return !marked })
+}
+
+// TestAttackStorageClassThatIsNotOffered: a tenant makes a class under the name of
+// one of the host's that the operator does not offer, and claims storage of it. The
+// name is refused all the same: the host's own classes decide.
+func TestAttackStorageClassThatIsNotOffered(t *testing.T) {
+	class := func(name, tenants string) *storagev1.StorageClass {
+		return &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: name, UID: "uid-1", Labels: map[string]string{"tenants": tenants}}, Provisioner: "example.com/p"}
+	}
+	offered := labels.SelectorFromSet(labels.Set{"tenants": "yes"})
+	own := class("gold", "yes")
+	own.Annotations = map[string]string{classes.AnnotationHost: "uid-1"}
+	for name, c := range map[string]struct {
+		cfg  classes.Config
+		want map[string]bool
+	}{
+		"some are offered":    {classes.Config{StorageClasses: offered, LimitStorage: true}, map[string]bool{"gold": false, "fast": true, "ready-made": true, "": true}},
+		"none is left out":    {classes.Config{StorageClasses: labels.Everything()}, map[string]bool{"gold": true, "fast": true, "ready-made": true, "": true}},
+		"none can be seen":    {classes.Config{}, map[string]bool{"gold": true}},
+		"a limit, but no way": {classes.Config{LimitStorage: true}, map[string]bool{"fast": false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t, c.cfg, []runtime.Object{own.DeepCopy()}, []runtime.Object{class("gold", "no"), class("fast", "yes")})
+			for class, want := range c.want {
+				if got, err := h.mirror.MayHaveStorage(t.Context(), class); err != nil || got != want {
+					t.Errorf("a claim may name %q: %v, %v, want %v", class, got, err, want)
+				}
+			}
+		})
 	}
 }
 

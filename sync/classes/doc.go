@@ -1,14 +1,14 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package classes shows the host's PriorityClasses, RuntimeClasses and
-// DeviceClasses inside, under their own names, and says which of them pods and
-// claims may take to the host. It also keeps copies of the tenant's own
+// Package classes shows the host's PriorityClasses, RuntimeClasses, DeviceClasses
+// and StorageClasses inside, under their own names, and says which of them pods
+// and claims may take to the host. It also keeps copies of the tenant's own
 // PriorityClasses on the host.
 //
-// It is not a way for a tenant's RuntimeClasses and DeviceClasses to the host.
-// The host decides what a node does with a container, and which devices there
-// are for whom.
+// It is not a way for a tenant's RuntimeClasses, DeviceClasses and StorageClasses
+// to the host. The host decides what a node does with a container, and which
+// devices and storage there are for whom.
 //
 // # Invariants
 //
@@ -24,9 +24,12 @@
 //   - A copy is never above the operator's limit and never the default. Only an
 //     object with the cluster's labels, and a name that its annotation leads
 //     back to, is changed or removed; and no cluster is shown another's copy.
-//   - A shown class is as the host has it: a tenant's change is put back. Only
-//     the mark as default is left out: a pod without a class gets the host's
-//     default on the host.
+//   - A shown class is as the host has it: a tenant's change is put back. The
+//     mark as default is left out for pods: a pod without a class gets the host's
+//     default on the host. So are the parameters of storage classes.
+//   - The storage class of a claim is a name that the host looks up. Where the
+//     operator offers some classes, a claim of any other class of the host is
+//     refused, no matter what the tenant made inside.
 //   - A class is not lost because a list is behind: a class that the lists do
 //     not have is asked for. A pod whose class has gone, or cannot be looked
 //     up, is refused. A claim of a device class that has gone, or is yet to

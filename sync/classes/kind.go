@@ -73,7 +73,7 @@ func newKind[T kinds.Object](cfg Config, chosen labels.Selector, pulled kinds.Pu
 	k.chosen = chosen
 	k.outside = informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
 		informers.WithTweakListOptions(func(o *metav1.ListOptions) { o.LabelSelector = chosen.String() }),
-		informers.WithTransform(lean))
+		informers.WithTransform(k.lean))
 	k.host, k.hostSynced = k.Informer(k.outside).GetStore(), k.Informer(k.outside).HasSynced
 	return k, k.listen(k.outside)
 }
@@ -83,12 +83,23 @@ func (k *kind[T]) listen(source informers.SharedInformerFactory) error {
 }
 
 // lean drops the parts of a class that are not read here.
-func lean(obj any) (any, error) {
+func (k *kind[T]) lean(obj any) (any, error) {
 	if class, ok := obj.(metav1.Object); ok {
 		class.SetManagedFields(nil)
-		class.SetAnnotations(nil)
+		class.SetAnnotations(k.shownAnnotations(class))
 	}
 	return obj, nil
+}
+
+// shownAnnotations are those of a host class that are shown.
+func (k *kind[T]) shownAnnotations(class metav1.Object) map[string]string {
+	all := map[string]string{}
+	for _, key := range k.Annotations {
+		if value, ok := class.GetAnnotations()[key]; ok {
+			all[key] = value
+		}
+	}
+	return all
 }
 
 func (k *kind[T]) observed() informers.SharedInformerFactory { return k.outside }
@@ -143,6 +154,18 @@ func (k *kind[T]) onHost(ctx context.Context, name string) (bool, error) {
 	return exists && k.chosen.Matches(labels.Set(class.GetLabels())), nil
 }
 
+// mayName reports whether the host has no class of that name that is not chosen.
+func (k *kind[T]) mayName(ctx context.Context, name string) (bool, error) {
+	if k.outside == nil {
+		return false, nil
+	}
+	class, exists, err := find(ctx, k.host, k.read, name)
+	if err != nil {
+		return false, fmt.Errorf("get host %s %q: %w", k.Noun, name, err)
+	}
+	return !exists || k.chosen.Matches(labels.Set(class.GetLabels())), nil
+}
+
 // find looks into a store, and then asks.
 func find[T kinds.Object](ctx context.Context, store cache.Store, live reader[T], name string) (T, bool, error) {
 	if class, ok := get[T](store, name); ok {
@@ -195,9 +218,9 @@ func (k *kind[T]) view(host T) T {
 			own[key] = value
 		}
 	}
-	out := k.Blank(metav1.ObjectMeta{
-		Name: host.GetName(), Labels: own, Annotations: map[string]string{AnnotationHost: string(host.GetUID())},
-	})
+	annotations := k.shownAnnotations(host)
+	annotations[AnnotationHost] = string(host.GetUID())
+	out := k.Blank(metav1.ObjectMeta{Name: host.GetName(), Labels: own, Annotations: annotations})
 	k.Fill(out, host)
 	return out
 }
@@ -206,6 +229,9 @@ func (k *kind[T]) view(host T) T {
 func (k *kind[T]) next(shown, want T) T {
 	out := shown.DeepCopyObject().(T)
 	annotations := maps.Clone(shown.GetAnnotations())
+	for _, key := range k.Annotations {
+		delete(annotations, key)
+	}
 	maps.Copy(annotations, want.GetAnnotations())
 	out.SetLabels(want.GetLabels())
 	out.SetAnnotations(annotations)

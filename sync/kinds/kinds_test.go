@@ -5,6 +5,7 @@ package kinds_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,6 +14,7 @@ import (
 	nodev1 "k8s.io/api/node/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -195,10 +197,34 @@ func TestPulled(t *testing.T) {
 			"overhead":   func(c *nodev1.RuntimeClass) { c.Overhead = nil },
 			"scheduling": func(c *nodev1.RuntimeClass) { c.Scheduling = nil },
 		})
+	pulled(t, kinds.PulledStorageClasses,
+		&storagev1.StorageClass{
+			Provisioner: "example.com/p", Parameters: map[string]string{"csi.storage.k8s.io/provisioner-secret-name": "hosts"},
+			ReclaimPolicy: ptr.To(corev1.PersistentVolumeReclaimRetain), MountOptions: []string{"ro"}, AllowVolumeExpansion: ptr.To(true),
+			VolumeBindingMode: ptr.To(storagev1.VolumeBindingImmediate),
+			AllowedTopologies: []corev1.TopologySelectorTerm{{MatchLabelExpressions: []corev1.TopologySelectorLabelRequirement{{Key: "zone", Values: []string{"a"}}}}},
+		},
+		[]string{"parameters"},
+		map[string]func(*storagev1.StorageClass){
+			"provisioner": func(c *storagev1.StorageClass) { c.Provisioner = "example.com/q" },
+			"policy":      func(c *storagev1.StorageClass) { c.ReclaimPolicy = nil },
+			"binding":     func(c *storagev1.StorageClass) { c.VolumeBindingMode = nil },
+		},
+		map[string]func(*storagev1.StorageClass){
+			"expansion":  func(c *storagev1.StorageClass) { c.AllowVolumeExpansion = nil },
+			"parameters": func(c *storagev1.StorageClass) { c.Parameters = nil },
+		})
 	pulled(t, kinds.PulledDeviceClasses,
 		&resourcev1.DeviceClass{Spec: resourcev1.DeviceClassSpec{Selectors: []resourcev1.DeviceSelector{{CEL: &resourcev1.CELDeviceSelector{Expression: "true"}}}}},
 		nil, nil,
 		map[string]func(*resourcev1.DeviceClass){"selectors": func(c *resourcev1.DeviceClass) { c.Spec.Selectors = nil }})
+}
+
+// TestPulledAnnotations: the mark as default is the host's, for storage classes only.
+func TestPulledAnnotations(t *testing.T) {
+	if got := kinds.PulledStorageClasses.Annotations; !slices.Contains(got, "storageclass.kubernetes.io/is-default-class") {
+		t.Errorf("annotations that are shown: %q", got)
+	}
 }
 
 // pulled tries a row with an object that has every field, those of its fields

@@ -7,6 +7,7 @@ import (
 	nodev1 "k8s.io/api/node/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -38,6 +39,8 @@ type Pulled[T Object] struct {
 	// Frozen reports whether two objects agree in the fields that the API lets no
 	// client change.
 	Frozen func(a, b T) bool
+	// Annotations are those of the host that are shown, and follow it.
+	Annotations []string
 	// Reserved reports whether a name is never shown and never offered.
 	Reserved func(name string) bool
 }
@@ -84,6 +87,30 @@ var PulledDeviceClasses = Pulled[*resourcev1.DeviceClass]{
 	Fill:     func(shown, host *resourcev1.DeviceClass) { host.Spec.DeepCopyInto(&shown.Spec) },
 	Frozen:   func(_, _ *resourcev1.DeviceClass) bool { return true },
 	Reserved: func(string) bool { return false },
+}
+
+// PulledStorageClasses are shown with the mark as default: a claim without a class
+// gets that of the host there as well. Parameters are between the operator and the
+// provisioner, and may name Secrets of the host.
+var PulledStorageClasses = Pulled[*storagev1.StorageClass]{
+	Noun:   "storage class",
+	Client: func(c kubernetes.Interface) Client[*storagev1.StorageClass] { return c.StorageV1().StorageClasses() },
+	Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+		return f.Storage().V1().StorageClasses().Informer()
+	},
+	Blank: func(m metav1.ObjectMeta) *storagev1.StorageClass { return &storagev1.StorageClass{ObjectMeta: m} },
+	Fill: func(shown, host *storagev1.StorageClass) {
+		from := host.DeepCopy()
+		shown.Provisioner, shown.Parameters, shown.ReclaimPolicy, shown.VolumeBindingMode = from.Provisioner, nil, from.ReclaimPolicy, from.VolumeBindingMode
+		shown.MountOptions, shown.AllowVolumeExpansion, shown.AllowedTopologies = from.MountOptions, from.AllowVolumeExpansion, from.AllowedTopologies
+	},
+	// The API lets no client change these (ValidateStorageClassUpdate).
+	Frozen: func(a, b *storagev1.StorageClass) bool {
+		return a.Provisioner == b.Provisioner && equality.Semantic.DeepEqual(a.ReclaimPolicy, b.ReclaimPolicy) &&
+			equality.Semantic.DeepEqual(a.VolumeBindingMode, b.VolumeBindingMode)
+	},
+	Annotations: []string{"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"},
+	Reserved:    func(string) bool { return false },
 }
 
 func priorityClasses(c kubernetes.Interface) Client[*schedulingv1.PriorityClass] {

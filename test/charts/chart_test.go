@@ -65,6 +65,9 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"kubelets":                "sync: {nodes: {enabled: true, proxy: true}}",
 			"host's priority classes": "sync: {fromHost: {priorityClasses: {enabled: true}}}",
 			"host's runtime classes":  "sync: {fromHost: {runtimeClasses: {enabled: true}}}",
+			"host's storage classes":  "sync: {fromHost: {storageClasses: {enabled: true}}}",
+			"some storage classes":    "sync: {fromHost: {storageClasses: {selector: {matchExpressions: [{key: tenants, operator: Exists}]}}}}",
+			"no storage classes":      "sync: {fromHost: {storageClasses: {enabled: false}}}",
 			"mapped Services":         "mapServices: {fromVirtual: [{from: shop/web, to: web}], fromHost: [{from: infra/db, to: shop/db}]}",
 			"own priority classes":    "sync: {toHost: {priorityClasses: {enabled: true}}}",
 		} {

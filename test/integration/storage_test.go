@@ -22,6 +22,50 @@ import (
 	"portico.dev/portico/test/embedded"
 )
 
+// TestHostStorageClasses: claims take the classes that are offered, and no other of
+// the host's.
+func TestHostStorageClasses(t *testing.T) {
+	h, ctx, unique := embedded.SharedHost(t), t.Context(), rand.String(6)
+	offered, hidden := "offered-"+unique, "hidden-"+unique
+	c := newClusterWith(t, h, fmt.Sprintf("sync: {fromHost: {storageClasses: {selector: {matchLabels: {storage-test: %q}}}}}\n", unique))
+	c.hostClass(t, offered, nil)
+	c.hostClass(t, hidden, nil)
+	mark := fmt.Appendf(nil, `{"metadata":{"labels":{"storage-test":%q}}}`, unique)
+	if _, err := h.Client.StorageV1().StorageClasses().Patch(ctx, offered, types.MergePatchType, mark, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	embedded.Eventually(t, "class of the host", func(ctx context.Context) (bool, string) {
+		_, err := c.Virtual.StorageV1().StorageClasses().Get(ctx, offered, metav1.GetOptions{})
+		return err == nil, fmt.Sprint(err)
+	})
+	c.boundClaim(t, "offered", &offered)
+
+	// The tenant's own class, also a default one, is no way to the host's.
+	if _, err := c.Virtual.StorageV1().StorageClasses().Create(ctx, &storagev1.StorageClass{
+		ObjectMeta:  metav1.ObjectMeta{Name: hidden, Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}},
+		Provisioner: "example.com/own",
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	claims := c.Virtual.CoreV1().PersistentVolumeClaims("default")
+	annotated := claimOf("annotated", nil)
+	annotated.Annotations = map[string]string{corev1.BetaStorageClassAnnotation: hidden}
+	for _, claim := range []*corev1.PersistentVolumeClaim{claimOf("named", &hidden), annotated} {
+		if _, err := claims.Create(ctx, claim, metav1.CreateOptions{}); !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "does not offer the storage class") {
+			t.Errorf("claim %s: %v, want a refusal", claim.Name, err)
+		}
+	}
+	on, err := h.Client.StorageV1().StorageClasses().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, class := range on.Items {
+		if class.Provisioner == "example.com/own" {
+			t.Errorf("the tenant's class %s is on the host", class.Name)
+		}
+	}
+}
+
 // TestHostDecides: values that the host allocates, and decisions that need the
 // host's objects, are as on the host itself.
 func TestHostDecides(t *testing.T) {

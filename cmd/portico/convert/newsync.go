@@ -75,7 +75,9 @@ var newSyncRows = slices.Concat(
 		"sync.fromHost.runtimeClasses.patches", "sync.fromHost.deviceClasses.patches"),
 	each(none, noImports, "sync.fromHost.configMaps", "sync.fromHost.secrets", "sync.fromHost.customResources"),
 	one(
-		none("sync.fromHost.storageClasses", "Classes of the host are not shown; a volume claim may name one all the same.", automatic),
+		via("sync.fromHost.storageClasses.enabled", "sync.fromHost.storageClasses.enabled", anything, automaticSwitch, "The value auto: shown if the host lets porticod see them."),
+		ours("sync.fromHost.storageClasses.selector", object),
+		none("sync.fromHost.storageClasses.patches", noPatches),
 		none("sync.fromHost.ingressClasses", "Ingresses stay inside, and so no class of the host is shown."),
 		none("sync.fromHost.volumeSnapshotClasses", notShown),
 		none("sync.fromHost.csiDrivers", notShown+" The host's scheduler knows them.", automatic),

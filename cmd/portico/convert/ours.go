@@ -15,7 +15,7 @@ var porticoRows = slices.Concat(
 		"coredns.enabled", "store.insecure", "metadata.hideNodeAnnotations",
 		"sync.nodes.enabled", "sync.nodes.syncAllNodes", "sync.nodes.clearImageStatus", "sync.nodes.proxy",
 		"sync.fromHost.priorityClasses.enabled", "sync.fromHost.runtimeClasses.enabled", "sync.fromHost.deviceClasses.enabled",
-		"sync.toHost.priorityClasses.enabled", "sync.toHost.resourceClaims.enabled", "integrations.metricsServer.enabled"),
+		"sync.fromHost.storageClasses.enabled", "sync.toHost.priorityClasses.enabled", "sync.toHost.resourceClaims.enabled", "integrations.metricsServer.enabled"),
 	owns(number,
 		"host.qps", "host.burst", "host.maxStreams", "coredns.queriesPerSecond", "coredns.connections", "coredns.replicas",
 		"sync.toHost.priorityClasses.maxValue", "tracing.samplingRatePerMillion", "logLevel"),
@@ -30,7 +30,8 @@ var porticoRows = slices.Concat(
 	allowedMetadata("pods", "services", "secrets", "configMaps", "persistentVolumeClaims", "resourceClaims", "endpointSlices"),
 	owns(object,
 		"pods.nodeSelector", "images",
-		"sync.fromHost.priorityClasses.selector", "sync.fromHost.runtimeClasses.selector", "sync.fromHost.deviceClasses.selector"),
+		"sync.fromHost.priorityClasses.selector", "sync.fromHost.runtimeClasses.selector", "sync.fromHost.deviceClasses.selector",
+		"sync.fromHost.storageClasses.selector"),
 	// A quantity, which may look like a number.
 	owns(anything, "store.maxSize"),
 	one(

@@ -7,6 +7,10 @@ import (
 	"context"
 	"fmt"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
+	storagev1 "k8s.io/api/storage/v1"
+	"k8s.io/klog/v2"
+
 	"portico.dev/portico/sync/classes"
 )
 
@@ -26,12 +30,47 @@ func (vc *virtualCluster) shownClasses() (classes.Config, error) {
 	if err != nil {
 		return classes.Config{}, err
 	}
-	return classes.Config{Host: vc.hostClient, PriorityClasses: priority, RuntimeClasses: runtime, DeviceClasses: device}, nil
+	storage, err := from.StorageClasses.Shown()
+	if err != nil {
+		return classes.Config{}, err
+	}
+	if !from.StorageClasses.Demanded() && !vc.storageClassesSeen {
+		storage = nil
+	}
+	return classes.Config{
+		Host: vc.hostClient, PriorityClasses: priority, RuntimeClasses: runtime, DeviceClasses: device,
+		StorageClasses: storage, LimitStorage: from.StorageClasses.Limits(),
+	}, nil
+}
+
+// seeStorageClasses asks the host whether it lets porticod see storage classes, if
+// that is what decides whether they are shown.
+func (vc *virtualCluster) seeStorageClasses(ctx context.Context) error {
+	from := &vc.config.Sync.FromHost.StorageClasses
+	if shown, err := from.Shown(); shown == nil || err != nil || from.Demanded() {
+		return err
+	}
+	classes := authorizationv1.ResourceAttributes{Group: storagev1.GroupName, Resource: "storageclasses"}
+	for _, classes.Verb = range []string{"get", "list", "watch"} {
+		allowed, err := vc.hostAllows(ctx, classes)
+		if err != nil {
+			return fmt.Errorf("ask the host for the rights of sync.fromHost.storageClasses: %w", err)
+		}
+		if !allowed {
+			klog.FromContext(ctx).Info("Storage classes of the host are not shown: the host does not let porticod see them", "missing", classes.Verb)
+			return nil
+		}
+	}
+	vc.storageClassesSeen = true
+	return nil
 }
 
 // checkClasses tells at the start what would otherwise only be seen as pods
 // that are refused.
 func (vc *virtualCluster) checkClasses(ctx context.Context) error {
+	if err := vc.seeStorageClasses(ctx); err != nil {
+		return err
+	}
 	c, err := vc.shownClasses()
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -73,5 +74,5 @@ func (vc *virtualCluster) excess(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(all, rights.Excess(rights.Of(vc.config), review.Status.ResourceRules)...), nil
+	return append(all, rights.Excess(slices.Concat(rights.Of(vc.config), rights.Optional(vc.config)), review.Status.ResourceRules)...), nil
 }

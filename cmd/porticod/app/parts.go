@@ -259,7 +259,7 @@ func (c *composition) classesPart() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	c.storage.HostClasses, c.storage.DeviceClasses = mirror.Of, mirror.OfClaim
+	c.storage.HostClasses, c.storage.DeviceClasses, c.storage.MayHaveStorage = mirror.Of, mirror.OfClaim, mirror.MayHaveStorage
 	return part{always: mirror.Observe, leading: mirror.Run}, nil
 }
 

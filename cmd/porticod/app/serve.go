@@ -92,6 +92,9 @@ type virtualCluster struct {
 	keeper     *door.Keeper
 	keys       *door.Keys
 
+	// storageClassesSeen says that the host lets porticod see its storage classes.
+	storageClassesSeen bool
+
 	// dnsSockets and dns are those of an embedded DNS.
 	dnsSockets *dns.Sockets
 	dns        *door.DNSEndpoint

@@ -10,6 +10,7 @@ import (
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/utils/ptr"
 )
 
 // FromHost chooses what of the host's cluster-scoped objects the tenant sees,
@@ -22,6 +23,39 @@ type FromHost struct {
 	RuntimeClasses FromHostKind `json:"runtimeClasses"`
 	// DeviceClasses that are shown can be used by ResourceClaims on the host.
 	DeviceClasses FromHostKind `json:"deviceClasses"`
+	// StorageClasses are shown by default if the host lets porticod see them. With
+	// a selector, claims may name no other class of the host.
+	StorageClasses FromHostOptional `json:"storageClasses"`
+}
+
+// FromHostOptional chooses objects of one kind that are shown unless the
+// configuration or the host says no.
+type FromHostOptional struct {
+	// Enabled true: porticod does not start if the host refuses; false: nothing is
+	// shown; unset: objects are shown if the host lets porticod see them.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Selector chooses by labels; empty means all.
+	Selector metav1.LabelSelector `json:"selector"`
+}
+
+// Demanded reports whether the objects are asked for expressly. A selector, which
+// limits what tenants may use, is as good as the switch.
+func (k *FromHostOptional) Demanded() bool {
+	return ptr.Deref(k.Enabled, k.Limits())
+}
+
+// Limits reports whether the configuration chooses among the host's objects.
+func (k *FromHostOptional) Limits() bool {
+	return len(k.Selector.MatchLabels) > 0 || len(k.Selector.MatchExpressions) > 0
+}
+
+// Shown selects the host objects that are shown; nil means none.
+func (k *FromHostOptional) Shown() (labels.Selector, error) {
+	return (&FromHostKind{Enabled: ptr.Deref(k.Enabled, true), Selector: k.Selector}).Shown()
+}
+
+func (k *FromHostOptional) validate(path *field.Path) field.ErrorList {
+	return (&FromHostKind{Enabled: ptr.Deref(k.Enabled, true), Selector: k.Selector}).validate(path)
 }
 
 // FromHostKind chooses objects of one kind.
@@ -41,7 +75,8 @@ func (k *FromHostKind) Shown() (labels.Selector, error) {
 
 func (f *FromHost) validate(path *field.Path) field.ErrorList {
 	return slices.Concat(f.PriorityClasses.validate(path.Child("priorityClasses")),
-		f.RuntimeClasses.validate(path.Child("runtimeClasses")), f.DeviceClasses.validate(path.Child("deviceClasses")))
+		f.RuntimeClasses.validate(path.Child("runtimeClasses")), f.DeviceClasses.validate(path.Child("deviceClasses")),
+		f.StorageClasses.validate(path.Child("storageClasses")))
 }
 
 func (k *FromHostKind) validate(path *field.Path) field.ErrorList {

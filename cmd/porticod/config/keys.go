@@ -143,6 +143,8 @@ var reference = []key{
 		"the same for RuntimeClasses"},
 	{"sync.fromHost.deviceClasses.enabled, sync.fromHost.deviceClasses.selector", "false, all",
 		"show the host's DeviceClasses, and let resource claims have devices of them: see [Devices](#devices)"},
+	{"sync.fromHost.storageClasses.enabled, sync.fromHost.storageClasses.selector", "unset, all",
+		"show the host's StorageClasses; `true`, or a selector: and do not start if the host refuses; unset: if the host lets it. With a selector, claims may name no other class of the host: see [Storage classes](#storage-classes)"},
 	{"sync.toHost.resourceClaims.enabled", "false",
 		"make the tenant's ResourceClaims claims of the host, so that pods get the devices that they claim: see [Devices](#devices). Needs `sync.fromHost.deviceClasses`"},
 	{"sync.toHost.priorityClasses.enabled", "false",

@@ -27,6 +27,9 @@ type Grant struct {
 
 	// needed says whether a configuration needs it. Nil means that each does.
 	needed func(*config.Config) bool
+	// used says whether a configuration that does not need it has a use for it all
+	// the same. Nil means that none has.
+	used func(*config.Config) bool
 	// each stands in for Namespace and Rules, which the configuration names: it
 	// returns one grant for each namespace.
 	each func(*config.Config) []Grant
@@ -48,6 +51,14 @@ func Of(c *config.Config) []Grant {
 		}
 	}
 	return all
+}
+
+// Optional returns the grants that a configuration does not need, and makes use of
+// where the host gives them.
+func Optional(c *config.Config) []Grant {
+	return slices.DeleteFunc(slices.Clone(table), func(g Grant) bool {
+		return g.used == nil || !g.used(c) || g.needed(c)
+	})
 }
 
 // All returns every grant that some configuration needs, but for those in

@@ -36,7 +36,10 @@ func TestRightsFollowTheConfiguration(t *testing.T) {
 		"real nodes":              {func(c *config.Config) { c.Sync.Nodes.Enabled = true }, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get", "list", "watch"}}},
 		"selected nodes":          {func(c *config.Config) { c.Sync.Nodes.NodeSelector = "a=b" }, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get", "list", "watch"}}},
 		"pushed priority classes": {func(c *config.Config) { c.Sync.ToHost.PriorityClasses.Enabled = true }, rbacv1.PolicyRule{APIGroups: []string{"scheduling.k8s.io"}, Resources: []string{"priorityclasses"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}}},
-		"device classes":          {func(c *config.Config) { c.Sync.FromHost.DeviceClasses.Enabled = true }, rbacv1.PolicyRule{APIGroups: []string{"resource.k8s.io"}, Resources: []string{"deviceclasses"}, Verbs: []string{"get", "list", "watch"}}},
+		"storage classes": {func(c *config.Config) {
+			c.Sync.FromHost.StorageClasses.Selector.MatchLabels = map[string]string{"tenants": "yes"}
+		}, rbacv1.PolicyRule{APIGroups: []string{"storage.k8s.io"}, Resources: []string{"storageclasses"}, Verbs: []string{"get", "list", "watch"}}},
+		"device classes": {func(c *config.Config) { c.Sync.FromHost.DeviceClasses.Enabled = true }, rbacv1.PolicyRule{APIGroups: []string{"resource.k8s.io"}, Resources: []string{"deviceclasses"}, Verbs: []string{"get", "list", "watch"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := config.Default()

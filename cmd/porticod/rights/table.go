@@ -108,6 +108,14 @@ var table = []Grant{
 		needed:  func(c *config.Config) bool { return c.Sync.FromHost.DeviceClasses.Enabled },
 	},
 	{
+		Feature: "sync.fromHost.storageClasses",
+		Why:     "The host's storage classes.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("storage.k8s.io", []string{"storageclasses"}, "get", "list", "watch")},
+		needed:  func(c *config.Config) bool { return c.Sync.FromHost.StorageClasses.Demanded() },
+		used:    func(c *config.Config) bool { return ptr.Deref(c.Sync.FromHost.StorageClasses.Enabled, true) },
+	},
+	{
 		Feature: "sync.toHost.priorityClasses",
 		Why:     "Copies of the tenant's priority classes. RBAC knows no prefix of a name; porticod writes only those with its own labels.",
 		Cluster: true,

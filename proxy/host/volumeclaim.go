@@ -1,0 +1,56 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/ptr"
+)
+
+// mayCreateClaim refuses a claim of a storage class of the host that the operator
+// does not offer.
+func (s *Storage) mayCreateClaim(ctx context.Context, k key, h runtime.Object) error {
+	claim, ok := h.(*corev1.PersistentVolumeClaim)
+	if !ok || s.cfg.MayHaveStorage == nil {
+		return nil
+	}
+	class := storageClass(claim)
+	offered, err := s.cfg.MayHaveStorage(ctx, class)
+	switch {
+	case err != nil:
+		klog.FromContext(ctx).Error(err, "Storage class of a claim cannot be looked up", "virtualObject", k.ref())
+		return unavailable("the storage class of the claim cannot be looked up now")
+	case !offered:
+		return apierrors.NewForbidden(s.resource, k.name, fmt.Errorf("the host of this cluster does not offer the storage class %q to it; kubectl get storageclasses lists those that it offers", class))
+	}
+	return nil
+}
+
+// mayUpdateClaim does the same when a claim gets its class later. All other
+// changes are possible: an operator may offer a class no longer.
+func (s *Storage) mayUpdateClaim(ctx context.Context, k key, p plan) error {
+	for _, st := range p.steps {
+		annotations, _ := st.metadata["annotations"].(map[string]any)
+		_, annotated := annotations[corev1.BetaStorageClassAnnotation]
+		if _, ok := st.spec["storageClassName"]; ok || annotated {
+			return s.mayCreateClaim(ctx, k, p.after)
+		}
+	}
+	return nil
+}
+
+// storageClass is the class of a claim, as upstream's controllers read it
+// (k8s.io/component-helpers/storage/volume).
+func storageClass(claim *corev1.PersistentVolumeClaim) string {
+	if class, ok := claim.Annotations[corev1.BetaStorageClassAnnotation]; ok {
+		return class
+	}
+	return ptr.Deref(claim.Spec.StorageClassName, "")
+}
