@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, test *addresses) error {
 	if err != nil {
 		return fmt.Errorf("listen for clients: %w", err)
 	}
-	defer clients.Close()
+	defer clients.Close() //nolint:errcheck // The process ends.
 	probes, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.healthListen)
 	if err != nil {
 		return fmt.Errorf("listen for probes: %w", err)

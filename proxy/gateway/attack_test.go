@@ -182,7 +182,7 @@ func TestAttackFakeDoors(t *testing.T) {
 	}
 	// It may have further ports and external addresses, which are not looked at.
 	d := directoryOf(t, nil, service(func(s *corev1.Service) {
-		s.Spec.ExternalIPs, s.Spec.LoadBalancerIP = []string{"192.0.2.1"}, "192.0.2.2" //nolint:staticcheck // It is still an API.
+		s.Spec.ExternalIPs, s.Spec.LoadBalancerIP = []string{"192.0.2.1"}, "192.0.2.2"
 		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{Name: "ssh", Port: 22})
 	}))
 	if at, err := d.Door(shop); err != nil || at != netip.MustParseAddrPort("10.96.0.7:443") {
@@ -369,7 +369,7 @@ func TestAttackTokenFlood(t *testing.T) {
 // answers or closes, leads nowhere, and serves the next one.
 func TestAttackNoise(t *testing.T) {
 	h := newHost(t, func(o *Options) { o.Timeouts = DefaultTimeouts; o.Timeouts.Hello = time.Second })
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // The same noise in every run.
+	random := rand.New(rand.NewPCG(1, 2))
 	good := helloOf(t, "shop.team-a.svc")
 	for i := range 300 {
 		noise := append([]byte(nil), good...)

@@ -78,7 +78,7 @@ func (g *Gateway) handler() http.Handler {
 		if refusal == nil {
 			return &goproxy.ConnectAction{Action: goproxy.ConnectAccept}, host
 		}
-		ctx.Resp = refusal.response()
+		ctx.Resp = refusal.response() //nolint:bodyclose // goproxy writes it and closes it.
 		return &goproxy.ConnectAction{Action: goproxy.ConnectReject}, host
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

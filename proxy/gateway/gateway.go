@@ -131,7 +131,7 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 				return nil
 			default:
 			}
-			if t, ok := err.(interface{ Temporary() bool }); ok && t.Temporary() { //nolint:errorlint // net/http asks in this way, too.
+			if t, ok := err.(interface{ Temporary() bool }); ok && t.Temporary() {
 				time.Sleep(acceptPause) // Out of file descriptors, for example.
 				continue
 			}

@@ -43,7 +43,7 @@ func readHello(from io.Reader) (name string, read []byte, err error) {
 			name = hello.ServerName
 			return nil, errHello
 		},
-	}).Handshake()
+	}).Handshake() //nolint:noctx // The reader has the deadline.
 	switch {
 	case errors.Is(err, errHello):
 		return name, r.read, nil

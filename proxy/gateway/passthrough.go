@@ -16,7 +16,7 @@ import (
 // A name that no cluster has and one that is not permitted are refused in the
 // same way.
 func (g *Gateway) passThrough(ctx context.Context, c *client, cluster types.NamespacedName) {
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // There is nobody left to hear of it.
 	door, err := g.dial(ctx, cluster)
 	if err != nil {
 		klog.FromContext(ctx).V(4).Info("Refused a connection", "cluster", cluster, "reason", err)
@@ -31,7 +31,7 @@ func (g *Gateway) passThrough(ctx context.Context, c *client, cluster types.Name
 		alert(c.Conn, description)
 		return
 	}
-	defer door.Close()
+	defer door.Close() //nolint:errcheck // There is nobody left to hear of it.
 	if err := c.SetDeadline(time.Time{}); err != nil {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -171,15 +172,17 @@ func TestVariablesGoWithTheirNamespace(t *testing.T) {
 // TestNamespaceThatTheInformerLacks: a ConfigMap stays while the API knows its
 // namespace, whatever an informer says.
 func TestNamespaceThatTheInformerLacks(t *testing.T) {
-	h := leading(t, []runtime.Object{namespace("shop")}, nil)
-	asked := false
+	h := make(t, []runtime.Object{namespace("shop")}, nil)
+	var asked atomic.Bool
 	h.Virtual.PrependReactor("get", "namespaces", func(a clienttesting.Action) (bool, runtime.Object, error) {
-		asked = true
+		asked.Store(true)
 		return true, namespace(a.(clienttesting.GetAction).GetName()), nil
 	})
+	h.Run(h.keeper.Observe, h.keeper.Run)
+	h.Informers.WaitForCacheSync(t.Context().Done())
 	h.ensure("young")(false) // the informer has never heard of it
 	h.ensure("shop")(false)
-	h.Eventually("the question", func(context.Context) (bool, any) { return asked, nil })
+	h.Eventually("the question", func(context.Context) (bool, any) { return asked.Load(), nil })
 	h.Stop()
 	if h.get("young") == nil {
 		t.Error("the ConfigMap is gone")

@@ -133,7 +133,11 @@ func (c *formerCluster) renameObjects() {
 	}
 	pod := rename(c.t, core.Pods(c.Namespace), c.now, func(p *corev1.Pod) {
 		unmade(&p.ObjectMeta, c.former)
-		p.Spec.Containers[0].EnvFrom[0].SecretRef.Name = c.former
+		for _, from := range p.Spec.Containers[0].EnvFrom {
+			if from.SecretRef != nil {
+				from.SecretRef.Name = c.former
+			}
+		}
 		for _, v := range p.Spec.Volumes {
 			if v.Projected == nil {
 				continue

@@ -35,7 +35,7 @@ func TestDowngradeIsRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer backend.Close() //nolint:errcheck // The directory goes with it.
+			defer backend.Close()
 			kv := backend.Client().Kubernetes
 			if c.stored != "" {
 				if _, err := kv.OptimisticPut(t.Context(), key, []byte(c.stored), 0, etcdk8s.PutOptions{}); err != nil {
@@ -78,7 +78,7 @@ func TestDowngradeIsRefusedBehindAnotherReplica(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer backend.Close() //nolint:errcheck // The directory goes with it.
+	defer backend.Close()
 	kv := &faster{Interface: backend.Client().Kubernetes}
 	kv.write = func() {
 		if err := refuseDowngrade(t.Context(), kv, key, "1.40"); err != nil {
