@@ -19,13 +19,12 @@ import (
 // seen.
 const hiddenChanges = "generation"
 
-// generation counts a change of the tenant's to a spec, from seen to v, that
-// leaves h as host is. Kinds without a generation count nothing.
-func (c *toHost) generation(h, host object, specs ...any) {
+// generation counts a change of the tenant's to a spec that leaves the host's as
+// it is. Kinds without a generation count nothing.
+func (c *toHost) generation(h, host object, spec forms) {
 	var hidden int64
 	c.prior.get(hiddenChanges, &hidden)
-	v, seen, hostSpec, out := specs[0], specs[1], specs[2], specs[3]
-	if host.GetGeneration() > 0 && !apiequality.Semantic.DeepEqual(v, seen) && apiequality.Semantic.DeepEqual(out, hostSpec) {
+	if host.GetGeneration() > 0 && !apiequality.Semantic.DeepEqual(spec.after, spec.seen) && apiequality.Semantic.DeepEqual(spec.out, spec.host) {
 		hidden++
 	}
 	if hidden > 0 {

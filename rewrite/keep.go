@@ -19,15 +19,15 @@ import (
 //
 // It is applied by field and by element, never by value: a name that happens
 // to stand on the host at one place gives no right to it at another.
-func (c *toHost) keep(after, seen, host, out any) {
-	a, h, o := reflect.ValueOf(after).Elem(), reflect.ValueOf(host).Elem(), reflect.ValueOf(out).Elem()
-	if apiequality.Semantic.DeepEqual(after, seen) {
+func (c *toHost) keep(s forms) {
+	a, h, o := reflect.ValueOf(s.after).Elem(), reflect.ValueOf(s.host).Elem(), reflect.ValueOf(s.out).Elem()
+	if apiequality.Semantic.DeepEqual(s.after, s.seen) {
 		// Most updates are of metadata, or of a status.
 		o.Set(h)
 		c.overlay.adoptAll(c.prior, fieldsOf(a.Type()))
 		return
 	}
-	c.keepStruct("", a, reflect.ValueOf(seen).Elem(), h, o)
+	c.keepStruct("", a, reflect.ValueOf(s.seen).Elem(), h, o)
 }
 
 // keepStruct is keep below a field; prefix is the key of that.

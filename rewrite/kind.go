@@ -78,11 +78,11 @@ func (k kind[T]) over(c *toHost, h, v, host T) error {
 	}
 	c.metadata(metaOf(h), &hostMeta{host: metaOf(host), seen: metaOf(seen)})
 	k.toHost(c, h, v)
-	c.keep(part(v, "Spec"), part(seen, "Spec"), part(host, "Spec"), part(h, "Spec"))
-	c.generation(h, host, part(v, "Spec"), part(seen, "Spec"), part(host, "Spec"), part(h, "Spec"))
-	s := statuses{after: part(v, "Status"), seen: part(seen, "Status"), host: part(host, "Status"), out: part(h, "Status")}
-	c.status(k.status, s)
-	c.shown(k.status, s)
+	spec, status := formsOf("Spec", v, seen, host, h), formsOf("Status", v, seen, host, h)
+	c.keep(spec)
+	c.generation(h, host, spec)
+	c.status(k.status, status)
+	c.shown(k.status, status)
 	return nil
 }
 
@@ -124,4 +124,14 @@ func metaOf(o metav1.ObjectMetaAccessor) *metav1.ObjectMeta {
 // part returns a pointer to the spec or the status of an object.
 func part(o any, name string) any {
 	return reflect.ValueOf(o).Elem().FieldByName(name).Addr().Interface()
+}
+
+// forms are pointers to one part of an object in four forms: as the tenant wants
+// it, as the tenant saw it, as the host has it, and as it will be on the host.
+type forms struct {
+	after, seen, host, out any
+}
+
+func formsOf(name string, after, seen, host, out any) forms {
+	return forms{after: part(after, name), seen: part(seen, name), host: part(host, name), out: part(out, name)}
 }

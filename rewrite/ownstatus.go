@@ -20,14 +20,9 @@ import (
 // wrote first.
 const ownConditions = "ownConditions"
 
-// statuses are pointers to one status in four forms: as the tenant wants it, as
-// the tenant saw it, as the host has it, and as it will be on the host.
-type statuses struct {
-	after, seen, host, out any
-}
-
-func (s statuses) field(of any, name string) reflect.Value {
-	v := reflect.ValueOf(of).Elem()
+// fieldOf returns a field of a struct that p points to, by its name in JSON.
+func fieldOf(p any, name string) reflect.Value {
+	v := reflect.ValueOf(p).Elem()
 	return v.FieldByIndex(fieldsOf(v.Type()).json[name].index)
 }
 
@@ -36,19 +31,18 @@ func (s statuses) field(of any, name string) reflect.Value {
 // the tenant is not one of its writers: a phase frees a quota, resources of a
 // container change the scheduler's sums, and the API server proxies to an
 // address.
-func (c *toHost) status(own []rules.StatusRule, s statuses) {
+func (c *toHost) status(own []rules.StatusRule, s forms) {
 	translated := reflect.New(reflect.TypeOf(s.out).Elem())
 	translated.Elem().Set(reflect.ValueOf(s.out).Elem())
 	reflect.ValueOf(s.out).Elem().Set(reflect.ValueOf(s.host).Elem())
 	for _, rule := range own {
-		after, seen := s.field(s.after, rule.Field), s.field(s.seen, rule.Field)
-		out := s.field(s.out, rule.Field)
+		after, seen, out := fieldOf(s.after, rule.Field), fieldOf(s.seen, rule.Field), fieldOf(s.out, rule.Field)
 		switch {
 		case rule.Share == rules.Shown:
 		case rule.Share == rules.Conditions:
 			c.conditions(rule, after, seen, out)
 		case !apiequality.Semantic.DeepEqual(after.Interface(), seen.Interface()):
-			out.Set(s.field(translated.Interface(), rule.Field))
+			out.Set(fieldOf(translated.Interface(), rule.Field))
 		}
 	}
 }

@@ -5,7 +5,9 @@ package rewrite
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -30,9 +32,9 @@ type shownValue struct {
 }
 
 // shown records the tenant's values of those fields of a status that rules name.
-func (c *toHost) shown(own []rules.StatusRule, s statuses) {
+func (c *toHost) shown(own []rules.StatusRule, s forms) {
 	for _, rule := range own {
-		after, seen, out := s.field(s.after, rule.Field), s.field(s.seen, rule.Field), s.field(s.out, rule.Field)
+		after, seen, out := fieldOf(s.after, rule.Field), fieldOf(s.seen, rule.Field), fieldOf(s.out, rule.Field)
 		key := shownPrefix + rule.Field
 		switch {
 		case areConditions(out.Type()):
@@ -93,9 +95,8 @@ func (c *toVirtual) shown(own []rules.StatusRule, v, h any) {
 	if !c.overlay.hasBelow(shownPrefix) {
 		return
 	}
-	both := statuses{seen: v, host: h}
 	for _, rule := range own {
-		shown, host := both.field(v, rule.Field), both.field(h, rule.Field)
+		shown, host := fieldOf(v, rule.Field), fieldOf(h, rule.Field)
 		key := shownPrefix + rule.Field
 		if areConditions(host.Type()) {
 			c.shownConditions(key, shown, host)
@@ -103,7 +104,7 @@ func (c *toVirtual) shown(own []rules.StatusRule, v, h any) {
 		}
 		var r shownValue
 		if rule.Share == rules.Shown && c.overlay.get(key, &r) && r.Host == digestOf(host) {
-			c.decode(key, r.Virtual, shown)
+			c.decode(key, r, shown)
 		}
 	}
 }
@@ -114,24 +115,19 @@ func (c *toVirtual) shownConditions(key string, shown, host reflect.Value) {
 		return
 	}
 	list := reflect.Zero(shown.Type())
-	on := set{}
 	for i := range host.Len() {
-		typ := typeOf(host.Index(i))
-		on.add(typ)
-		r, ok := records[typ]
-		if ok && r.Host == digestOf(host.Index(i)) {
-			list = reflect.Append(list, c.decoded(key, r.Virtual, shown.Type().Elem()))
-		} else {
-			list = reflect.Append(list, shown.Index(i))
+		e := shown.Index(i)
+		if r, ok := records[typeOf(host.Index(i))]; ok && r.Host == digestOf(host.Index(i)) {
+			c.decode(key, r, e)
 		}
+		list = reflect.Append(list, e)
 	}
-	types := set{}
-	for typ := range records {
-		types.add(typ)
-	}
-	for _, typ := range types.sorted() {
-		if r := records[typ]; !on.has(typ) && r.Host == "" {
-			list = reflect.Append(list, c.decoded(key, r.Virtual, shown.Type().Elem()))
+	for _, typ := range slices.Sorted(maps.Keys(records)) {
+		if _, there := condition(host, typ); there || records[typ].Host != "" {
+			continue
+		}
+		if e := reflect.New(shown.Type().Elem()).Elem(); c.decode(key, records[typ], e) {
+			list = reflect.Append(list, e)
 		}
 	}
 	shown.Set(list)
@@ -148,18 +144,15 @@ func (o *overlay) hasBelow(prefix string) bool {
 }
 
 // decode reads the value of a record into a field. A broken one is the fault of
-// the overlay, and leaves the host's value.
-func (c *toVirtual) decode(key string, raw json.RawMessage, into reflect.Value) {
-	into.Set(c.decoded(key, raw, into.Type()))
-}
-
-func (c *toVirtual) decoded(key string, raw json.RawMessage, typ reflect.Type) reflect.Value {
-	p := reflect.New(typ)
-	if err := json.Unmarshal(raw, p.Interface()); err != nil {
+// the overlay, and leaves the field as it is.
+func (c *toVirtual) decode(key string, r shownValue, into reflect.Value) bool {
+	p := reflect.New(into.Type())
+	if err := json.Unmarshal(r.Virtual, p.Interface()); err != nil {
 		c.overlay.fail(key, err)
-		p.Elem().SetZero()
+		return false
 	}
-	return p.Elem()
+	into.Set(p.Elem())
+	return true
 }
 
 // areConditions reports whether a type is a list of structs with a Type and a

@@ -10,8 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	volumehelpers "k8s.io/component-helpers/storage/volume"
 	"k8s.io/klog/v2"
-	"k8s.io/utils/ptr"
 )
 
 // mayCreateClaim refuses a claim of a storage class of the host that the operator
@@ -21,7 +21,7 @@ func (s *Storage) mayCreateClaim(ctx context.Context, k key, h runtime.Object) e
 	if !ok || s.cfg.MayHaveStorage == nil {
 		return nil
 	}
-	class := storageClass(claim)
+	class := volumehelpers.GetPersistentVolumeClaimClass(claim)
 	offered, err := s.cfg.MayHaveStorage(ctx, class)
 	switch {
 	case err != nil:
@@ -44,13 +44,4 @@ func (s *Storage) mayUpdateClaim(ctx context.Context, k key, p plan) error {
 		}
 	}
 	return nil
-}
-
-// storageClass is the class of a claim, as upstream's controllers read it
-// (k8s.io/component-helpers/storage/volume).
-func storageClass(claim *corev1.PersistentVolumeClaim) string {
-	if class, ok := claim.Annotations[corev1.BetaStorageClassAnnotation]; ok {
-		return class
-	}
-	return ptr.Deref(claim.Spec.StorageClassName, "")
 }

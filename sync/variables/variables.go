@@ -84,24 +84,15 @@ func New(cfg Config) (*Keeper, error) {
 	core := cfg.Informers.Core().V1()
 	services, namespaces := core.Services().Informer(), core.Namespaces().Informer()
 	k := &Keeper{
-		cfg: cfg, view: view, services: core.Services().Lister(), namespaces: core.Namespaces().Lister(),
+		cfg: cfg, view: view, services: core.Services().Lister(), filled: services.HasSynced, namespaces: core.Namespaces().Lister(),
 		pods: core.Pods().Informer().GetIndexer(), current: map[string]bool{},
 	}
 	removed := &copies.Removed{}
 	k.ensured, k.kept = k.kind(cfg.Host, removed), k.kind(cfg.Leader, removed)
 	k.loop = queue.NewLoop("variables", cfg.Clock, k.reconcile)
 	always := queue.Always(k.loop)
-	heard, err := services.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
-		AddFunc:    func(obj any, _ bool) { k.changed(obj) },
-		UpdateFunc: func(_, obj any) { k.changed(obj) },
-		DeleteFunc: k.changed,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listen to services: %w", err)
-	}
-	k.filled = heard.HasSynced
-	k.loop.Await(heard.HasSynced)
 	return k, errors.Join(
+		queue.Listen(always, "services", services, queue.Each(k.changed)),
 		queue.Listen(always, "namespaces", namespaces, queue.On[*corev1.Namespace]{Deleted: k.gone}),
 		queue.Listen(k.loop, "pods", core.Pods().Informer(), queue.On[*corev1.Pod]{Added: k.posted}),
 		queue.Listen(k.loop, "variables", view.Core().V1().ConfigMaps().Informer(), queue.Each(k.observed)),
@@ -117,14 +108,7 @@ func (k *Keeper) Observe(ctx context.Context) error { return hostview.Observe(ct
 func (k *Keeper) Run(ctx context.Context) error { return k.loop.Run(ctx, workers, k.cfg.Informers) }
 
 // changed is told of every event of a Service, in every replica.
-func (k *Keeper) changed(obj any) {
-	if gone, ok := obj.(cache.DeletedFinalStateUnknown); ok {
-		obj = gone.Obj
-	}
-	s, ok := obj.(*corev1.Service)
-	if !ok {
-		return
-	}
+func (k *Keeper) changed(s *corev1.Service) {
 	k.mu.Lock()
 	k.changes++
 	delete(k.current, s.Namespace)

@@ -35,6 +35,7 @@
 //	demo.go          porticod demo
 //	logging.go       where logs go
 //	tracing.go       where traces go
+//	clienttls.go     the TLS of connections to a store and a collector
 //	metadata.go      the labels and annotations that the operator lets through
 //	memory.go        settings of the garbage collector
 //	memorylimit.go   the container's memory limit, told to the garbage collector

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -91,9 +90,10 @@ func openShared(ctx context.Context, c config.Store) (store.Backend, error) {
 	}
 	var verified *tls.Config
 	if endpoint.TLS {
-		if verified, err = storeTLS(c.TLS); err != nil {
+		if verified, err = clientTLS(c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile); err != nil {
 			return nil, fmt.Errorf("store.tls: %w", err)
 		}
+		verified.ServerName = c.TLS.ServerName
 	}
 	if endpoint.Kind == config.StoreEtcd {
 		return opened(etcd.Open(ctx, etcd.Options{
@@ -128,32 +128,4 @@ func credential(path string) (string, error) {
 		return "", fmt.Errorf("%s is empty", path)
 	}
 	return string(b), nil
-}
-
-// storeTLS verifies the store always. The client certificate is read for each
-// connection, so that it can be renewed while we run.
-func storeTLS(c config.StoreTLS) (*tls.Config, error) {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s has no certificate", c.CAFile)
-		}
-	}
-	if c.CertFile == "" {
-		return t, nil
-	}
-	load := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-		return &pair, err
-	}
-	if _, err := load(nil); err != nil {
-		return nil, err
-	}
-	t.GetClientCertificate = load
-	return t, nil
 }

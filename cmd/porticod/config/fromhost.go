@@ -51,11 +51,16 @@ func (k *FromHostOptional) Limits() bool {
 
 // Shown selects the host objects that are shown; nil means none.
 func (k *FromHostOptional) Shown() (labels.Selector, error) {
-	return (&FromHostKind{Enabled: ptr.Deref(k.Enabled, true), Selector: k.Selector}).Shown()
+	return k.kind().Shown()
+}
+
+// kind is the choice for a host that does not say no.
+func (k *FromHostOptional) kind() *FromHostKind {
+	return &FromHostKind{Enabled: ptr.Deref(k.Enabled, true), Selector: k.Selector}
 }
 
 func (k *FromHostOptional) validate(path *field.Path) field.ErrorList {
-	return (&FromHostKind{Enabled: ptr.Deref(k.Enabled, true), Selector: k.Selector}).validate(path)
+	return k.kind().validate(path)
 }
 
 // FromHostKind chooses objects of one kind.
