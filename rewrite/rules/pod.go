@@ -29,7 +29,6 @@ var podStatus = []StatusRule{
 	// door may dial a pod, and is always the host's.
 	{Field: "message", Share: Shown},
 	{Field: "reason", Share: Shown},
-	{Field: "nominatedNodeName", Share: Shown},
 }
 
 var podRules = []Rule{
