@@ -28,7 +28,7 @@ const Everything = "*"
 // admitPod refuses volumes of drivers that the operator did not allow, and
 // ephemeral containers that reach for parts of the pod which the host added, and
 // new pods that project too much. In a new pod seen is nil.
-func (c *toHost) admitPod(v, seen *corev1.Pod) field.ErrorList {
+func (c *translation) admitPod(v, seen *corev1.Pod) field.ErrorList {
 	spec := field.NewPath("spec")
 	var errs field.ErrorList
 	if seen == nil {
@@ -74,7 +74,7 @@ func admitProjections(path *field.Path, v *corev1.Pod) field.ErrorList {
 }
 
 // admitVolume goes by the table of sources. One that is in no table is refused.
-func (c *toHost) admitVolume(path *field.Path, source *corev1.VolumeSource) field.ErrorList {
+func (c *translation) admitVolume(path *field.Path, source *corev1.VolumeSource) field.ErrorList {
 	var errs field.ErrorList
 	fields := reflect.ValueOf(source).Elem()
 	for i := range fields.NumField() {
@@ -99,7 +99,7 @@ func (c *toHost) admitVolume(path *field.Path, source *corev1.VolumeSource) fiel
 // admitEphemeral refuses a new ephemeral container that mounts a volume, or
 // shares the processes of a container, which a webhook of the host put into the
 // pod: a sidecar's credentials are the operator's.
-func (c *toHost) admitEphemeral(path *field.Path, container *corev1.EphemeralContainer, seen *corev1.PodSpec) field.ErrorList {
+func (c *translation) admitEphemeral(path *field.Path, container *corev1.EphemeralContainer, seen *corev1.PodSpec) field.ErrorList {
 	var errs field.ErrorList
 	volumes := c.injected(ownVolumes, volumeNamesOf(seen))
 	refuse := func(path *field.Path, what, name string, of set) {
@@ -130,7 +130,7 @@ const (
 
 // own remembers which volumes and containers a new pod has: all others that it
 // has later are the host's.
-func (c *toHost) own(v *corev1.PodSpec) {
+func (c *translation) own(v *corev1.PodSpec) {
 	for key, names := range map[string][]string{ownVolumes: volumeNamesOf(v), ownContainers: containerNamesOf(v)} {
 		if c.in.Host != nil {
 			names = nil
@@ -144,7 +144,7 @@ func (c *toHost) own(v *corev1.PodSpec) {
 
 // injected returns those of the names that the host added. Where the record was
 // lost, all are.
-func (c *toHost) injected(key string, names []string) set {
+func (c *translation) injected(key string, names []string) set {
 	var own []string
 	c.prior.get(key, &own)
 	out := set{}
@@ -181,7 +181,7 @@ func containerNamesOf(spec *corev1.PodSpec) []string {
 // goes to the Service, also traffic that is meant for others (CVE-2020-8554).
 // The door's admission does so before (DenyServiceExternalIPs); nothing depends
 // on it.
-func (c *toHost) admitService(v, seen *corev1.Service) field.ErrorList {
+func (c *translation) admitService(v, seen *corev1.Service) field.ErrorList {
 	var errs field.ErrorList
 	for i, ip := range v.Spec.ExternalIPs {
 		if seen == nil || !slices.Contains(seen.Spec.ExternalIPs, ip) {

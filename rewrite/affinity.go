@@ -24,7 +24,7 @@ import (
 // (both must hold). Required affinity would then ask for a pod in each set;
 // there the selector is resolved to names, by the namespaces known now.
 
-func (c *toHost) affinity(h *corev1.Pod, virtualLabels map[string]string) {
+func (c *translation) affinity(h *corev1.Pod, virtualLabels map[string]string) {
 	one := func(both union) func(corev1.PodAffinityTerm) []corev1.PodAffinityTerm {
 		return func(t corev1.PodAffinityTerm) []corev1.PodAffinityTerm { return c.term(t, virtualLabels, both) }
 	}
@@ -52,7 +52,7 @@ func (c *toHost) affinity(h *corev1.Pod, virtualLabels map[string]string) {
 	}
 }
 
-func (c *toVirtual) affinity(v *corev1.Pod) {
+func (c *restoration) affinity(v *corev1.Pod) {
 	one := func(t *corev1.PodAffinityTerm) *metav1.LabelSelector { return t.LabelSelector }
 	weighted := func(w *corev1.WeightedPodAffinityTerm) *metav1.LabelSelector { return w.PodAffinityTerm.LabelSelector }
 	restoreTerms(c, "topologySpreadConstraints", &v.Spec.TopologySpreadConstraints,
@@ -82,7 +82,7 @@ type termRecord[T any] struct {
 	Host    T  `json:"host"`
 }
 
-func translateTerms[T any](c *toHost, key string, list *[]T, translate func(T) []T) {
+func translateTerms[T any](c *translation, key string, list *[]T, translate func(T) []T) {
 	var out []T
 	var records []termRecord[T]
 	for i := range *list {
@@ -102,7 +102,7 @@ func translateTerms[T any](c *toHost, key string, list *[]T, translate func(T) [
 // restoreTerms turns back every term that is as it was written, or grown by
 // requirements that the host appended to its selector, which stay visible.
 // Records are used up in order, so that equal terms find each their own.
-func restoreTerms[T any](c *toVirtual, key string, list *[]T, selector func(*T) *metav1.LabelSelector) {
+func restoreTerms[T any](c *restoration, key string, list *[]T, selector func(*T) *metav1.LabelSelector) {
 	var records []termRecord[T]
 	c.overlay.get(key, &records)
 	var out []T
@@ -146,7 +146,7 @@ func grown[T any](written, host *T, selector func(*T) *metav1.LabelSelector) boo
 
 // constraint translates a topology spread constraint, which counts the pods of
 // the pod's own namespace.
-func (c *toHost) constraint(virtual corev1.TopologySpreadConstraint, virtualLabels map[string]string) corev1.TopologySpreadConstraint {
+func (c *translation) constraint(virtual corev1.TopologySpreadConstraint, virtualLabels map[string]string) corev1.TopologySpreadConstraint {
 	s := *virtual.DeepCopy()
 	s.MatchLabelKeys = c.labelKeys(s.LabelSelector, s.MatchLabelKeys, metav1.LabelSelectorOpIn, virtualLabels)
 	c.moveKeys(s.LabelSelector)
@@ -159,7 +159,7 @@ func (c *toHost) constraint(virtual corev1.TopologySpreadConstraint, virtualLabe
 type union func(corev1.PodAffinityTerm) []corev1.PodAffinityTerm
 
 // term translates an affinity term.
-func (c *toHost) term(virtual corev1.PodAffinityTerm, virtualLabels map[string]string, both union) []corev1.PodAffinityTerm {
+func (c *translation) term(virtual corev1.PodAffinityTerm, virtualLabels map[string]string, both union) []corev1.PodAffinityTerm {
 	t := *virtual.DeepCopy()
 	t.MatchLabelKeys = c.labelKeys(t.LabelSelector, t.MatchLabelKeys, metav1.LabelSelectorOpIn, virtualLabels)
 	t.MismatchLabelKeys = c.labelKeys(t.LabelSelector, t.MismatchLabelKeys, metav1.LabelSelectorOpNotIn, virtualLabels)
@@ -187,7 +187,7 @@ func (c *toHost) term(virtual corev1.PodAffinityTerm, virtualLabels map[string]s
 
 // split makes two terms of one: the first for the listed namespaces, the second
 // for those that the selector finds.
-func (c *toHost) split(t corev1.PodAffinityTerm) []corev1.PodAffinityTerm {
+func (c *translation) split(t corev1.PodAffinityTerm) []corev1.PodAffinityTerm {
 	listed, found := t, *t.DeepCopy()
 	require(listed.LabelSelector, oneOf(LabelNamespace, t.Namespaces...))
 	require(found.LabelSelector, c.namespacesMatching(t.NamespaceSelector)...)
@@ -199,7 +199,7 @@ func (c *toHost) split(t corev1.PodAffinityTerm) []corev1.PodAffinityTerm {
 
 // resolve makes of a term one over the namespaces listed and those that the
 // selector finds today.
-func (c *toHost) resolve(t corev1.PodAffinityTerm) []corev1.PodAffinityTerm {
+func (c *translation) resolve(t corev1.PodAffinityTerm) []corev1.PodAffinityTerm {
 	names := set{}
 	for _, n := range t.Namespaces {
 		names.add(n)
@@ -220,7 +220,7 @@ func (c *toHost) resolve(t corev1.PodAffinityTerm) []corev1.PodAffinityTerm {
 }
 
 // namespacesMatching puts a selector over namespaces in terms of their pods.
-func (c *toHost) namespacesMatching(s *metav1.LabelSelector) []metav1.LabelSelectorRequirement {
+func (c *translation) namespacesMatching(s *metav1.LabelSelector) []metav1.LabelSelectorRequirement {
 	var out []metav1.LabelSelectorRequirement
 	for _, k := range slices.Sorted(maps.Keys(s.MatchLabels)) {
 		out = append(out, oneOf(namespaceLabelKey(k), s.MatchLabels[k]))
@@ -236,7 +236,7 @@ func (c *toHost) namespacesMatching(s *metav1.LabelSelector) []metav1.LabelSelec
 // labelKeys gives matchLabelKeys their host form. An API server merges each key
 // into the selector when the pod is created, and refuses one that is there
 // twice; the keys that the door has merged are therefore left out.
-func (c *toHost) labelKeys(s *metav1.LabelSelector, keys []string, op metav1.LabelSelectorOperator, virtualLabels map[string]string) []string {
+func (c *translation) labelKeys(s *metav1.LabelSelector, keys []string, op metav1.LabelSelectorOperator, virtualLabels map[string]string) []string {
 	var out []string
 	for _, k := range keys {
 		merged := s != nil && slices.ContainsFunc(s.MatchExpressions, func(r metav1.LabelSelectorRequirement) bool {

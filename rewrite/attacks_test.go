@@ -644,7 +644,7 @@ func TestAttackEndpointsOfTheClustersOwnService(t *testing.T) {
 // volume or container with that name would be taken for them: hidden from the
 // tenant's own eyes, never updated, or a way to their content.
 func TestAttackUseTheNameOfWhatIsAdded(t *testing.T) {
-	const name = rewrite.HostsName
+	const name = rewrite.EtcHostsName
 	onResource := &corev1.ResourceFieldSelector{ContainerName: name, Resource: "limits.cpu"}
 	file := corev1.DownwardAPIVolumeFile{Path: "f", ResourceFieldRef: onResource}
 	volume := func(s corev1.VolumeSource) func(*corev1.Pod) {
@@ -682,13 +682,13 @@ func TestAttackUseTheNameOfWhatIsAdded(t *testing.T) {
 		"say what is mounted": func(p *corev1.Pod) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{{VolumeMounts: []corev1.VolumeMountStatus{{Name: name}}}}
 		},
-		"switch it otherwise": func(p *corev1.Pod) { p.Annotations = map[string]string{rewrite.AnnotationHosts: "/root"} },
+		"switch it otherwise": func(p *corev1.Pod) { p.Annotations = map[string]string{rewrite.AnnotationEtcHosts: "/root"} },
 	} {
 		t.Run(attack, func(t *testing.T) {
 			for _, configured := range []bool{true, false} {
 				cluster := testCluster()
 				if !configured {
-					cluster.HostsImage = ""
+					cluster.EtcHostsImage = ""
 				}
 				tr := mustNew(t, cluster)
 				v := fullyNamed(nil)
@@ -711,7 +711,7 @@ func TestAttackUseTheNameOfWhatIsAdded(t *testing.T) {
 // The switch is for pods: on other objects the prefix is reserved as a whole.
 func TestAttackSwitchOnAnotherKind(t *testing.T) {
 	v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
-		Namespace: "demo", Name: "c", Annotations: map[string]string{rewrite.AnnotationHosts: "kubelet"},
+		Namespace: "demo", Name: "c", Annotations: map[string]string{rewrite.AnnotationEtcHosts: "kubelet"},
 	}}
 	if _, err := mustNew(t, testCluster()).PersistentVolumeClaimToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
 		t.Errorf("got %v, want Invalid", err)

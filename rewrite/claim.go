@@ -13,7 +13,7 @@ import (
 )
 
 var claims = kind[*corev1.PersistentVolumeClaim]{
-	name: "PersistentVolumeClaim", validate: ValidatePersistentVolumeClaim, toHost: (*toHost).claim, toVirtual: (*toVirtual).claim,
+	name: "PersistentVolumeClaim", validate: ValidatePersistentVolumeClaim, translate: (*translation).claim, restore: (*restoration).claim,
 	status: rules.PersistentVolumeClaim.Status,
 }
 
@@ -30,7 +30,7 @@ func (t *Translator) PersistentVolumeClaimToVirtual(h *corev1.PersistentVolumeCl
 
 // claim translates the source of a claim. The namespace of a source can only be
 // the claim's own (ValidatePersistentVolumeClaim), which goes without saying.
-func (c *toHost) claim(h, v *corev1.PersistentVolumeClaim) {
+func (c *translation) claim(h, v *corev1.PersistentVolumeClaim) {
 	c.references(h)
 	c.volume(h, v)
 	if ref := h.Spec.DataSourceRef; ref != nil {
@@ -38,7 +38,7 @@ func (c *toHost) claim(h, v *corev1.PersistentVolumeClaim) {
 	}
 }
 
-func (c *toVirtual) claim(v, _ *corev1.PersistentVolumeClaim) {
+func (c *restoration) claim(v, _ *corev1.PersistentVolumeClaim) {
 	if ref := v.Spec.DataSourceRef; ref != nil {
 		unreplace(c.overlay, "dataSourceRef.namespace", &ref.Namespace)
 	}
@@ -55,7 +55,7 @@ func (c *toVirtual) claim(v, _ *corev1.PersistentVolumeClaim) {
 // selector too: otherwise it would get any available volume without a class.
 //
 // The name that the host writes when it binds a claim is the host's.
-func (c *toHost) volume(h, v *corev1.PersistentVolumeClaim) {
+func (c *translation) volume(h, v *corev1.PersistentVolumeClaim) {
 	if name := h.Spec.VolumeName; name != "" {
 		replace(c.overlay, "volumeName", &h.Spec.VolumeName, c.t.ClusterName(name))
 	}

@@ -30,7 +30,7 @@ const pushedPriority = "priorityClassName.pushed"
 // because the host refuses values that differ from its own. A class of the
 // tenant's that the host has a copy of becomes that copy. No other class
 // reaches the host: a tenant must not preempt the host or a neighbour.
-func (c *toHost) priority(spec *corev1.PodSpec) {
+func (c *translation) priority(spec *corev1.PodSpec) {
 	name := func(s *corev1.PodSpec) string { return s.PriorityClassName }
 	if c.passes("priorityClassName", spec, name, c.in.HostClasses.Priority) {
 		replace(c.overlay, "priority"+ofHost, &spec.Priority, nil)
@@ -49,7 +49,7 @@ func (c *toHost) priority(spec *corev1.PodSpec) {
 	spec.PriorityClassName = ""
 }
 
-func (c *toVirtual) priority(spec *corev1.PodSpec) {
+func (c *restoration) priority(spec *corev1.PodSpec) {
 	unreplace(c.overlay, "preemptionPolicy"+ofHost, &spec.PreemptionPolicy)
 	unreplace(c.overlay, "priority"+ofHost, &spec.Priority)
 	undrop(c.overlay, "preemptionPolicy", &spec.PreemptionPolicy)
@@ -59,7 +59,7 @@ func (c *toVirtual) priority(spec *corev1.PodSpec) {
 }
 
 // pushes reports whether the host pod has the copy of a tenant's class.
-func (c *toHost) pushes(class string) bool {
+func (c *translation) pushes(class string) bool {
 	if class == "" || ReservedClass(class) {
 		return false
 	}
@@ -101,7 +101,7 @@ func (t *Translator) PushedClass(h *schedulingv1.PriorityClass) (string, bool) {
 func ReservedClass(name string) bool { return strings.HasPrefix(name, systemClasses) }
 
 // runtimeClass is priority for the runtime class and its overhead.
-func (c *toHost) runtimeClass(spec *corev1.PodSpec) {
+func (c *translation) runtimeClass(spec *corev1.PodSpec) {
 	name := func(s *corev1.PodSpec) string { return ptr.Deref(s.RuntimeClassName, "") }
 	if c.passes("runtimeClassName", spec, name, c.in.HostClasses.Runtime) {
 		replace(c.overlay, "overhead"+ofHost, &spec.Overhead, nil)
@@ -111,7 +111,7 @@ func (c *toHost) runtimeClass(spec *corev1.PodSpec) {
 	drop(c.overlay, "overhead", &spec.Overhead)
 }
 
-func (c *toVirtual) runtimeClass(spec *corev1.PodSpec) {
+func (c *restoration) runtimeClass(spec *corev1.PodSpec) {
 	unreplace(c.overlay, "overhead"+ofHost, &spec.Overhead)
 	undrop(c.overlay, "overhead", &spec.Overhead)
 	undrop(c.overlay, "runtimeClassName", &spec.RuntimeClassName)
@@ -119,7 +119,7 @@ func (c *toVirtual) runtimeClass(spec *corev1.PodSpec) {
 
 // passes reports whether the host pod has the class of a field. It is decided
 // when the pod is created; later, the pod on the host shows the decision.
-func (c *toHost) passes(field string, spec *corev1.PodSpec, name func(*corev1.PodSpec) string, hosts string) bool {
+func (c *translation) passes(field string, spec *corev1.PodSpec, name func(*corev1.PodSpec) string, onHost string) bool {
 	class := name(spec)
 	if class == "" || ReservedClass(class) {
 		return false
@@ -128,5 +128,5 @@ func (c *toHost) passes(field string, spec *corev1.PodSpec, name func(*corev1.Po
 		_, dropped := c.prior.Records[field]
 		return !dropped && name(&host.Spec) == class
 	}
-	return class == hosts
+	return class == onHost
 }

@@ -72,9 +72,9 @@ type Cluster struct {
 	// Images maps an image as the tenant wrote it to the image that is run.
 	// Only exact matches count.
 	Images map[string]string
-	// HostsImage has the program that writes the full name of a pod into its
+	// EtcHostsImage has the program that writes the full name of a pod into its
 	// /etc/hosts (cmd/portico-hosts). While it is empty, pods have a short name.
-	HostsImage string
+	EtcHostsImage string
 
 	// ResourceClaims leaves pods their resource claims: ResourceClaims are
 	// translated. Otherwise no pod has one on the host.

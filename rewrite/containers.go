@@ -12,7 +12,7 @@ import (
 
 // images maps images as the cluster's configuration says, in containers and in
 // image volumes.
-func (c *toHost) images(spec *corev1.PodSpec) {
+func (c *translation) images(spec *corev1.PodSpec) {
 	swap := func(key string, image *string) {
 		if host, ok := c.t.cluster.Images[*image]; ok {
 			replace(c.overlay, key, image, host)
@@ -27,7 +27,7 @@ func (c *toHost) images(spec *corev1.PodSpec) {
 }
 
 // images shows the tenant's images, also where the status repeats them.
-func (c *toVirtual) images(v *corev1.Pod) {
+func (c *restoration) images(v *corev1.Pod) {
 	back := func(key string, image *string) { unreplace(c.overlay, key, image) }
 	eachContainer(&v.Spec, func(key string, ctr *corev1.Container) { back(key+".image", &ctr.Image) })
 	for i := range v.Spec.Volumes {

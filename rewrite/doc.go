@@ -64,7 +64,7 @@
 //	metadata.go     labels, annotations, owners, finalizers
 //	passing.go      which labels and annotations reach the host; ownkeys.go the owners of those on the host
 //	walk.go         the walker; fields.go  the fields of a type; references.go fieldpath.go its actions
-//	selector.go affinity.go containers.go env.go hosts.go identity.go network.go placement.go podclaims.go tolerations.go volumes.go   passes
+//	selector.go affinity.go containers.go env.go etchosts.go identity.go network.go placement.go podclaims.go tolerations.go volumes.go   passes
 //	keep.go         unchanged fields stay
 //	ownstatus.go    a status is the host's, except for the tenant's conditions
 //	shownstatus.go  a tenant's status that is shown inside only
@@ -77,5 +77,6 @@
 //	classes.go  names of priority, runtime and device classes
 //	projections.go  token, certificate and trust projections
 //	set.go  sets of strings
-//	validate_hosts.go  names that the hidden container uses
+//	hidden.go       the parts that the tenant does not see; hiddentexts.go  texts without them
+//	validate_etchosts.go  names that the hidden container uses
 package rewrite

@@ -31,7 +31,7 @@ import (
 // their names. Such pods keep them.
 
 // env has the containers read the variables of Services.
-func (c *toHost) env(spec *corev1.PodSpec, links *bool) {
+func (c *translation) env(spec *corev1.PodSpec, links *bool) {
 	no := false
 	replace(c.overlay, "enableServiceLinks", &spec.EnableServiceLinks, &no)
 	of := c.namespace
@@ -48,7 +48,7 @@ func (c *toHost) env(spec *corev1.PodSpec, links *bool) {
 	})
 }
 
-func (c *toVirtual) env(spec *corev1.PodSpec) {
+func (c *restoration) env(spec *corev1.PodSpec) {
 	unreplace(c.overlay, "enableServiceLinks", &spec.EnableServiceLinks)
 	eachContainer(spec, func(key string, ctr *corev1.Container) {
 		ctr.EnvFrom = slices.DeleteFunc(ctr.EnvFrom, func(e corev1.EnvFromSource) bool { return c.readsVariables(&e) })
@@ -68,14 +68,14 @@ func (c *toVirtual) env(spec *corev1.PodSpec) {
 
 // readsVariables reports whether a source is the one that was added. No tenant
 // can use its name.
-func (c *toVirtual) readsVariables(e *corev1.EnvFromSource) bool {
+func (c *restoration) readsVariables(e *corev1.EnvFromSource) bool {
 	return e.ConfigMapRef != nil &&
 		(e.ConfigMapRef.Name == c.t.ServiceVariablesName(c.namespace) || e.ConfigMapRef.Name == c.t.ServiceVariablesName(""))
 }
 
 // addedEnv are the names of the variables that an earlier version added to a
 // container.
-func (c *toVirtual) addedEnv(key string) set {
+func (c *restoration) addedEnv(key string) set {
 	var names []string
 	c.overlay.get(key+".env", &names)
 	added := set{}

@@ -59,7 +59,7 @@ func virtualFieldPath(annotation string) (path string, ok bool) {
 
 // fieldPath returns the path that reads the same value on the host as path
 // reads inside.
-func (c *toHost) fieldPath(path string) string {
+func (c *translation) fieldPath(path string) string {
 	if annotation, ok := hostFieldPath(path); ok {
 		c.keys.add(path)
 		return subscript("metadata.annotations", annotation)
@@ -75,7 +75,7 @@ func (c *toHost) fieldPath(path string) string {
 	return path
 }
 
-func (c *toVirtual) fieldPath(path string) string {
+func (c *restoration) fieldPath(path string) string {
 	field, key, ok := splitSubscript(path)
 	switch {
 	case ok && field == "metadata.labels":
@@ -94,11 +94,11 @@ func (c *toVirtual) fieldPath(path string) string {
 
 // downward writes the annotations that the downward API of this pod reads.
 // virtual is the pod's metadata as the tenant sees it.
-func (c *toHost) downward(out map[string]string, virtual *metav1.ObjectMeta, serviceAccount string) {
+func (c *translation) downward(out map[string]string, virtual *metav1.ObjectMeta, serviceAccount string) {
 	for key := range c.keys {
 		switch annotation, whole := hostFieldPath(key); {
 		case !whole:
-			if v, ok := virtual.Annotations[key]; ok && (!Reserved(key) || key == AnnotationHosts) {
+			if v, ok := virtual.Annotations[key]; ok && (!Reserved(key) || key == AnnotationEtcHosts) {
 				out[movedAnnotationKey(key)] = v
 			}
 		case annotation == AnnotationLabels:

@@ -142,7 +142,7 @@ func Find[T any](t *Translator, kind, namespace, name string, get func(hostName 
 
 // hostName returns the host name of an object that the object under translation
 // refers to.
-func (c *toHost) hostName(kind, name string) string {
+func (c *translation) hostName(kind, name string) string {
 	if slices.Contains(c.in.Former, Named{Kind: kind, Name: name}) {
 		if former, ok := c.t.FormerName(c.namespace, name); ok {
 			return former

@@ -21,7 +21,7 @@ const hiddenChanges = "generation"
 
 // generation counts a change of the tenant's to a spec that leaves the host's as
 // it is. Kinds without a generation count nothing.
-func (c *toHost) generation(h, host object, spec forms) {
+func (c *translation) generation(h, host object, spec forms) {
 	var hidden int64
 	c.prior.get(hiddenChanges, &hidden)
 	if host.GetGeneration() > 0 && !apiequality.Semantic.DeepEqual(spec.after, spec.seen) && apiequality.Semantic.DeepEqual(spec.out, spec.host) {
@@ -35,7 +35,7 @@ func (c *toHost) generation(h, host object, spec forms) {
 
 // generation adds the hidden changes to the generation, and to the generation
 // that a kubelet has observed.
-func (c *toVirtual) generation(v object) {
+func (c *restoration) generation(v object) {
 	var hidden int64
 	if !c.overlay.get(hiddenChanges, &hidden) {
 		return

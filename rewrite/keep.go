@@ -19,7 +19,7 @@ import (
 //
 // It is applied by field and by element, never by value: a name that happens
 // to stand on the host at one place gives no right to it at another.
-func (c *toHost) keep(s forms) {
+func (c *translation) keep(s forms) {
 	a, h, o := reflect.ValueOf(s.after).Elem(), reflect.ValueOf(s.host).Elem(), reflect.ValueOf(s.out).Elem()
 	if apiequality.Semantic.DeepEqual(s.after, s.seen) {
 		// Most updates are of metadata, or of a status.
@@ -31,7 +31,7 @@ func (c *toHost) keep(s forms) {
 }
 
 // keepStruct is keep below a field; prefix is the key of that.
-func (c *toHost) keepStruct(prefix string, after, seen, host, out reflect.Value) {
+func (c *translation) keepStruct(prefix string, after, seen, host, out reflect.Value) {
 	for i, f := range fieldsOf(after.Type()).list {
 		if f.inlined {
 			c.keepStruct(prefix, after.Field(i), seen.Field(i), host.Field(i), out.Field(i))
@@ -56,7 +56,7 @@ func (c *toHost) keepStruct(prefix string, after, seen, host, out reflect.Value)
 
 // keepElements is keep for a list whose elements have names. Element i of out
 // was made from element i of after, not counting those that no tenant sees.
-func (c *toHost) keepElements(key string, after, seen, hostList, outList reflect.Value) {
+func (c *translation) keepElements(key string, after, seen, hostList, outList reflect.Value) {
 	host, out := visibleElements(hostList), visibleElements(outList)
 	if after.Len() != len(out) || seen.Len() != len(host) {
 		return

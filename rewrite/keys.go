@@ -37,10 +37,10 @@ const (
 	AnnotationAnnotations    = Prefix + "annotations"
 	AnnotationServiceAccount = Prefix + "service-account"
 
-	// AnnotationHosts is the one reserved key that a tenant may write, on a pod
+	// AnnotationEtcHosts is the one reserved key that a tenant may write, on a pod
 	// that is created. With the value "kubelet" nothing is added to the pod for
 	// the sake of /etc/hosts.
-	AnnotationHosts = Prefix + "etc-hosts"
+	AnnotationEtcHosts = Prefix + "etc-hosts"
 
 	// FinalizerVirtual holds a host object while virtual finalizers exist.
 	FinalizerVirtual = Prefix + "virtual-finalizers"

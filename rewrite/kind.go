@@ -29,12 +29,12 @@ type kind[T object] struct {
 	validate func(T) field.ErrorList
 	// admit lists the values of v that a tenant may not add to seen, which is
 	// nil for a new object. It may be nil.
-	admit func(c *toHost, v, seen T) field.ErrorList
-	// toHost turns h, a copy of v with host metadata, into the host object.
-	toHost func(c *toHost, h, v T)
-	// toVirtual makes of v, a copy of h with virtual metadata, the virtual
+	admit func(c *translation, v, seen T) field.ErrorList
+	// translate turns h, a copy of v with host metadata, into the host object.
+	translate func(c *translation, h, v T)
+	// restore makes of v, a copy of h with virtual metadata, the virtual
 	// object.
-	toVirtual func(c *toVirtual, v, h T)
+	restore func(c *restoration, v, h T)
 	// status are the parts of the status that are the tenant's.
 	status []rules.StatusRule
 }
@@ -45,7 +45,7 @@ func (k kind[T]) hostOf(t *Translator, v T, in Inputs) (T, error) {
 	if err := invalid(schema.GroupKind{Group: k.group, Kind: k.name}, v.GetName(), k.validate(v)); err != nil {
 		return none, err
 	}
-	c := t.toHost(k.name, v, in)
+	c := t.begin(k.name, v, in)
 	h := v.DeepCopyObject().(T)
 	if was, ok := in.Host.(T); ok {
 		if err := k.over(c, h, v, was.DeepCopyObject().(T)); err != nil {
@@ -56,7 +56,7 @@ func (k kind[T]) hostOf(t *Translator, v T, in Inputs) (T, error) {
 			return none, err
 		}
 		c.metadata(metaOf(h), nil)
-		k.toHost(c, h, v)
+		k.translate(c, h, v)
 		zero(part(h, "Status")) // as the host's own registry would
 	}
 	if err := c.seal(metaOf(h)); err != nil {
@@ -67,7 +67,7 @@ func (k kind[T]) hostOf(t *Translator, v T, in Inputs) (T, error) {
 
 // over translates v into h where host is on the host already. h may end up with
 // parts of host in it.
-func (k kind[T]) over(c *toHost, h, v, host T) error {
+func (k kind[T]) over(c *translation, h, v, host T) error {
 	seen, opened, err := k.open(c.t, host)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (k kind[T]) over(c *toHost, h, v, host T) error {
 		return err
 	}
 	c.metadata(metaOf(h), &hostMeta{host: metaOf(host), seen: metaOf(seen)})
-	k.toHost(c, h, v)
+	k.translate(c, h, v)
 	spec, status := formsOf("Spec", v, seen, host, h), formsOf("Status", v, seen, host, h)
 	c.keep(spec)
 	c.generation(h, host, spec)
@@ -87,7 +87,7 @@ func (k kind[T]) over(c *toHost, h, v, host T) error {
 }
 
 // refuse makes the Status 422 for values that the tenant may not add.
-func (k kind[T]) refuse(c *toHost, v, seen T) error {
+func (k kind[T]) refuse(c *translation, v, seen T) error {
 	if k.admit == nil {
 		return nil
 	}
@@ -103,15 +103,15 @@ func (k kind[T]) virtualOf(t *Translator, h T) (T, error) {
 	return v, c.err(h.GetName())
 }
 
-func (k kind[T]) open(t *Translator, h T) (T, *toVirtual, error) {
-	c, err := t.toVirtual(k.name, h)
+func (k kind[T]) open(t *Translator, h T) (T, *restoration, error) {
+	c, err := t.open(k.name, h)
 	if err != nil {
 		var none T
 		return none, nil, err
 	}
 	v := h.DeepCopyObject().(T)
 	c.metadata(metaOf(v))
-	k.toVirtual(c, v, h)
+	k.restore(c, v, h)
 	c.generation(v)
 	c.shown(k.status, part(v, "Status"), part(h, "Status"))
 	return v, c, nil

@@ -159,7 +159,7 @@ func TestUnchangedStaysAsItIsOnTheHost(t *testing.T) {
 		c.Tolerations = []corev1.Toleration{{Key: "new", Operator: "Exists"}}
 		c.NodeSelector = map[string]string{"zone": "b"}
 		c.Images = map[string]string{"a": "elsewhere"}
-		c.HostsImage = "elsewhere/porticod:2"
+		c.EtcHostsImage = "elsewhere/porticod:2"
 		c.AllowedTolerations, c.Schedulers, c.VolumeDrivers = nil, nil, nil
 		return c
 	}())

@@ -27,7 +27,7 @@ func newMeta() *hostMeta { return &hostMeta{host: &metav1.ObjectMeta{}, seen: &m
 // metadata gives m its host form. host is nil on create. The uid, the
 // resourceVersion, the generation and the timestamps are the host's already,
 // or the random ones of a new object that the host does not read.
-func (c *toHost) metadata(m *metav1.ObjectMeta, host *hostMeta) {
+func (c *translation) metadata(m *metav1.ObjectMeta, host *hostMeta) {
 	if host == nil {
 		host = newMeta()
 	}
@@ -51,7 +51,7 @@ func (c *toHost) metadata(m *metav1.ObjectMeta, host *hostMeta) {
 // hostLabels are the labels of the host object. A label of a pod that does not
 // pass has another key there, for selectors to find; other labels are not
 // selected on the host.
-func (c *toHost) hostLabels(virtual map[string]string, host *hostMeta) map[string]string {
+func (c *translation) hostLabels(virtual map[string]string, host *hostMeta) map[string]string {
 	r := c.labelsOf(host)
 	out := r.ofHost()
 	if c.in.NamespaceLabels == nil { // not known, rather than none
@@ -77,7 +77,7 @@ func (c *toHost) hostLabels(virtual map[string]string, host *hostMeta) map[strin
 
 // labelKey returns the key under which a pod's label stands on the host,
 // wherever the object mentions it.
-func (c *toHost) labelKey(key string) string {
+func (c *translation) labelKey(key string) string {
 	if !c.t.movesLabel(key) {
 		return key
 	}
@@ -85,7 +85,7 @@ func (c *toHost) labelKey(key string) string {
 	return movedLabelKey(key)
 }
 
-func (c *toHost) hostAnnotations(virtual map[string]string, host *hostMeta) map[string]string {
+func (c *translation) hostAnnotations(virtual map[string]string, host *hostMeta) map[string]string {
 	r := c.annotationsOf(host)
 	out := r.ofHost()
 	p := r.split(virtual)
@@ -143,7 +143,7 @@ func (t *Translator) Owners() []metav1.OwnerReference { return t.owners(nil) }
 
 // finalizers leaves the host's finalizers on the host, with one of ours in
 // place of all the tenant's.
-func (c *toHost) finalizers(m *metav1.ObjectMeta, host *metav1.ObjectMeta) {
+func (c *translation) finalizers(m *metav1.ObjectMeta, host *metav1.ObjectMeta) {
 	var virtual, shared []string
 	held := false
 	for _, f := range m.Finalizers {
@@ -180,7 +180,7 @@ func cascades(finalizer string) bool {
 
 // metadata gives m its virtual form. The uid, the resourceVersion, the
 // generation and the timestamps are shown as the host has them.
-func (c *toVirtual) metadata(m *metav1.ObjectMeta) {
+func (c *restoration) metadata(m *metav1.ObjectMeta) {
 	m.Name, m.Namespace, m.GenerateName = c.name, c.namespace, c.overlay.GenerateName
 	m.Labels = c.virtualLabels(m.Labels)
 	m.Annotations = c.virtualAnnotations(m.Annotations)
@@ -189,7 +189,7 @@ func (c *toVirtual) metadata(m *metav1.ObjectMeta) {
 	m.Finalizers = c.virtualFinalizers(m.Finalizers)
 }
 
-func (c *toVirtual) virtualLabels(host map[string]string) map[string]string {
+func (c *restoration) virtualLabels(host map[string]string) map[string]string {
 	out := make(map[string]string, len(host))
 	for k, v := range host {
 		if !Reserved(k) {
@@ -207,14 +207,14 @@ func (c *toVirtual) virtualLabels(host map[string]string) map[string]string {
 
 // labelKey returns the virtual form of a label key of the host. ok is false
 // for a key of ours, which the tenant must not see.
-func (c *toVirtual) labelKey(key string) (virtual string, ok bool) {
+func (c *restoration) labelKey(key string) (virtual string, ok bool) {
 	if k, moved := c.labels[key]; moved {
 		return k, true
 	}
 	return key, !Reserved(key)
 }
 
-func (c *toVirtual) virtualAnnotations(host map[string]string) map[string]string {
+func (c *restoration) virtualAnnotations(host map[string]string) map[string]string {
 	out := make(map[string]string, len(host))
 	for k, v := range host {
 		if !Reserved(k) {
@@ -231,7 +231,7 @@ func (c *toVirtual) virtualAnnotations(host map[string]string) map[string]string
 
 // virtualFinalizers shows the tenant's finalizers in their order, then those
 // that the host added.
-func (c *toVirtual) virtualFinalizers(host []string) []string {
+func (c *restoration) virtualFinalizers(host []string) []string {
 	onHost := set{}
 	for _, f := range host {
 		onHost.add(f)

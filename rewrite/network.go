@@ -23,13 +23,13 @@ const (
 
 // network gives the pod its virtual hostname, the door under the API server's
 // names, and the virtual DNS.
-func (c *toHost) network(spec *corev1.PodSpec) {
+func (c *translation) network(spec *corev1.PodSpec) {
 	c.hostname(spec)
 	c.hostAliases(spec)
 	c.dns(spec)
 }
 
-func (c *toVirtual) network(spec *corev1.PodSpec) {
+func (c *restoration) network(spec *corev1.PodSpec) {
 	unreplace(c.overlay, "dnsConfig", &spec.DNSConfig)
 	unreplace(c.overlay, "dnsPolicy", &spec.DNSPolicy)
 	c.hostAliases(spec)
@@ -41,11 +41,11 @@ func (c *toVirtual) network(spec *corev1.PodSpec) {
 
 // hostname sets the name that the kubelet would have taken from the pod's. The
 // subdomain stays off the host: with it the kubelet would write a name of the
-// host namespace into /etc/hosts (hosts.go writes the virtual one). A pod that
+// host namespace into /etc/hosts (etchosts.go writes the virtual one). A pod that
 // wants its full name as hostname gets the virtual one in so many words, and so
 // does a pod whose name has dots, which no hostname but an override may have. A
 // host that is too old for overrides knows the latter by a label.
-func (c *toHost) hostname(spec *corev1.PodSpec) {
+func (c *translation) hostname(spec *corev1.PodSpec) {
 	if spec.HostNetwork || spec.HostnameOverride != nil {
 		drop(c.overlay, "subdomain", &spec.Subdomain)
 		return
@@ -68,7 +68,7 @@ func (c *toHost) hostname(spec *corev1.PodSpec) {
 // hostnameOf returns the hostname that a kubelet gives to a virtual pod without
 // an override, and without its domain (k8s.io/kubernetes/pkg/kubelet,
 // GeneratePodHostNameAndDomain).
-func (c *toHost) hostnameOf(spec *corev1.PodSpec) string {
+func (c *translation) hostnameOf(spec *corev1.PodSpec) string {
 	if spec.Hostname != "" {
 		return spec.Hostname
 	}
@@ -83,7 +83,7 @@ func podHostname(pod string) string {
 
 // hostAliases lets the API server's names lead to the door even where the
 // virtual DNS is not in use.
-func (c *toHost) hostAliases(spec *corev1.PodSpec) {
+func (c *translation) hostAliases(spec *corev1.PodSpec) {
 	if c.t.cluster.APIServerIP == "" {
 		return
 	}
@@ -99,7 +99,7 @@ func (c *toHost) hostAliases(spec *corev1.PodSpec) {
 }
 
 // hostAliases removes the alias that was added.
-func (c *toVirtual) hostAliases(spec *corev1.PodSpec) {
+func (c *restoration) hostAliases(spec *corev1.PodSpec) {
 	i := c.addedAlias(spec.HostAliases)
 	if i < 0 {
 		return
@@ -112,7 +112,7 @@ func (c *toVirtual) hostAliases(spec *corev1.PodSpec) {
 // addedAlias returns where the alias that was added stands, or -1. It is the
 // last that equals it: the list is keyed by address, and a tenant's own alias
 // for the door's comes before it.
-func (c *toVirtual) addedAlias(list []corev1.HostAlias) int {
+func (c *restoration) addedAlias(list []corev1.HostAlias) int {
 	var added corev1.HostAlias
 	if !c.overlay.get("hostAliases", &added) {
 		return -1
@@ -128,7 +128,7 @@ func (c *toVirtual) addedAlias(list []corev1.HostAlias) int {
 // dns points a pod that uses the cluster's DNS to the virtual one, with the
 // search path of its virtual namespace, and merges the tenant's own settings as
 // the kubelet does (k8s.io/kubernetes/pkg/kubelet/network/dns).
-func (c *toHost) dns(spec *corev1.PodSpec) {
+func (c *translation) dns(spec *corev1.PodSpec) {
 	if c.t.cluster.DNSIP == "" {
 		return
 	}

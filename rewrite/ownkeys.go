@@ -26,7 +26,7 @@ type ring struct {
 	recorded bool
 }
 
-func (c *toHost) labelsOf(m *hostMeta) *ring {
+func (c *translation) labelsOf(m *hostMeta) *ring {
 	r := &ring{rules: &c.t.keys[c.kind].labels, host: m.host.Labels, seen: m.seen.Labels, own: map[string]string{}}
 	for _, k := range c.prior.Labels {
 		if v, ok := m.host.Labels[movedLabelKey(k)]; ok {
@@ -42,7 +42,7 @@ func (c *toHost) labelsOf(m *hostMeta) *ring {
 	return r
 }
 
-func (c *toHost) annotationsOf(m *hostMeta) *ring {
+func (c *translation) annotationsOf(m *hostMeta) *ring {
 	r := &ring{rules: &c.t.keys[c.kind].annotations, host: m.host.Annotations, seen: m.seen.Annotations, own: c.prior.Annotations}
 	if c.prior.Passed != nil {
 		r.passed, r.recorded = c.prior.Passed.Annotations, true
@@ -51,17 +51,17 @@ func (c *toHost) annotationsOf(m *hostMeta) *ring {
 }
 
 // passed returns the overlay's new record of the owners of keys.
-func (c *toHost) passed() *passed {
+func (c *translation) passed() *passed {
 	if c.overlay.Passed == nil {
 		c.overlay.Passed = &passed{}
 	}
 	return c.overlay.Passed
 }
 
-// hosts reports whether a key that is on the host is not the tenant's. Where
+// belongsToHost reports whether a key that is on the host is not the tenant's. Where
 // nothing is recorded, it is the tenant's if it can be: before owners were
 // recorded, tenants could change every key that they saw on the host.
-func (r *ring) hosts(key string) bool {
+func (r *ring) belongsToHost(key string) bool {
 	v, ok := r.host[key]
 	switch {
 	case !ok || Reserved(key):
@@ -79,7 +79,7 @@ func (r *ring) hosts(key string) bool {
 func (r *ring) ofHost() map[string]string {
 	out := make(map[string]string, len(r.host)+4)
 	for k, v := range r.host {
-		if foreign(k) || r.hosts(k) {
+		if foreign(k) || r.belongsToHost(k) {
 			out[k] = v
 		}
 	}
@@ -110,7 +110,7 @@ func (r *ring) split(virtual map[string]string) parts {
 		unchanged := known && seen == v
 		own, had := r.own[k]
 		switch {
-		case r.hosts(k):
+		case r.belongsToHost(k):
 			if unchanged && had {
 				p.aside[k] = own
 			} else if !unchanged {

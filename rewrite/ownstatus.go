@@ -31,7 +31,7 @@ func fieldOf(p any, name string) reflect.Value {
 // the tenant is not one of its writers: a phase frees a quota, resources of a
 // container change the scheduler's sums, and the API server proxies to an
 // address.
-func (c *toHost) status(own []rules.StatusRule, s forms) {
+func (c *translation) status(own []rules.StatusRule, s forms) {
 	translated := reflect.New(reflect.TypeOf(s.out).Elem())
 	translated.Elem().Set(reflect.ValueOf(s.out).Elem())
 	reflect.ValueOf(s.out).Elem().Set(reflect.ValueOf(s.host).Elem())
@@ -50,7 +50,7 @@ func (c *toHost) status(own []rules.StatusRule, s forms) {
 // conditions puts the tenant's conditions into out, which is the host's list,
 // each at the place that it has there. All are lists of structs with a Type and
 // a Reason.
-func (c *toHost) conditions(rule rules.StatusRule, after, seen, out reflect.Value) {
+func (c *translation) conditions(rule rules.StatusRule, after, seen, out reflect.Value) {
 	owner := c.owner(rule, out)
 	list := reflect.Zero(out.Type())
 	taken := set{}
@@ -81,7 +81,7 @@ func (c *toHost) conditions(rule rules.StatusRule, after, seen, out reflect.Valu
 }
 
 // recordOwn remembers the tenant's types of those in list, and its gates.
-func (c *toHost) recordOwn(owner *owner, list reflect.Value) {
+func (c *translation) recordOwn(owner *owner, list reflect.Value) {
 	var own []string
 	for _, typ := range owner.types.sorted() {
 		if _, there := condition(list, typ); there || owner.gates.has(typ) {
@@ -95,7 +95,7 @@ func (c *toHost) recordOwn(owner *owner, list reflect.Value) {
 
 // gates remembers the readiness gates of a new pod. Those that the host adds are
 // for a component of the host, such as the one of its load balancer.
-func (c *toHost) gates(h *corev1.Pod) {
+func (c *translation) gates(h *corev1.Pod) {
 	if c.in.Host != nil {
 		return
 	}
@@ -116,7 +116,7 @@ type owner struct {
 	host  set // types that are on the host
 }
 
-func (c *toHost) owner(rule rules.StatusRule, host reflect.Value) *owner {
+func (c *translation) owner(rule rules.StatusRule, host reflect.Value) *owner {
 	o := &owner{rule: rule, types: set{}, gates: set{}, host: set{}}
 	var own []string
 	c.prior.get(ownConditions, &own)

@@ -12,7 +12,7 @@ import (
 // placement removes, on the host, fields that name objects which are not there
 // or that a tenant may not choose, and enforces the cluster's own node selector
 // and tolerations.
-func (c *toHost) placement(spec *corev1.PodSpec) {
+func (c *translation) placement(spec *corev1.PodSpec) {
 	c.priority(spec)
 	c.runtimeClass(spec)
 	// Both name objects of the tenant's that no controller of the host knows.
@@ -24,7 +24,7 @@ func (c *toHost) placement(spec *corev1.PodSpec) {
 	c.tolerations(spec)
 }
 
-func (c *toVirtual) placement(spec *corev1.PodSpec) {
+func (c *restoration) placement(spec *corev1.PodSpec) {
 	c.tolerations(spec)
 	c.nodeSelector(spec)
 	unreplace(c.overlay, "schedulerName", &spec.SchedulerName)
@@ -42,7 +42,7 @@ const NoScheduler = Prefix + "virtual"
 // scheduler leaves a pod to a scheduler of the host only if the operator allows
 // it. Any other name is that of a program of the tenant's, which the host does
 // not have, even if it happens to have one of that name: the pod waits.
-func (c *toHost) scheduler(spec *corev1.PodSpec) {
+func (c *translation) scheduler(spec *corev1.PodSpec) {
 	name := spec.SchedulerName
 	if name == "" || name == corev1.DefaultSchedulerName || slices.Contains(c.t.cluster.Schedulers, name) {
 		return
@@ -57,7 +57,7 @@ type enforcedSelector struct {
 	Virtual map[string]string `json:"virtual,omitempty"`
 }
 
-func (c *toHost) nodeSelector(spec *corev1.PodSpec) {
+func (c *translation) nodeSelector(spec *corev1.PodSpec) {
 	if len(c.t.cluster.NodeSelector) == 0 {
 		return
 	}
@@ -80,7 +80,7 @@ func (c *toHost) nodeSelector(spec *corev1.PodSpec) {
 	}
 }
 
-func (c *toVirtual) nodeSelector(spec *corev1.PodSpec) {
+func (c *restoration) nodeSelector(spec *corev1.PodSpec) {
 	var record enforcedSelector
 	if !c.overlay.get("nodeSelector", &record) {
 		return

@@ -57,7 +57,7 @@ var warningPaths = regexp.MustCompile(`(^| with | will use )(spec\.[^ ,:"]+)`)
 
 // places knows where in a virtual pod the elements of its host pod are.
 type places struct {
-	c    *toVirtual
+	c    *restoration
 	h, v *corev1.Pod
 }
 

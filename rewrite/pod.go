@@ -10,7 +10,7 @@ import (
 )
 
 var pods = kind[*corev1.Pod]{
-	name: "Pod", validate: ValidatePod, admit: (*toHost).admitPod, toHost: (*toHost).pod, toVirtual: (*toVirtual).pod,
+	name: "Pod", validate: ValidatePod, admit: (*translation).admitPod, translate: (*translation).pod, restore: (*restoration).pod,
 	status: rules.Pod.Status,
 }
 
@@ -28,7 +28,7 @@ func (t *Translator) PodToVirtual(h *corev1.Pod) (*corev1.Pod, error) {
 // pod runs the passes over h, which is a copy of v when they begin. Passes that
 // write virtual names come before the names are translated, those that write
 // host names after.
-func (c *toHost) pod(h, v *corev1.Pod) {
+func (c *translation) pod(h, v *corev1.Pod) {
 	c.own(&v.Spec)
 	c.ephemeralVolumes(h)
 	c.resourceClaims(&h.Spec)
@@ -43,15 +43,15 @@ func (c *toHost) pod(h, v *corev1.Pod) {
 	c.network(&h.Spec)
 	c.placement(&h.Spec)
 	c.affinity(h, v.Labels)
-	c.hosts(h, v)
+	c.etcHosts(h, v)
 	c.gates(h)
 
 	c.downward(h.Annotations, &v.ObjectMeta, v.Spec.ServiceAccountName)
 }
 
-// pod undoes the passes of toHost.pod, last one first.
-func (c *toVirtual) pod(v, h *corev1.Pod) {
-	c.hosts(v)
+// pod undoes the passes of translation.pod, last one first.
+func (c *restoration) pod(v, h *corev1.Pod) {
+	c.etcHosts(v)
 	c.affinity(v)
 	c.placement(&v.Spec)
 	c.network(&v.Spec)

@@ -17,7 +17,7 @@ const droppedClaims = "resourceClaims"
 // host's, and takes them off otherwise: the host knows no claim then. The names
 // of claims and of templates are the walker's work. No template is on the host;
 // the claims made of one in the virtual cluster are named in the pod's status.
-func (c *toHost) resourceClaims(spec *corev1.PodSpec) {
+func (c *translation) resourceClaims(spec *corev1.PodSpec) {
 	if c.claimsOnHost() {
 		return
 	}
@@ -31,7 +31,7 @@ func (c *toHost) resourceClaims(spec *corev1.PodSpec) {
 }
 
 // claimsOnHost is decided when a pod is created; its claims cannot change later.
-func (c *toHost) claimsOnHost() bool {
+func (c *translation) claimsOnHost() bool {
 	if c.in.Host != nil {
 		_, dropped := c.prior.Records[droppedClaims]
 		return !dropped
@@ -39,7 +39,7 @@ func (c *toHost) claimsOnHost() bool {
 	return c.t.cluster.ResourceClaims
 }
 
-func (c *toVirtual) resourceClaims(spec *corev1.PodSpec) {
+func (c *restoration) resourceClaims(spec *corev1.PodSpec) {
 	eachContainer(spec, func(key string, ctr *corev1.Container) {
 		undrop(c.overlay, key+".resources.claims", &ctr.Resources.Claims)
 	})
@@ -51,7 +51,7 @@ func (c *toVirtual) resourceClaims(spec *corev1.PodSpec) {
 
 // claimStatuses names on the host the claims that were made for a pod, if it
 // has claims there.
-func (c *toHost) claimStatuses(h *corev1.Pod) {
+func (c *translation) claimStatuses(h *corev1.Pod) {
 	if len(h.Spec.ResourceClaims) == 0 {
 		h.Status.ResourceClaimStatuses = nil
 	}
@@ -67,7 +67,7 @@ func (c *toHost) claimStatuses(h *corev1.Pod) {
 // controller may name one before the tenant's does; an entry whose name cannot
 // be read yet is not shown. Nor are the host's own claims for the pod: those of
 // extended resources and of the parts of a node that it manages by claims.
-func (c *toVirtual) claimStatuses(status *corev1.PodStatus) {
+func (c *restoration) claimStatuses(status *corev1.PodStatus) {
 	status.ExtendedResourceClaimStatus, status.NodeAllocatableResourceClaimStatuses = nil, nil
 	status.ResourceClaimStatuses = orNilList(slices.DeleteFunc(status.ResourceClaimStatuses, func(s corev1.PodResourceClaimStatus) bool {
 		if s.ResourceClaimName == nil {

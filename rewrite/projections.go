@@ -198,7 +198,7 @@ func composed(at composedNames, namespace, pod, key string, s *corev1.VolumeProj
 }
 
 // projections gives composed sources their host form and remembers the others.
-func (c *toHost) projections(volumes []corev1.Volume) {
+func (c *translation) projections(volumes []corev1.Volume) {
 	for i := range volumes {
 		volume := &volumes[i]
 		if volume.Projected == nil {
@@ -219,7 +219,7 @@ func (c *toHost) projections(volumes []corev1.Volume) {
 	}
 }
 
-func (c *toVirtual) projections(volumes []corev1.Volume) {
+func (c *restoration) projections(volumes []corev1.Volume) {
 	for i := range volumes {
 		volume := &volumes[i]
 		asked := map[string]*corev1.VolumeProjection{}

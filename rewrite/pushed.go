@@ -47,7 +47,7 @@ func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice, in Inputs
 	if err := t.pushed("EndpointSlice", t.Name(v.Namespace, v.Name), &h.ObjectMeta); err != nil {
 		return nil, err
 	}
-	c := t.toHost("EndpointSlice", v, in)
+	c := t.begin("EndpointSlice", v, in)
 	if service, ok := v.Labels[discoveryv1.LabelServiceName]; ok {
 		if isKubernetesService(v.Namespace, service) {
 			return nil, ErrOwnService
@@ -66,7 +66,7 @@ func (t *Translator) EndpointSliceToHost(v *discoveryv1.EndpointSlice, in Inputs
 
 // targetRef points to the host pod of a virtual pod. Anything else that an
 // endpoint may stand for is not on the host.
-func (c *toHost) targetRef(ref *corev1.ObjectReference) *corev1.ObjectReference {
+func (c *translation) targetRef(ref *corev1.ObjectReference) *corev1.ObjectReference {
 	if ref == nil || ref.Kind != "Pod" || (ref.Namespace != "" && ref.Namespace != c.namespace) {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (t *Translator) pushed(kind, hostName string, m *metav1.ObjectMeta) error {
 	if err := invalid(schema.GroupKind{Kind: kind}, m.Name, ValidateVirtual(m)); err != nil {
 		return err
 	}
-	c := t.toHost(kind, m, Inputs{})
+	c := t.begin(kind, m, Inputs{})
 	h := &metav1.ObjectMeta{
 		Namespace: t.cluster.HostNamespace, Name: hostName,
 		Labels: c.hostLabels(m.Labels, newMeta()), Annotations: c.hostAnnotations(m.Annotations, newMeta()),
@@ -124,12 +124,12 @@ func (r *ring) copyChanges(want, tenants map[string]string) map[string]any {
 	patch := map[string]any{}
 	for k, v := range want {
 		_, tenant := tenants[k]
-		if got, ok := r.host[k]; (!ok || got != v) && (!tenant || !r.hosts(k) && !r.removed(k)) {
+		if got, ok := r.host[k]; (!ok || got != v) && (!tenant || !r.belongsToHost(k) && !r.removed(k)) {
 			patch[k] = v
 		}
 	}
 	for k := range r.host {
-		if _, ok := want[k]; !ok && !foreign(k) && !r.hosts(k) {
+		if _, ok := want[k]; !ok && !foreign(k) && !r.belongsToHost(k) {
 			patch[k] = nil
 		}
 	}

@@ -15,7 +15,7 @@ import (
 
 // references gives every field with a rule its host form. obj is a pointer to
 // the copy that becomes the host object.
-func (c *toHost) references(obj any) {
+func (c *translation) references(obj any) {
 	c.t.walkers[reflect.TypeOf(obj).Elem()].visit(obj, func(l leaf) {
 		switch l.rule.Action {
 		case rules.Reference:
@@ -32,7 +32,7 @@ func (c *toHost) references(obj any) {
 
 // references turns every field with a rule back. A name that is not one of ours
 // is the host's own change and stays.
-func (c *toVirtual) references(obj any) {
+func (c *restoration) references(obj any) {
 	known := sync.OnceValue(c.known) // most objects have no text
 	c.t.walkers[reflect.TypeOf(obj).Elem()].visit(obj, func(l leaf) {
 		switch l.rule.Action {
@@ -53,7 +53,7 @@ func (c *toVirtual) references(obj any) {
 
 // virtualName looks up a host name. When the overlay is lost, so is the list of
 // names; then a name of the plain form is tried and believed if it leads back.
-func (c *toVirtual) virtualName(host string) (string, bool) {
+func (c *restoration) virtualName(host string) (string, bool) {
 	if name, ok := c.names[host]; ok {
 		return name, true
 	}

@@ -23,7 +23,7 @@ const absentClass = ".absent.portico.dev"
 
 var resourceClaims = kind[*resourcev1.ResourceClaim]{
 	group: resourcev1.GroupName, name: "ResourceClaim", validate: ValidateResourceClaim,
-	toHost: (*toHost).resourceClaim, toVirtual: (*toVirtual).resourceClaim, status: rules.ResourceClaim.Status,
+	translate: (*translation).resourceClaim, restore: (*restoration).resourceClaim, status: rules.ResourceClaim.Status,
 }
 
 // ResourceClaimToHost returns the host claim of a virtual claim.
@@ -44,7 +44,7 @@ func (t *Translator) ResourceClaimToVirtual(h *resourcev1.ResourceClaim) (*resou
 // (k8s.io/dynamic-resource-allocation/resourceclaim.IsForPod).
 //
 // Both are decided when the claim is created: its spec cannot change later.
-func (c *toHost) resourceClaim(h, v *resourcev1.ResourceClaim) {
+func (c *translation) resourceClaim(h, v *resourcev1.ResourceClaim) {
 	if c.in.Host != nil {
 		return
 	}
@@ -61,7 +61,7 @@ func (c *toHost) resourceClaim(h, v *resourcev1.ResourceClaim) {
 	}
 }
 
-func (c *toVirtual) resourceClaim(v, _ *resourcev1.ResourceClaim) {
+func (c *restoration) resourceClaim(v, _ *resourcev1.ResourceClaim) {
 	c.references(v)
 	eachDeviceClass(&v.Spec, func(class *string) { *class = strings.TrimSuffix(*class, absentClass) })
 	owner := ControllerPod(v)

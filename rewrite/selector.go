@@ -18,12 +18,12 @@ func oneOf(key string, values ...string) metav1.LabelSelectorRequirement {
 	return metav1.LabelSelectorRequirement{Key: key, Operator: metav1.LabelSelectorOpIn, Values: values}
 }
 
-func (c *toHost) inCluster() metav1.LabelSelectorRequirement {
+func (c *translation) inCluster() metav1.LabelSelectorRequirement {
 	return oneOf(LabelCluster, c.t.cluster.Name)
 }
 
 // moveKeys gives the tenant's label keys in a selector their host form.
-func (c *toHost) moveKeys(s *metav1.LabelSelector) {
+func (c *translation) moveKeys(s *metav1.LabelSelector) {
 	if s == nil {
 		return
 	}
@@ -49,7 +49,7 @@ func require(s *metav1.LabelSelector, more ...metav1.LabelSelectorRequirement) {
 
 // selector removes the added requirements from a selector and turns moved keys
 // back.
-func (c *toVirtual) selector(s *metav1.LabelSelector) {
+func (c *restoration) selector(s *metav1.LabelSelector) {
 	if s == nil {
 		return
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 var services = kind[*corev1.Service]{
-	name: "Service", validate: ValidateService, admit: (*toHost).admitService, toHost: (*toHost).service, toVirtual: (*toVirtual).service,
+	name: "Service", validate: ValidateService, admit: (*translation).admitService, translate: (*translation).service, restore: (*restoration).service,
 	status: rules.Service.Status,
 }
 
@@ -48,7 +48,7 @@ func (t *Translator) ServiceToVirtual(h *corev1.Service) (*corev1.Service, error
 
 // service narrows the selector to the pods of the Service's own namespace. A
 // Service without a selector stays without: its endpoints are the tenant's.
-func (c *toHost) service(h, _ *corev1.Service) {
+func (c *translation) service(h, _ *corev1.Service) {
 	if len(h.Spec.Selector) > 0 {
 		selector := make(map[string]string, len(h.Spec.Selector)+2)
 		for k, v := range h.Spec.Selector {
@@ -60,7 +60,7 @@ func (c *toHost) service(h, _ *corev1.Service) {
 	c.references(h)
 }
 
-func (c *toVirtual) service(v, _ *corev1.Service) {
+func (c *restoration) service(v, _ *corev1.Service) {
 	c.references(v)
 	selector := make(map[string]string, len(v.Spec.Selector))
 	for k, value := range v.Spec.Selector {

@@ -32,7 +32,7 @@ type shownValue struct {
 }
 
 // shown records the tenant's values of those fields of a status that rules name.
-func (c *toHost) shown(own []rules.StatusRule, s forms) {
+func (c *translation) shown(own []rules.StatusRule, s forms) {
 	for _, rule := range own {
 		after, seen, out := fieldOf(s.after, rule.Field), fieldOf(s.seen, rule.Field), fieldOf(s.out, rule.Field)
 		key := shownPrefix + rule.Field
@@ -53,7 +53,7 @@ func (c *toHost) shown(own []rules.StatusRule, s forms) {
 
 // shownConditions is shown for each condition by itself: those that the tenant
 // did not write follow the host.
-func (c *toHost) shownConditions(rule rules.StatusRule, after, seen, out reflect.Value) {
+func (c *translation) shownConditions(rule rules.StatusRule, after, seen, out reflect.Value) {
 	key := shownPrefix + rule.Field
 	was, records := map[string]shownValue{}, map[string]shownValue{}
 	c.prior.get(key, &was)
@@ -91,7 +91,7 @@ func (c *toHost) shownConditions(rule rules.StatusRule, after, seen, out reflect
 
 // shown puts the tenant's values into v, the status as it is shown, where the
 // host's in h are still those that they were written over.
-func (c *toVirtual) shown(own []rules.StatusRule, v, h any) {
+func (c *restoration) shown(own []rules.StatusRule, v, h any) {
 	if !c.overlay.hasBelow(shownPrefix) {
 		return
 	}
@@ -109,7 +109,7 @@ func (c *toVirtual) shown(own []rules.StatusRule, v, h any) {
 	}
 }
 
-func (c *toVirtual) shownConditions(key string, shown, host reflect.Value) {
+func (c *restoration) shownConditions(key string, shown, host reflect.Value) {
 	records := map[string]shownValue{}
 	if !c.overlay.get(key, &records) {
 		return
@@ -145,7 +145,7 @@ func (o *overlay) hasBelow(prefix string) bool {
 
 // decode reads the value of a record into a field. A broken one is the fault of
 // the overlay, and leaves the field as it is.
-func (c *toVirtual) decode(key string, r shownValue, into reflect.Value) bool {
+func (c *restoration) decode(key string, r shownValue, into reflect.Value) bool {
 	p := reflect.New(into.Type())
 	if err := json.Unmarshal(r.Virtual, p.Interface()); err != nil {
 		c.overlay.fail(key, err)

@@ -46,14 +46,14 @@ func (t *Translator) StatusWith(s metav1.Status, known map[string]VirtualRef) me
 // given kind: its own, and those that it refers to. It is empty for an object
 // that is not ours.
 func (t *Translator) Known(kind string, m metav1.Object) map[string]VirtualRef {
-	c, err := t.toVirtual(kind, m)
+	c, err := t.open(kind, m)
 	if err != nil {
 		return map[string]VirtualRef{}
 	}
 	return c.known()
 }
 
-func (c *toVirtual) known() map[string]VirtualRef {
+func (c *restoration) known() map[string]VirtualRef {
 	out := make(map[string]VirtualRef, len(c.names)+3)
 	for host, name := range c.names {
 		out[host] = VirtualRef{Namespace: c.namespace, Name: name}

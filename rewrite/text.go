@@ -26,7 +26,7 @@ type VirtualRef struct {
 // where the text clearly means it: next to one of the names, or next to the
 // word namespace. A list of container names loses the hidden one.
 func (t *Translator) TextToVirtual(s string, known map[string]VirtualRef) string {
-	s = withoutHosts(s)
+	s = withoutEtcHosts(s)
 	if !strings.Contains(s, t.cluster.HostNamespace) && !strings.Contains(s, absentClass) && !containsAny(s, known) {
 		return s
 	}

@@ -35,7 +35,7 @@ type droppedToleration struct {
 //
 // A pod's tolerations can be added to, never removed. A host pod keeps those
 // that it has, also if the configuration has changed.
-func (c *toHost) tolerations(spec *corev1.PodSpec) {
+func (c *translation) tolerations(spec *corev1.PodSpec) {
 	candidates := c.t.cluster.Tolerations
 	if c.in.Host != nil {
 		candidates = nil
@@ -71,7 +71,7 @@ func (c *toHost) tolerations(spec *corev1.PodSpec) {
 	}
 }
 
-func (c *toVirtual) tolerations(spec *corev1.PodSpec) {
+func (c *restoration) tolerations(spec *corev1.PodSpec) {
 	dropped := c.dropped(spec.Tolerations)
 	if added := c.addedTolerations(); len(added) > 0 {
 		spec.Tolerations = orNilList(slices.DeleteFunc(spec.Tolerations, func(t corev1.Toleration) bool { return tolerates(added, &t) }))
@@ -83,7 +83,7 @@ func (c *toVirtual) tolerations(spec *corev1.PodSpec) {
 }
 
 // addedTolerations returns those of the host pod that the tenant does not see.
-func (c *toVirtual) addedTolerations() []corev1.Toleration {
+func (c *restoration) addedTolerations() []corev1.Toleration {
 	var added []corev1.Toleration
 	c.overlay.get(addedTolerations, &added)
 	return added
@@ -92,7 +92,7 @@ func (c *toVirtual) addedTolerations() []corev1.Toleration {
 // dropped returns the tolerations that only the tenant sees, given those of the
 // host pod. The host may have come to the same one by itself: by a runtime
 // class, for example, of which both sides' admission takes tolerations.
-func (c *toVirtual) dropped(host []corev1.Toleration) []droppedToleration {
+func (c *restoration) dropped(host []corev1.Toleration) []droppedToleration {
 	var dropped []droppedToleration
 	c.overlay.get(droppedTolerations, &dropped)
 	added := c.addedTolerations()
@@ -102,7 +102,7 @@ func (c *toVirtual) dropped(host []corev1.Toleration) []droppedToleration {
 }
 
 // mayTolerate reports whether the host pod may have a toleration.
-func (c *toHost) mayTolerate(t *corev1.Toleration) bool {
+func (c *translation) mayTolerate(t *corev1.Toleration) bool {
 	if host, ok := c.in.Host.(*corev1.Pod); ok && slices.ContainsFunc(host.Spec.Tolerations, func(o corev1.Toleration) bool { return o.MatchToleration(t) }) {
 		return true
 	}
@@ -110,7 +110,7 @@ func (c *toHost) mayTolerate(t *corev1.Toleration) bool {
 }
 
 // narrowed are the tolerations that stand for one of everything.
-func (c *toHost) narrowed(everything corev1.Toleration) []corev1.Toleration {
+func (c *translation) narrowed(everything corev1.Toleration) []corev1.Toleration {
 	var out []corev1.Toleration
 	for _, key := range slices.Concat(rules.SystemTaints, c.t.cluster.AllowedTolerations) {
 		t := *everything.DeepCopy()

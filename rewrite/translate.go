@@ -62,8 +62,8 @@ func orNil[T any, P interface {
 	return obj, err
 }
 
-// toHost is one translation to the host under way.
-type toHost struct {
+// translation is one translation to the host under way.
+type translation struct {
 	t  *Translator
 	in Inputs
 	// The virtual object's identity.
@@ -78,8 +78,8 @@ type toHost struct {
 	keys   set // annotation keys with another name on the host
 }
 
-func (t *Translator) toHost(kind string, m metav1.Object, in Inputs) *toHost {
-	return &toHost{
+func (t *Translator) begin(kind string, m metav1.Object, in Inputs) *translation {
+	return &translation{
 		t: t, in: in,
 		kind: kind, namespace: m.GetNamespace(), name: m.GetName(),
 		overlay: &overlay{}, prior: &overlay{},
@@ -89,7 +89,7 @@ func (t *Translator) toHost(kind string, m metav1.Object, in Inputs) *toHost {
 
 // seal writes the overlay into the annotations of the host object. An overlay
 // that does not fit is a Status, for the tenant to read.
-func (c *toHost) seal(m *metav1.ObjectMeta) error {
+func (c *translation) seal(m *metav1.ObjectMeta) error {
 	c.overlay.Names = c.names.sorted()
 	c.overlay.Labels = c.labels.sorted()
 	c.overlay.Keys = c.keys.sorted()
@@ -101,8 +101,8 @@ func (c *toHost) seal(m *metav1.ObjectMeta) error {
 	return nil
 }
 
-// toVirtual is one translation to the virtual cluster under way.
-type toVirtual struct {
+// restoration is one translation back to the virtual cluster under way.
+type restoration struct {
 	t *Translator
 	// The virtual object's identity, from the annotations of the host object.
 	kind, namespace, name string
@@ -114,13 +114,13 @@ type toVirtual struct {
 	keys   map[string]string // host annotation key to virtual annotation key
 }
 
-// toVirtual checks that a host object is ours and opens its overlay.
-func (t *Translator) toVirtual(kind string, m metav1.Object) (*toVirtual, error) {
+// open checks that a host object is ours and opens its overlay.
+func (t *Translator) open(kind string, m metav1.Object) (*restoration, error) {
 	namespace, name, err := t.Identify(kind, m)
 	if err != nil {
 		return nil, err
 	}
-	c := &toVirtual{t: t, kind: kind, namespace: namespace, name: name}
+	c := &restoration{t: t, kind: kind, namespace: namespace, name: name}
 	c.overlay, c.overlayErr = t.codec.decode(m.GetAnnotations())
 	c.names = make(map[string]string, len(c.overlay.Names))
 	for _, n := range c.overlay.Names {
@@ -141,7 +141,7 @@ func (t *Translator) toVirtual(kind string, m metav1.Object) (*toVirtual, error)
 }
 
 // err returns the fault of the overlay, if any.
-func (c *toVirtual) err(hostName string) error {
+func (c *restoration) err(hostName string) error {
 	err := c.overlayErr
 	if err == nil {
 		err = c.overlay.err

@@ -35,7 +35,7 @@ func validateMetadata(m metav1.Object, annotations ...string) field.ErrorList {
 
 // ValidatePod lists the values that a tenant may not write in a pod.
 func ValidatePod(v *corev1.Pod) field.ErrorList {
-	errs := append(validateMetadata(v, AnnotationHosts), validateHosts(v)...)
+	errs := append(validateMetadata(v, AnnotationEtcHosts), validateEtcHosts(v)...)
 	spec := field.NewPath("spec")
 	for i := range v.Spec.TopologySpreadConstraints {
 		errs = append(errs, reservedSelector(spec.Child("topologySpreadConstraints").Index(i).Child("labelSelector"), v.Spec.TopologySpreadConstraints[i].LabelSelector)...)

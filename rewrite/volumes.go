@@ -14,7 +14,7 @@ import (
 // name. The virtual ephemeral-volume controller makes the claim, so that the
 // tenant sees one with the name that Kubernetes documents. The name is a
 // virtual one here; the walker translates it with the others.
-func (c *toHost) ephemeralVolumes(h *corev1.Pod) {
+func (c *translation) ephemeralVolumes(h *corev1.Pod) {
 	for i := range h.Spec.Volumes {
 		v := &h.Spec.Volumes[i]
 		if v.Ephemeral == nil {
@@ -26,7 +26,7 @@ func (c *toHost) ephemeralVolumes(h *corev1.Pod) {
 	}
 }
 
-func (c *toVirtual) ephemeralVolumes(v *corev1.Pod) {
+func (c *restoration) ephemeralVolumes(v *corev1.Pod) {
 	for i := range v.Spec.Volumes {
 		unreplace(c.overlay, element("volumes", v.Spec.Volumes[i].Name), &v.Spec.Volumes[i].VolumeSource)
 	}

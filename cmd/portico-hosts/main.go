@@ -3,7 +3,7 @@
 
 // Command portico-hosts writes the full name of a pod into a copy of its
 // /etc/hosts. It is the init container that package rewrite gives to pods with a
-// subdomain (rewrite/hosts.go).
+// subdomain (rewrite/etchosts.go).
 //
 //	POD_IPS=10.0.0.7,fd00::7 portico-hosts /etc/hosts /shared/hosts web-0.web.demo.svc.cluster.local web-0
 //

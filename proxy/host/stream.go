@@ -146,8 +146,8 @@ func (t target) hostID() string {
 // shows refuses a container that the tenant does not see, as upstream refuses
 // one that does not exist (pkg/registry/core/pod, validateContainer).
 func (t target) shows(containers ...string) error {
-	if slices.Contains(containers, rewrite.HostsName) {
-		return apierrors.NewBadRequest(fmt.Sprintf("container %s is not valid for pod %s", rewrite.HostsName, t.name))
+	if slices.Contains(containers, rewrite.EtcHostsName) {
+		return apierrors.NewBadRequest(fmt.Sprintf("container %s is not valid for pod %s", rewrite.EtcHostsName, t.name))
 	}
 	return nil
 }

@@ -350,13 +350,13 @@ func TestWebSocketNeedsTheRightToCreate(t *testing.T) {
 // The host pod has a container that the tenant's has not.
 func TestHiddenContainerIsNoneToStreamFrom(t *testing.T) {
 	s := newStreaming(t, echo("SPDY/3.1"))
-	query := "?container=" + rewrite.HostsName
+	query := "?container=" + rewrite.EtcHostsName
 	for _, path := range []string{
-		"/demo/pods/web/exec" + query, "/demo/pods/web/attach" + query, "/demo/pods/web/exec?container=c&container=" + rewrite.HostsName,
+		"/demo/pods/web/exec" + query, "/demo/pods/web/attach" + query, "/demo/pods/web/exec?container=c&container=" + rewrite.EtcHostsName,
 		"/demo/pods/web/log" + query,
 	} {
 		resp, _, _ := s.open("POST", path, "Connection: Upgrade", "Upgrade: SPDY/3.1")
-		if st := readStatus(t, resp); st.Code != 400 || st.Message != "container "+rewrite.HostsName+" is not valid for pod web" {
+		if st := readStatus(t, resp); st.Code != 400 || st.Message != "container "+rewrite.EtcHostsName+" is not valid for pod web" {
 			t.Errorf("%s: %+v", path, st)
 		}
 	}

@@ -67,13 +67,13 @@ func (r *nodeMetrics) List(ctx context.Context, options *metainternalversion.Lis
 	if len(nodes) == 0 {
 		return list, nil
 	}
-	hosts, err := r.config.Host.NodeMetricses().List(ctx, metav1.ListOptions{})
+	onHost, err := r.config.Host.NodeMetricses().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, interpret(ctx, err)
 	}
-	measured := make(map[string]*v1beta1.NodeMetrics, len(hosts.Items))
-	for i := range hosts.Items {
-		measured[hosts.Items[i].Name] = &hosts.Items[i]
+	measured := make(map[string]*v1beta1.NodeMetrics, len(onHost.Items))
+	for i := range onHost.Items {
+		measured[onHost.Items[i].Name] = &onHost.Items[i]
 	}
 	for _, node := range nodes {
 		if m := measured[node.Name]; m != nil {

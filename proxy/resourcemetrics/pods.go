@@ -74,13 +74,13 @@ func (r *podMetrics) List(ctx context.Context, options *metainternalversion.List
 	if namespace != "" {
 		scope = labels.SelectorFromSet(t.NamespaceSelector(namespace))
 	}
-	hosts, err := r.config.Host.PodMetricses(t.Cluster().HostNamespace).List(ctx, metav1.ListOptions{LabelSelector: scope.String()})
+	onHost, err := r.config.Host.PodMetricses(t.Cluster().HostNamespace).List(ctx, metav1.ListOptions{LabelSelector: scope.String()})
 	if err != nil {
 		return nil, interpret(ctx, err)
 	}
-	measured := make(map[string]*v1beta1.PodMetrics, len(hosts.Items))
-	for i := range hosts.Items {
-		measured[hosts.Items[i].Name] = &hosts.Items[i]
+	measured := make(map[string]*v1beta1.PodMetrics, len(onHost.Items))
+	for i := range onHost.Items {
+		measured[onHost.Items[i].Name] = &onHost.Items[i]
 	}
 	for _, pod := range pods {
 		if !byField.Matches(fields.Set{"metadata.name": pod.Name, "metadata.namespace": pod.Namespace}) {
@@ -134,7 +134,7 @@ func virtualPodMetrics(pod *corev1.Pod, m *v1beta1.PodMetrics) *metrics.PodMetri
 		Containers: make([]metrics.ContainerMetrics, 0, len(m.Containers)),
 	}
 	for _, c := range m.Containers {
-		if c.Name == rewrite.HostsName {
+		if c.Name == rewrite.EtcHostsName {
 			continue // the tenant does not see it
 		}
 		out.Containers = append(out.Containers, metrics.ContainerMetrics{Name: c.Name, Usage: c.Usage.DeepCopy()})

@@ -178,7 +178,7 @@ func TestMetricsOfOthersInTheHostNamespaceAreNotShown(t *testing.T) {
 func TestNothingOfTheHostIsInTheAnswer(t *testing.T) {
 	h := newHost()
 	h.pods = []v1beta1.PodMetrics{measured("web-x-shop-x-vc")}
-	h.pods[0].Containers = append(h.pods[0].Containers, v1beta1.ContainerMetrics{Name: rewrite.HostsName, Usage: usage("1m")})
+	h.pods[0].Containers = append(h.pods[0].Containers, v1beta1.ContainerMetrics{Name: rewrite.EtcHostsName, Usage: usage("1m")})
 	c := config(t, h, nil, virtualPod("shop", "web", "web"))
 	got, err := (&podMetrics{config: c}).Get(request.WithNamespace(t.Context(), "shop"), "web", nil)
 	if err != nil {

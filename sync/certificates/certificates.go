@@ -59,7 +59,7 @@ type Controller struct {
 	events  record.EventRecorder
 	clock   clock.WithTicker
 
-	keeper    podsecret.Keeper
+	writer    podsecret.Writer
 	informers informers.SharedInformerFactory
 	view      informers.SharedInformerFactory
 	pods      corelisters.PodLister
@@ -83,20 +83,20 @@ func New(cfg Config) (*Controller, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
 	}
-	keeper := podsecret.Keeper{
+	writer := podsecret.Writer{
 		Translator: cfg.Translator, Host: cfg.Host, Purpose: hostview.Certificate, Name: cfg.Translator.CertificateSecretName, Former: cfg.Translator.FormerCertificateSecretName,
 		Since: cfg.Clock.Now(),
 	}
-	view, err := keeper.View()
+	view, err := writer.View()
 	if err != nil {
 		return nil, err
 	}
 	core := cfg.Informers.Core().V1()
 	requests, secrets := cfg.Informers.Certificates().V1().PodCertificateRequests(), view.Core().V1().Secrets()
-	keeper.Secrets = secrets.Lister()
+	writer.Secrets = secrets.Lister()
 	c := &Controller{
 		virtual: cfg.Virtual, events: cfg.Events, clock: cfg.Clock,
-		keeper: keeper, informers: cfg.Informers, view: view,
+		writer: writer, informers: cfg.Informers, view: view,
 		pods: core.Pods().Lister(), nodes: core.Nodes().Lister(), accounts: core.ServiceAccounts().Lister(),
 		requests: requests.Lister(),
 	}
@@ -127,7 +127,7 @@ func (c *Controller) enqueueRequest(r *certificatesv1.PodCertificateRequest) {
 }
 
 func (c *Controller) enqueueSecret(secret *corev1.Secret) {
-	if key, ok := c.keeper.KeyOf(secret); ok {
+	if key, ok := c.writer.KeyOf(secret); ok {
 		c.loop.Add(key)
 	}
 }
@@ -135,7 +135,7 @@ func (c *Controller) enqueueSecret(secret *corev1.Secret) {
 // secretDeleted drops the record of a Secret that was deleted on the host, so
 // that the next reconcile writes it again.
 func (c *Controller) secretDeleted(secret *corev1.Secret) {
-	key, ok := c.keeper.KeyOf(secret)
+	key, ok := c.writer.KeyOf(secret)
 	if !ok {
 		return
 	}
@@ -171,7 +171,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	if err != nil || data == nil {
 		return 0, err
 	}
-	if err := c.keeper.Write(ctx, pod, data, renewAt); err != nil {
+	if err := c.writer.Write(ctx, pod, data, renewAt); err != nil {
 		return 0, err
 	}
 	s.sent, s.renewAt = nil, renewAt
@@ -255,9 +255,9 @@ func (c *Controller) renewAt(s *state, pod *corev1.Pod, projections []rewrite.Ce
 	if !s.renewAt.IsZero() {
 		return s.renewAt
 	}
-	secret := c.keeper.Seen(pod)
+	secret := c.writer.Seen(pod)
 	if secret == nil {
 		return time.Time{}
 	}
-	return c.keeper.Due(secret, pod, dataKeys(projections))
+	return c.writer.Due(secret, pod, dataKeys(projections))
 }

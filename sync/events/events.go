@@ -111,7 +111,7 @@ const noTemplate = "FailedResourceClaimCreation"
 
 // hidden reports whether an Event is about a container that the tenant does not see.
 func hidden(event *corev1.Event) bool {
-	return event.InvolvedObject.FieldPath == "spec.initContainers{"+rewrite.HostsName+"}"
+	return event.InvolvedObject.FieldPath == "spec.initContainers{"+rewrite.EtcHostsName+"}"
 }
 
 func (c *Controller) forget(event *corev1.Event) {

@@ -332,7 +332,7 @@ func TestStrangersEventsStayOut(t *testing.T) {
 		}},
 		"a container that only the host pod has": {"its name and image are none of the tenant's", func() *corev1.Event {
 			e := event("e", "Pod", "web-x-shop-x-vc", "uid-1", "Pulled image registry.example/porticod:1")
-			e.InvolvedObject.FieldPath = "spec.initContainers{" + rewrite.HostsName + "}"
+			e.InvolvedObject.FieldPath = "spec.initContainers{" + rewrite.EtcHostsName + "}"
 			e.Type = corev1.EventTypeNormal
 			return e
 		}},
@@ -349,7 +349,7 @@ func TestStrangersEventsStayOut(t *testing.T) {
 // Why a pod waits is the tenant's to know; on what image of the installation is not.
 func TestTroubleOfAHiddenContainerIsShownWithoutIt(t *testing.T) {
 	host := event("web.1", "Pod", "web-x-shop-x-vc", "uid-1", "Failed to pull image registry.example/porticod:1")
-	host.InvolvedObject.FieldPath = "spec.initContainers{" + rewrite.HostsName + "}"
+	host.InvolvedObject.FieldPath = "spec.initContainers{" + rewrite.EtcHostsName + "}"
 	h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, []runtime.Object{host})
 	got := h.event("web", "a warning", 0, anyEvent)
 	if got.Type != corev1.EventTypeWarning || got.InvolvedObject.FieldPath != "" || !strings.HasPrefix(got.Message, "/etc/hosts of the pod is not written yet") {

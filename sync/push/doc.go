@@ -40,7 +40,7 @@
 //
 // # Map
 //
-//	push.go    Pusher, Ensure
+//	push.go    Controller, Ensure
 //	events.go  which events concern which object
 //	pins.go    copies for pods on their way, which go if these are refused
 //	copy.go    the copies of one kind, which is a row of package kinds

@@ -18,12 +18,12 @@ const byReference = "portico.dev/pods-by-reference"
 
 // listen registers with all informers. An event only ever puts a reference into
 // the queue.
-func (p *Pusher) listen() error {
-	core := p.cfg.Informers.Core().V1()
+func (c *Controller) listen() error {
+	core := c.cfg.Informers.Core().V1()
 	if err := core.Pods().Informer().AddIndexers(cache.Indexers{byReference: func(obj any) ([]string, error) {
 		var keys []string
 		if pod, ok := obj.(*corev1.Pod); ok {
-			for _, r := range p.references(pod) {
+			for _, r := range c.references(pod) {
 				keys = append(keys, r.key())
 			}
 		}
@@ -31,34 +31,34 @@ func (p *Pusher) listen() error {
 	}}); err != nil {
 		return fmt.Errorf("index pods by their references: %w", err)
 	}
-	errs := []error{queue.Listen(p.loop, "pods", core.Pods().Informer(), queue.On[*corev1.Pod]{
-		Added: p.enqueue,
+	errs := []error{queue.Listen(c.loop, "pods", core.Pods().Informer(), queue.On[*corev1.Pod]{
+		Added: c.enqueue,
 		Changed: func(old, pod *corev1.Pod) {
 			// Only ephemeral containers can add references to a pod.
 			if old.UID != pod.UID || len(old.Spec.EphemeralContainers) != len(pod.Spec.EphemeralContainers) {
-				p.enqueue(old)
-				p.enqueue(pod)
+				c.enqueue(old)
+				c.enqueue(pod)
 			}
 		},
-		Deleted: p.enqueue,
+		Deleted: c.enqueue,
 	})}
-	for _, kind := range p.kinds {
-		errs = append(errs, kind.listen(p.loop, p.used))
+	for _, kind := range c.kinds {
+		errs = append(errs, kind.listen(c.loop, c.used))
 	}
 	return errors.Join(errs...)
 }
 
-func (p *Pusher) enqueue(pod *corev1.Pod) {
-	for _, r := range p.references(pod) {
-		p.loop.Add(r)
+func (c *Controller) enqueue(pod *corev1.Pod) {
+	for _, r := range c.references(pod) {
+		c.loop.Add(r)
 	}
 }
 
 // references are the pushed objects that a pod names.
-func (p *Pusher) references(pod *corev1.Pod) []reference {
+func (c *Controller) references(pod *corev1.Pod) []reference {
 	var refs []reference
-	for _, r := range p.cfg.Translator.PodReferences(pod) {
-		if p.kinds[r.Kind] != nil {
+	for _, r := range c.cfg.Translator.PodReferences(pod) {
+		if c.kinds[r.Kind] != nil {
 			refs = append(refs, reference{kind: r.Kind, namespace: pod.Namespace, name: r.Name})
 		}
 	}
@@ -66,13 +66,13 @@ func (p *Pusher) references(pod *corev1.Pod) []reference {
 }
 
 // used reports whether a pod names the reference or is about to.
-func (p *Pusher) used(r reference) bool {
-	p.mu.Lock()
-	pinned := p.pinnedFor(r, p.cfg.Clock.Now())
-	p.mu.Unlock()
+func (c *Controller) used(r reference) bool {
+	c.mu.Lock()
+	pinned := c.pinnedFor(r, c.cfg.Clock.Now())
+	c.mu.Unlock()
 	if pinned > 0 {
 		return true
 	}
-	users, err := p.pods.IndexKeys(byReference, r.key())
+	users, err := c.pods.IndexKeys(byReference, r.key())
 	return err == nil && len(users) > 0
 }

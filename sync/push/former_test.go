@@ -119,7 +119,7 @@ func TestAttackPodMountsWhatTheOperatorHas(t *testing.T) {
 			change(there)
 			h := newHarness(t, nil, []runtime.Object{there})
 			h.settled() // the view has it
-			_, err := h.pusher.Ensure(t.Context(), "default", []rewrite.Reference{{Kind: "Secret", Name: longName}})
+			_, err := h.controller.Ensure(t.Context(), "default", []rewrite.Reference{{Kind: "Secret", Name: longName}})
 			if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), longName) || strings.Contains(err.Error(), there.Name) {
 				t.Errorf("the pod ends with %v", err)
 			}

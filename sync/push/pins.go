@@ -29,31 +29,31 @@ const dropTimeout = 10 * time.Second
 
 // hold pins a reference until release. That comes before the lock of the reference is asked for: a removal that goes
 // first is then repaired, one that comes later sees the pin.
-func (p *Pusher) hold(r reference) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.pinned[r] == nil {
-		p.pinned[r] = &pin{}
+func (c *Controller) hold(r reference) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pinned[r] == nil {
+		c.pinned[r] = &pin{}
 	}
-	p.pinned[r].holders++
+	c.pinned[r].holders++
 }
 
 // noteMade notes that a copy was made for pods that are on their way only, if
 // that is so.
-func (p *Pusher) noteMade(r reference) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if held := p.pinned[r]; held != nil && held.holders > 0 && !p.cfg.Clock.Now().Before(held.until) {
+func (c *Controller) noteMade(r reference) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if held := c.pinned[r]; held != nil && held.holders > 0 && !c.cfg.Clock.Now().Before(held.until) {
 		held.made = true
 	}
 }
 
 // release ends a hold. After a pod that was taken the pin stays for PinTime, until an informer has the pod. After one
 // that was refused, the last holder removes a copy that was made for refused pods.
-func (p *Pusher) release(ctx context.Context, refs []reference, refused bool) {
+func (c *Controller) release(ctx context.Context, refs []reference, refused bool) {
 	if !refused {
 		for _, r := range refs {
-			p.accepted(r)
+			c.accepted(r)
 		}
 		return
 	}
@@ -62,111 +62,111 @@ func (p *Pusher) release(ctx context.Context, refs []reference, refused bool) {
 	defer cancel()
 	// What cannot be removed now is queued.
 	_ = each(refs, func(r reference) error {
-		if p.refused(r) {
-			p.dropRefused(ctx, r)
+		if c.refused(r) {
+			c.dropRefused(ctx, r)
 		}
 		return nil
 	})
 }
 
-func (p *Pusher) accepted(r reference) {
-	p.mu.Lock()
-	now := p.cfg.Clock.Now()
-	held := p.pinned[r]
+func (c *Controller) accepted(r reference) {
+	c.mu.Lock()
+	now := c.cfg.Clock.Now()
+	held := c.pinned[r]
 	held.holders--
-	held.made, held.until = false, now.Add(p.cfg.PinTime)
-	p.endPins(now)
-	p.ending = append(p.ending, pinEnd{r, held.until})
-	p.mu.Unlock()
+	held.made, held.until = false, now.Add(c.cfg.PinTime)
+	c.endPins(now)
+	c.ending = append(c.ending, pinEnd{r, held.until})
+	c.mu.Unlock()
 	// If the pod never comes, nothing else brings the reference back.
-	p.again(r, p.cfg.PinTime)
+	c.again(r, c.cfg.PinTime)
 }
 
 // again asks for a look at a reference. In a replica that does not lead there is
 // none: its pins end without, and the leader looks at the copies.
-func (p *Pusher) again(r reference, after time.Duration) {
-	if p.loop.Begun() {
-		p.loop.AddAfter(r, after)
+func (c *Controller) again(r reference, after time.Duration) {
+	if c.loop.Begun() {
+		c.loop.AddAfter(r, after)
 	}
 }
 
 // endPins forgets the pins whose time is over. They are in the order of their
 // ends, so that no more are kept than the pods of one PinTime have references.
 // REQUIRES: mu held.
-func (p *Pusher) endPins(now time.Time) {
+func (c *Controller) endPins(now time.Time) {
 	over := 0
-	for over < len(p.ending) && !now.Before(p.ending[over].until) {
-		p.pinnedFor(p.ending[over].of, now)
+	for over < len(c.ending) && !now.Before(c.ending[over].until) {
+		c.pinnedFor(c.ending[over].of, now)
 		over++
 	}
-	p.ending = slices.Delete(p.ending, 0, over)
+	c.ending = slices.Delete(c.ending, 0, over)
 }
 
 // refused reports whether the copy has lost its last holder, and was made for nobody else.
-func (p *Pusher) refused(r reference) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	held := p.pinned[r]
+func (c *Controller) refused(r reference) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held := c.pinned[r]
 	if held.holders--; held.holders > 0 {
 		return false
 	}
 	if !held.made {
-		p.pinnedFor(r, p.cfg.Clock.Now()) // forgets it
+		c.pinnedFor(r, c.cfg.Clock.Now()) // forgets it
 	}
 	return held.made
 }
 
 // dropRefused removes a copy that refused reported, unless it has come into use meanwhile.
-func (p *Pusher) dropRefused(ctx context.Context, r reference) {
-	unlock, err := p.locks.lock(ctx, r)
+func (c *Controller) dropRefused(ctx context.Context, r reference) {
+	unlock, err := c.locks.lock(ctx, r)
 	if err == nil {
 		defer unlock()
 	}
-	if !p.abandoned(r) {
+	if !c.abandoned(r) {
 		return
 	}
 	if err != nil {
-		p.again(r, 0)
+		c.again(r, 0)
 		return
 	}
-	users, err := p.pods.IndexKeys(byReference, r.key())
+	users, err := c.pods.IndexKeys(byReference, r.key())
 	if err == nil && len(users) > 0 {
 		return // made for a pod that had been without it
 	}
 	if err == nil {
-		err = p.kinds[r.kind].drop(ctx, r)
+		err = c.kinds[r.kind].drop(ctx, r)
 	}
 	if err != nil {
 		klog.FromContext(ctx).Info("Copy for a refused pod was not removed at once", "kind", r.kind, "namespace", r.namespace, "name", r.name, "err", err)
-		p.again(r, 0)
+		c.again(r, 0)
 	}
 }
 
 // abandoned forgets the pin of a reference that still nobody holds, and reports whether that was so.
-func (p *Pusher) abandoned(r reference) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	held := p.pinned[r]
+func (c *Controller) abandoned(r reference) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held := c.pinned[r]
 	if held == nil || held.holders > 0 || !held.made {
 		return false // another call has it, or has removed it
 	}
-	delete(p.pinned, r)
+	delete(c.pinned, r)
 	return true
 }
 
 // pinnedFor returns for how long a reference is still pinned, or when to look again, and forgets a pin that is over.
 // REQUIRES: mu held.
-func (p *Pusher) pinnedFor(r reference, now time.Time) time.Duration {
-	held := p.pinned[r]
+func (c *Controller) pinnedFor(r reference, now time.Time) time.Duration {
+	held := c.pinned[r]
 	switch {
 	case held == nil:
 		return 0
 	case held.holders > 0:
-		return p.cfg.PinTime
+		return c.cfg.PinTime
 	case now.Before(held.until):
 		return held.until.Sub(now)
 	case !held.made: // else dropRefused does
-		delete(p.pinned, r)
+		delete(c.pinned, r)
 	}
 	return 0
 }

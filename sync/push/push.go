@@ -51,8 +51,8 @@ type reference struct {
 	kind, namespace, name string
 }
 
-// Pusher keeps the host copies of the objects that pods name.
-type Pusher struct {
+// Controller keeps the host copies of the objects that pods name.
+type Controller struct {
 	cfg   Config
 	view  informers.SharedInformerFactory
 	pods  cache.Indexer
@@ -70,9 +70,9 @@ type Pusher struct {
 	idle   map[reference]time.Time
 }
 
-// New returns a pusher. It registers with the informers, so it must be called
-// before they are relied on.
-func New(cfg Config) (*Pusher, error) {
+// New returns a Controller. It registers with the informers, so it must be
+// called before they are relied on.
+func New(cfg Config) (*Controller, error) {
 	if cfg.PinTime == 0 {
 		cfg.PinTime = 2 * time.Minute
 	}
@@ -89,27 +89,27 @@ func New(cfg Config) (*Pusher, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pusher{
+	c := &Controller{
 		cfg: cfg, view: hostview.NewFactory(cfg.Host, cfg.Translator.Cluster().HostNamespace, selector),
 		pods:   cfg.Informers.Core().V1().Pods().Informer().GetIndexer(),
 		pinned: map[reference]*pin{}, idle: map[reference]time.Time{}, kept: map[string]kind{},
 	}
-	p.kinds = kindsOf(cfg, p.view)
-	for name, kind := range p.kinds {
-		p.kept[name] = kind.as(cfg.Leader)
+	c.kinds = kindsOf(cfg, c.view)
+	for name, kind := range c.kinds {
+		c.kept[name] = kind.as(cfg.Leader)
 	}
-	p.loop = queue.NewLoop("push", cfg.Clock, p.reconcile)
-	return p, p.listen()
+	c.loop = queue.NewLoop("push", cfg.Clock, c.reconcile)
+	return c, c.listen()
 }
 
 // Observe looks at the copies that are on the host until ctx ends, in every
 // replica. Run needs it; Ensure works without, but then asks the host for each
 // copy.
-func (p *Pusher) Observe(ctx context.Context) error { return hostview.Observe(ctx, p.view) }
+func (c *Controller) Observe(ctx context.Context) error { return hostview.Observe(ctx, c.view) }
 
 // Run keeps the copies in step until ctx ends. With several replicas, only the
 // leader runs it.
-func (p *Pusher) Run(ctx context.Context) error { return p.loop.Run(ctx, workers, p.cfg.Informers) }
+func (c *Controller) Run(ctx context.Context) error { return c.loop.Run(ctx, workers, c.cfg.Informers) }
 
 // Ensure brings the objects that a pod of the virtual namespace names onto the
 // host, ahead of the pod. References of kinds that are not pushed are ignored.
@@ -118,19 +118,19 @@ func (p *Pusher) Run(ctx context.Context) error { return p.loop.Run(ctx, workers
 // Without an error, settle must be called once, with whether the host refused the
 // pod. Copies that are there for refused pods only are then removed before settle
 // returns: a tenant who posts such pods fills the host with nothing.
-func (p *Pusher) Ensure(ctx context.Context, namespace string, refs []rewrite.Reference) (settle func(refused bool), err error) {
+func (c *Controller) Ensure(ctx context.Context, namespace string, refs []rewrite.Reference) (settle func(refused bool), err error) {
 	pushed := make([]reference, 0, len(refs))
 	for _, ref := range refs {
-		if p.kinds[ref.Kind] != nil {
+		if c.kinds[ref.Kind] != nil {
 			pushed = append(pushed, reference{kind: ref.Kind, namespace: namespace, name: ref.Name})
 		}
 	}
 	for _, r := range pushed {
-		p.hold(r)
+		c.hold(r)
 	}
-	settle = func(refused bool) { p.release(ctx, pushed, refused) }
+	settle = func(refused bool) { c.release(ctx, pushed, refused) }
 	// One Status: several cannot be joined into one answer.
-	if err := each(pushed, func(r reference) error { return p.ensure(ctx, r) }); err != nil {
+	if err := each(pushed, func(r reference) error { return c.ensure(ctx, r) }); err != nil {
 		settle(true) // there will be no pod
 		return nil, err
 	}
@@ -147,8 +147,8 @@ func each(refs []reference, f func(reference) error) error {
 	return running.Wait()
 }
 
-func (p *Pusher) ensure(ctx context.Context, r reference) error {
-	unlock, err := p.locks.lock(ctx, r)
+func (c *Controller) ensure(ctx context.Context, r reference) error {
+	unlock, err := c.locks.lock(ctx, r)
 	if err != nil {
 		return err
 	}
@@ -157,46 +157,46 @@ func (p *Pusher) ensure(ctx context.Context, r reference) error {
 	// have that yet. The CA bundle is in every pod and as good as constant: there
 	// the informer will do.
 	live := r.name != rootCA
-	made, err := p.kinds[r.kind].push(ctx, r, live)
+	made, err := c.kinds[r.kind].push(ctx, r, live)
 	switch {
 	case made:
-		p.noteMade(r)
+		c.noteMade(r)
 	case err == nil:
-		err = p.kinds[r.kind].vacant(ctx, r)
+		err = c.kinds[r.kind].vacant(ctx, r)
 	}
-	return p.forTenant(r, err)
+	return c.forTenant(r, err)
 }
 
 // rootCA is the ConfigMap with the virtual cluster's CA, which every namespace has and every pod mounts.
 const rootCA = "kube-root-ca.crt"
 
 // forTenant turns the names in a Status of the host back.
-func (p *Pusher) forTenant(r reference, err error) error {
+func (c *Controller) forTenant(r reference, err error) error {
 	var status apierrors.APIStatus
 	if err == nil || !errors.As(err, &status) {
 		return err
 	}
-	return &apierrors.StatusError{ErrStatus: p.cfg.Translator.StatusToVirtual(status.Status(), r.namespace, r.name)}
+	return &apierrors.StatusError{ErrStatus: c.cfg.Translator.StatusToVirtual(status.Status(), r.namespace, r.name)}
 }
 
 // reconcile brings one copy in step with its virtual object and with the pods that name it.
-func (p *Pusher) reconcile(ctx context.Context, r reference) (time.Duration, error) {
-	unlock, err := p.locks.lock(ctx, r)
+func (c *Controller) reconcile(ctx context.Context, r reference) (time.Duration, error) {
+	unlock, err := c.locks.lock(ctx, r)
 	if err != nil {
 		return 0, err
 	}
 	defer unlock()
 
-	users, err := p.pods.IndexKeys(byReference, r.key())
+	users, err := c.pods.IndexKeys(byReference, r.key())
 	if err != nil {
 		return 0, err
 	}
-	kind := p.kept[r.kind]
-	switch again, want := p.wanted(r, len(users) > 0, kind.known(r)); want {
+	kind := c.kept[r.kind]
+	switch again, want := c.wanted(r, len(users) > 0, kind.known(r)); want {
 	case wantCopy:
 		made, err := kind.push(ctx, r, false)
 		if made && len(users) == 0 {
-			p.noteMade(r) // the object came, or was changed, while its pod was on its way
+			c.noteMade(r) // the object came, or was changed, while its pod was on its way
 		}
 		return again, errors.Join(err, kind.followFormer(ctx, r))
 	case wantInStep:
@@ -217,29 +217,29 @@ const (
 // wanted says whether there is to be a copy, and when that must be looked at
 // again. A copy that nobody uses any more is kept in step while it lingers, but
 // never made.
-func (p *Pusher) wanted(r reference, used, exists bool) (again time.Duration, want want) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := p.cfg.Clock.Now()
-	pinned := p.pinnedFor(r, now)
+func (c *Controller) wanted(r reference, used, exists bool) (again time.Duration, want want) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.cfg.Clock.Now()
+	pinned := c.pinnedFor(r, now)
 	switch {
 	case used:
-		delete(p.idle, r)
+		delete(c.idle, r)
 		return 0, wantCopy
 	case pinned > 0:
 		return pinned, wantCopy
 	case !exists:
-		delete(p.idle, r)
+		delete(c.idle, r)
 		return 0, wantNone
 	}
-	since, ok := p.idle[r]
+	since, ok := c.idle[r]
 	if !ok {
-		p.idle[r], since = now, now
+		c.idle[r], since = now, now
 	}
-	if wait := since.Add(p.cfg.Linger).Sub(now); wait > 0 {
+	if wait := since.Add(c.cfg.Linger).Sub(now); wait > 0 {
 		return wait, wantInStep
 	}
-	delete(p.idle, r)
+	delete(c.idle, r)
 	return 0, wantNone
 }
 

@@ -32,13 +32,13 @@ import (
 
 const hostNamespace = "team-a"
 
-// harness is a pusher between a fake virtual cluster and a fake host.
+// harness is a Controller between a fake virtual cluster and a fake host.
 type harness struct {
 	t             *testing.T
 	virtual, host *fake.Clientset
 	clock         *testingclock.FakeClock
 	translator    *rewrite.Translator
-	pusher        *push.Pusher
+	controller    *push.Controller
 	deleted       map[string]time.Time // on the host, by resource and name; read it after stop
 	// stop ends the loops, and returns when none of them can write any more.
 	stop func()
@@ -56,7 +56,7 @@ func translator(t *testing.T, cluster string) *rewrite.Translator {
 	return tr
 }
 
-// newHarness starts a pusher; prepare runs before anything else does.
+// newHarness starts a controller; prepare runs before anything else does.
 func newHarness(t *testing.T, virtual, host []runtime.Object, prepare ...func(*harness)) *harness {
 	t.Helper()
 	h := &harness{
@@ -69,19 +69,19 @@ func newHarness(t *testing.T, virtual, host []runtime.Object, prepare ...func(*h
 		f(h)
 	}
 	factory := informers.NewSharedInformerFactory(h.virtual, 0)
-	pusher, err := push.New(push.Config{
+	controller, err := push.New(push.Config{
 		Translator: h.translator, Virtual: h.virtual, Informers: factory, Host: h.host, Clock: h.clock,
 		PinTime: 2 * time.Minute, Linger: 30 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.pusher = pusher
+	h.controller = controller
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	observed := make(chan error, 1)
-	go func() { observed <- pusher.Observe(ctx) }()
-	go func() { done <- pusher.Run(ctx) }()
+	go func() { observed <- controller.Observe(ctx) }()
+	go func() { done <- controller.Run(ctx) }()
 	h.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -192,7 +192,7 @@ func (h *harness) eventually(kind, namespace, name, want string, step time.Durat
 
 func (h *harness) ensure(namespace string) {
 	h.t.Helper()
-	settle, err := h.pusher.Ensure(h.t.Context(), namespace, refs())
+	settle, err := h.controller.Ensure(h.t.Context(), namespace, refs())
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -441,13 +441,13 @@ func TestEnsureDoesNotBelieveAnEmptyInformer(t *testing.T) {
 	ca := configMap("default", "kube-root-ca.crt", "pem")
 	tr := translator(t, "vc")
 	virtual, host := fake.NewClientset(ca), fake.NewClientset()
-	pusher, err := push.New(push.Config{
+	controller, err := push.New(push.Config{
 		Translator: tr, Virtual: virtual, Informers: informers.NewSharedInformerFactory(virtual, 0), Host: host,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pusher.Ensure(t.Context(), "default", []rewrite.Reference{{Kind: "ConfigMap", Name: "kube-root-ca.crt"}}); err != nil {
+	if _, err := controller.Ensure(t.Context(), "default", []rewrite.Reference{{Kind: "ConfigMap", Name: "kube-root-ca.crt"}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := host.CoreV1().ConfigMaps(hostNamespace).Get(t.Context(), tr.Name("default", "kube-root-ca.crt"), metav1.GetOptions{}); err != nil {
@@ -460,7 +460,7 @@ func TestEnsureDoesNotBelieveAnEmptyInformer(t *testing.T) {
 func TestPodCannotPullAnotherNamespacesSecret(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("victim", "creds", "stolen"), secret("victim", "x-x-victim", "stolen")}, nil)
 	h.ensure("attacker")
-	if _, err := h.pusher.Ensure(t.Context(), "attacker", []rewrite.Reference{
+	if _, err := h.controller.Ensure(t.Context(), "attacker", []rewrite.Reference{
 		{Kind: "Secret", Name: "creds-x-victim"}, {Kind: "Secret", Name: "creds-x-victim-x-vc"}, {Kind: "Secret", Name: "../victim/creds"},
 	}); err != nil {
 		t.Errorf("references to nothing are no error: %v", err)
@@ -474,7 +474,7 @@ func TestPodCannotPullAnotherNamespacesSecret(t *testing.T) {
 func TestForeignHostObjectIsNeitherReadNorOverwritten(t *testing.T) {
 	foreign := secret(hostNamespace, "creds-x-default-x-vc", "the host's")
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1")}, []runtime.Object{foreign})
-	_, err := h.pusher.Ensure(t.Context(), "default", refs())
+	_, err := h.controller.Ensure(t.Context(), "default", refs())
 	if !apierrors.IsForbidden(err) {
 		t.Errorf("got %v, want a refusal", err)
 	}
@@ -495,7 +495,7 @@ func TestMislabelledHostObjectIsForeign(t *testing.T) {
 	}
 	host.Name = tr.Name("default", "creds")
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1")}, []runtime.Object{host})
-	if _, err := h.pusher.Ensure(t.Context(), "default", refs()); !apierrors.IsForbidden(err) {
+	if _, err := h.controller.Ensure(t.Context(), "default", refs()); !apierrors.IsForbidden(err) {
 		t.Errorf("got %v, want a refusal", err)
 	}
 	if got := h.value("Secret", "default", "creds"); got != "x" {
@@ -510,7 +510,7 @@ func TestHostRefusalHasVirtualNames(t *testing.T) {
 			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, name, quotaError(name))
 		})
 	})
-	_, err := h.pusher.Ensure(t.Context(), "default", refs())
+	_, err := h.controller.Ensure(t.Context(), "default", refs())
 	if !apierrors.IsForbidden(err) {
 		t.Fatalf("got %v, want the host's refusal", err)
 	}

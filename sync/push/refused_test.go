@@ -41,7 +41,7 @@ func (h *harness) copies() int {
 // begin is Ensure for a pod that is to be settled.
 func (h *harness) begin(namespace string) (settle func(refused bool)) {
 	h.t.Helper()
-	settle, err := h.pusher.Ensure(h.t.Context(), namespace, refs())
+	settle, err := h.controller.Ensure(h.t.Context(), namespace, refs())
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestAttackHalfPushedPodLeavesNothing(t *testing.T) {
 			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, name, quotaError(name))
 		})
 	})
-	if _, err := h.pusher.Ensure(t.Context(), "default", refs()); !apierrors.IsForbidden(err) {
+	if _, err := h.controller.Ensure(t.Context(), "default", refs()); !apierrors.IsForbidden(err) {
 		t.Fatalf("got %v, want the host's refusal", err)
 	}
 	if n := h.copies(); n != 0 {
@@ -219,7 +219,7 @@ func TestAttackPodNamesThousands(t *testing.T) {
 		all = append(all, rewrite.Reference{Kind: "Secret", Name: fmt.Sprintf("s-%d", i)})
 	}
 	before := int64(goruntime.NumGoroutine())
-	settle, err := h.pusher.Ensure(t.Context(), "default", all)
+	settle, err := h.controller.Ensure(t.Context(), "default", all)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ type Controller struct {
 	virtual kubernetes.Interface
 	clock   clock.WithTicker
 
-	keeper    podsecret.Keeper
+	writer    podsecret.Writer
 	informers informers.SharedInformerFactory
 	view      informers.SharedInformerFactory
 	pods      corelisters.PodLister
@@ -66,18 +66,18 @@ func New(cfg Config) (*Controller, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
 	}
-	keeper := podsecret.Keeper{
+	writer := podsecret.Writer{
 		Translator: cfg.Translator, Host: cfg.Host, Purpose: hostview.Token, Name: cfg.Translator.TokenSecretName, Former: cfg.Translator.FormerTokenSecretName,
 		Since: cfg.Clock.Now(),
 	}
-	view, err := keeper.View()
+	view, err := writer.View()
 	if err != nil {
 		return nil, err
 	}
 	pods, secrets := cfg.Informers.Core().V1().Pods(), view.Core().V1().Secrets()
-	keeper.Secrets = secrets.Lister()
+	writer.Secrets = secrets.Lister()
 	c := &Controller{
-		virtual: cfg.Virtual, clock: cfg.Clock, keeper: keeper,
+		virtual: cfg.Virtual, clock: cfg.Clock, writer: writer,
 		informers: cfg.Informers, view: view, pods: pods.Lister(),
 	}
 	c.loop = queue.NewLoop("tokens", cfg.Clock, c.reconcile)
@@ -111,13 +111,13 @@ func (c *Controller) enqueuePod(pod *corev1.Pod) {
 }
 
 func (c *Controller) enqueueSecret(secret *corev1.Secret) {
-	if key, ok := c.keeper.KeyOf(secret); ok {
+	if key, ok := c.writer.KeyOf(secret); ok {
 		c.loop.Add(key)
 	}
 }
 
 func (c *Controller) secretDeleted(secret *corev1.Secret) {
-	key, ok := c.keeper.KeyOf(secret)
+	key, ok := c.writer.KeyOf(secret)
 	if !ok {
 		return
 	}
@@ -158,7 +158,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	}
 	// Recorded before the write: if the Secret is deleted right after it, the delete event must find the record and drop it.
 	c.written.Store(key, written{uid: pod.UID, renewAt: tokens.renewAt})
-	if err := c.keeper.Write(ctx, pod, tokens.data, tokens.renewAt); err != nil {
+	if err := c.writer.Write(ctx, pod, tokens.data, tokens.renewAt); err != nil {
 		c.written.Delete(key)
 		return 0, c.unlessGone(err, pod)
 	}
@@ -172,7 +172,7 @@ func (c *Controller) renewAt(key types.NamespacedName, pod *corev1.Pod, projecti
 	if last, ok := c.written.Load(key); ok && last.(written).uid == pod.UID {
 		return last.(written).renewAt
 	}
-	secret := c.keeper.Seen(pod)
+	secret := c.writer.Seen(pod)
 	if secret == nil {
 		return time.Time{}
 	}
@@ -180,7 +180,7 @@ func (c *Controller) renewAt(key types.NamespacedName, pod *corev1.Pod, projecti
 	for _, p := range projections {
 		keys = append(keys, p.Key)
 	}
-	return c.keeper.Due(secret, pod, keys)
+	return c.writer.Due(secret, pod, keys)
 }
 
 // placed reports whether a pod is on a node. Its tokens name the node too

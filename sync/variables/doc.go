@@ -19,6 +19,6 @@
 //
 // # Map
 //
-//	variables.go  Keeper: the loop of the leader
+//	variables.go  Controller: the loop of the leader
 //	ensure.go     Ensure: before a pod
 package variables

@@ -50,8 +50,8 @@ type Config struct {
 	Clock clock.WithTicker
 }
 
-// Keeper keeps the ConfigMaps.
-type Keeper struct {
+// Controller keeps the ConfigMaps.
+type Controller struct {
 	cfg  Config
 	view informers.SharedInformerFactory
 
@@ -71,9 +71,9 @@ type Keeper struct {
 	changes int
 }
 
-// New returns a keeper. It registers with the informers, so it must be called
-// before they are started.
-func New(cfg Config) (*Keeper, error) {
+// New returns a Controller. It registers with the informers, so it must be
+// called before they are started.
+func New(cfg Config) (*Controller, error) {
 	if cfg.Leader == nil {
 		cfg.Leader = cfg.Host
 	}
@@ -83,88 +83,88 @@ func New(cfg Config) (*Keeper, error) {
 	}
 	core := cfg.Informers.Core().V1()
 	services, namespaces := core.Services().Informer(), core.Namespaces().Informer()
-	k := &Keeper{
+	c := &Controller{
 		cfg: cfg, view: view, services: core.Services().Lister(), filled: services.HasSynced, namespaces: core.Namespaces().Lister(),
 		pods: core.Pods().Informer().GetIndexer(), current: map[string]bool{},
 	}
 	removed := &copies.Removed{}
-	k.ensured, k.kept = k.kind(cfg.Host, removed), k.kind(cfg.Leader, removed)
-	k.loop = queue.NewLoop("variables", cfg.Clock, k.reconcile)
-	always := queue.Always(k.loop)
-	return k, errors.Join(
-		queue.Listen(always, "services", services, queue.Each(k.changed)),
-		queue.Listen(always, "namespaces", namespaces, queue.On[*corev1.Namespace]{Deleted: k.gone}),
-		queue.Listen(k.loop, "pods", core.Pods().Informer(), queue.On[*corev1.Pod]{Added: k.posted}),
-		queue.Listen(k.loop, "variables", view.Core().V1().ConfigMaps().Informer(), queue.Each(k.observed)),
+	c.ensured, c.kept = c.kind(cfg.Host, removed), c.kind(cfg.Leader, removed)
+	c.loop = queue.NewLoop("variables", cfg.Clock, c.reconcile)
+	always := queue.Always(c.loop)
+	return c, errors.Join(
+		queue.Listen(always, "services", services, queue.Each(c.changed)),
+		queue.Listen(always, "namespaces", namespaces, queue.On[*corev1.Namespace]{Deleted: c.gone}),
+		queue.Listen(c.loop, "pods", core.Pods().Informer(), queue.On[*corev1.Pod]{Added: c.posted}),
+		queue.Listen(c.loop, "variables", view.Core().V1().ConfigMaps().Informer(), queue.Each(c.observed)),
 	)
 }
 
 // Observe looks at the ConfigMaps that are on the host until ctx ends, in every
 // replica.
-func (k *Keeper) Observe(ctx context.Context) error { return hostview.Observe(ctx, k.view) }
+func (c *Controller) Observe(ctx context.Context) error { return hostview.Observe(ctx, c.view) }
 
 // Run keeps them in step until ctx ends. With several replicas, only the leader
 // runs it.
-func (k *Keeper) Run(ctx context.Context) error { return k.loop.Run(ctx, workers, k.cfg.Informers) }
+func (c *Controller) Run(ctx context.Context) error { return c.loop.Run(ctx, workers, c.cfg.Informers) }
 
 // changed is told of every event of a Service, in every replica.
-func (k *Keeper) changed(s *corev1.Service) {
-	k.mu.Lock()
-	k.changes++
-	delete(k.current, s.Namespace)
-	k.mu.Unlock()
-	if k.loop.Begun() {
-		k.loop.AddAfter(s.Namespace, settle)
+func (c *Controller) changed(s *corev1.Service) {
+	c.mu.Lock()
+	c.changes++
+	delete(c.current, s.Namespace)
+	c.mu.Unlock()
+	if c.loop.Begun() {
+		c.loop.AddAfter(s.Namespace, settle)
 	}
 }
 
 // gone forgets a namespace.
-func (k *Keeper) gone(ns *corev1.Namespace) {
-	k.mu.Lock()
-	delete(k.current, ns.Name)
-	k.mu.Unlock()
-	if k.loop.Begun() {
-		k.loop.Add(ns.Name)
+func (c *Controller) gone(ns *corev1.Namespace) {
+	c.mu.Lock()
+	delete(c.current, ns.Name)
+	c.mu.Unlock()
+	if c.loop.Begun() {
+		c.loop.Add(ns.Name)
 	}
 }
 
 // posted finds pods whose ConfigMap is missing, such as one that was deleted
 // while porticod was not there.
-func (k *Keeper) posted(p *corev1.Pod) {
+func (c *Controller) posted(p *corev1.Pod) {
 	for _, namespace := range []string{p.Namespace, ""} {
-		if !k.kept.Known(k.cfg.Translator.ServiceVariablesName(namespace)) {
-			k.loop.Add(namespace)
+		if !c.kept.Known(c.cfg.Translator.ServiceVariablesName(namespace)) {
+			c.loop.Add(namespace)
 		}
 	}
 }
 
 // observed has a ConfigMap looked at that somebody changed or deleted.
-func (k *Keeper) observed(host *corev1.ConfigMap) {
+func (c *Controller) observed(host *corev1.ConfigMap) {
 	namespace := host.Labels[rewrite.LabelNamespace]
-	if host.Name == k.cfg.Translator.ServiceVariablesName(namespace) {
-		k.loop.Add(namespace)
+	if host.Name == c.cfg.Translator.ServiceVariablesName(namespace) {
+		c.loop.Add(namespace)
 	}
 }
 
 // reconcile brings the ConfigMap of one namespace in step.
-func (k *Keeper) reconcile(ctx context.Context, namespace string) (time.Duration, error) {
-	name := k.cfg.Translator.ServiceVariablesName(namespace)
-	exists, err := k.exists(ctx, namespace)
+func (c *Controller) reconcile(ctx context.Context, namespace string) (time.Duration, error) {
+	name := c.cfg.Translator.ServiceVariablesName(namespace)
+	exists, err := c.exists(ctx, namespace)
 	if err != nil {
 		return 0, err
 	}
 	if !exists {
-		_, err := k.kept.RemoveSeen(ctx, name)
+		_, err := c.kept.RemoveSeen(ctx, name)
 		return 0, describe(namespace, err)
 	}
-	if !k.kept.Known(name) && !k.hasPods(namespace) {
+	if !c.kept.Known(name) && !c.hasPods(namespace) {
 		return 0, nil
 	}
-	want, left, err := k.want(namespace)
+	want, left, err := c.want(namespace)
 	if err != nil {
 		return 0, err
 	}
-	effect, err := k.kept.Write(ctx, want)
+	effect, err := c.kept.Write(ctx, want)
 	if effect != copies.None && left > 0 {
 		klog.FromContext(ctx).Info("Service variables do not fit, and containers do without those of the youngest Services", "namespace", namespace, "left", left)
 	}
@@ -173,38 +173,38 @@ func (k *Keeper) reconcile(ctx context.Context, namespace string) (time.Duration
 
 // exists reports whether a virtual namespace does. The informer may not have one
 // that a pod was just made in.
-func (k *Keeper) exists(ctx context.Context, namespace string) (bool, error) {
+func (c *Controller) exists(ctx context.Context, namespace string) (bool, error) {
 	if namespace == "" {
 		return true, nil
 	}
-	if _, err := k.namespaces.Get(namespace); err == nil {
+	if _, err := c.namespaces.Get(namespace); err == nil {
 		return true, nil
 	}
-	_, err := k.cfg.Virtual.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+	_, err := c.cfg.Virtual.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
-func (k *Keeper) hasPods(namespace string) bool {
+func (c *Controller) hasPods(namespace string) bool {
 	if namespace == "" {
-		return len(k.pods.ListKeys()) > 0
+		return len(c.pods.ListKeys()) > 0
 	}
-	pods, err := k.pods.ByIndex(cache.NamespaceIndex, namespace)
+	pods, err := c.pods.ByIndex(cache.NamespaceIndex, namespace)
 	return err == nil && len(pods) > 0
 }
 
 // want is the ConfigMap of a namespace with the Services of now. So many of them
 // are left out.
-func (k *Keeper) want(namespace string) (want *corev1.ConfigMap, left int, err error) {
+func (c *Controller) want(namespace string) (want *corev1.ConfigMap, left int, err error) {
 	var services []*corev1.Service
 	if namespace != "" {
-		if services, err = k.services.Services(namespace).List(labels.Everything()); err != nil {
+		if services, err = c.services.Services(namespace).List(labels.Everything()); err != nil {
 			return nil, 0, fmt.Errorf("list services of %q: %w", namespace, err)
 		}
 	}
-	t := k.cfg.Translator
+	t := c.cfg.Translator
 	data, left := t.ServiceVariables(namespace, services)
 	marks := t.ScopeLabels()
 	if namespace != "" {
@@ -220,12 +220,12 @@ func (k *Keeper) want(namespace string) (want *corev1.ConfigMap, left int, err e
 }
 
 // kind says how the ConfigMaps are kept.
-func (k *Keeper) kind(host kubernetes.Interface, removed *copies.Removed) copies.Kind[*corev1.ConfigMap] {
-	t := k.cfg.Translator
+func (c *Controller) kind(host kubernetes.Interface, removed *copies.Removed) copies.Kind[*corev1.ConfigMap] {
+	t := c.cfg.Translator
 	namespace := t.Cluster().HostNamespace
 	return copies.Kind[*corev1.ConfigMap]{
 		Client: host.CoreV1().ConfigMaps(namespace),
-		Seen:   k.view.Core().V1().ConfigMaps().Lister().ConfigMaps(namespace).Get, Removed: removed,
+		Seen:   c.view.Core().V1().ConfigMaps().Lister().ConfigMaps(namespace).Get, Removed: removed,
 		Ours: func(host *corev1.ConfigMap) bool {
 			return t.ScopeSelector().Matches(labels.Set(host.Labels)) && host.Labels[hostview.LabelComposed] == string(hostview.ServiceVariables)
 		},

@@ -28,10 +28,10 @@ import (
 
 type fixture struct {
 	*harness.Harness
-	keeper *variables.Keeper
+	controller *variables.Controller
 }
 
-// make makes a keeper that nothing runs yet.
+// make makes a controller that nothing runs yet.
 func make(t *testing.T, virtual, host []runtime.Object) *fixture {
 	t.Helper()
 	h := &fixture{Harness: harness.New(t, virtual, host, func(c *rewrite.Cluster) { c.APIServerIP = "10.96.7.7" })}
@@ -39,7 +39,7 @@ func make(t *testing.T, virtual, host []runtime.Object) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.keeper = k
+	h.controller = k
 	return h
 }
 
@@ -47,14 +47,14 @@ func make(t *testing.T, virtual, host []runtime.Object) *fixture {
 func leading(t *testing.T, virtual, host []runtime.Object) *fixture {
 	t.Helper()
 	h := make(t, virtual, host)
-	h.Run(h.keeper.Observe, h.keeper.Run)
+	h.Run(h.controller.Observe, h.controller.Run)
 	h.Informers.WaitForCacheSync(t.Context().Done())
 	return h
 }
 
 func (h *fixture) ensure(namespace string) func(refused bool) {
 	h.T.Helper()
-	settle, err := h.keeper.Ensure(h.T.Context(), namespace)
+	settle, err := h.controller.Ensure(h.T.Context(), namespace)
 	if err != nil {
 		h.T.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestNamespaceThatTheInformerLacks(t *testing.T) {
 		asked.Store(true)
 		return true, namespace(a.(clienttesting.GetAction).GetName()), nil
 	})
-	h.Run(h.keeper.Observe, h.keeper.Run)
+	h.Run(h.controller.Observe, h.controller.Run)
 	h.Informers.WaitForCacheSync(t.Context().Done())
 	h.ensure("young")(false) // the informer has never heard of it
 	h.ensure("shop")(false)
@@ -231,7 +231,7 @@ func TestHostRefusesTheVariables(t *testing.T) {
 		name := a.(clienttesting.CreateAction).GetObject().(*corev1.ConfigMap).Name
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, name, errors.New("exceeded quota: objects"))
 	})
-	_, err := h.keeper.Ensure(t.Context(), "shop")
+	_, err := h.controller.Ensure(t.Context(), "shop")
 	var status *apierrors.StatusError
 	if !errors.As(err, &status) || status.ErrStatus.Code != http.StatusForbidden {
 		t.Fatalf("got %v, want a Status 403", err)
@@ -247,7 +247,7 @@ func TestForeignConfigMap(t *testing.T) {
 	h := leading(t, []runtime.Object{namespace("shop")}, []runtime.Object{
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: harness.HostNamespace, Name: name}, Data: map[string]string{"theirs": "1"}},
 	})
-	if _, err := h.keeper.Ensure(t.Context(), "shop"); !apierrors.IsForbidden(err) || strings.Contains(fmt.Sprint(err), name) {
+	if _, err := h.controller.Ensure(t.Context(), "shop"); !apierrors.IsForbidden(err) || strings.Contains(fmt.Sprint(err), name) {
 		t.Errorf("a pod gets %v", err)
 	}
 	if got := h.get("shop"); got["theirs"] != "1" || len(got) != 1 {

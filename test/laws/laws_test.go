@@ -39,7 +39,7 @@ func newTranslator(t testing.TB) *rewrite.Translator {
 	tr, err := rewrite.New(rewrite.Cluster{
 		Name: cluster, HostNamespace: "team-a", WorkloadServiceAccount: "portico-workload",
 		Owner:       metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: rewrite.AnchorName(cluster), UID: "owner-uid"},
-		APIServerIP: "10.96.7.7", DNSIP: "10.96.7.10", HostsImage: "registry.example/porticod:1", ResourceClaims: true,
+		APIServerIP: "10.96.7.7", DNSIP: "10.96.7.10", EtcHostsImage: "registry.example/porticod:1", ResourceClaims: true,
 		VolumeDrivers: []string{rewrite.Everything},
 	})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // referents brings all that a pod reads onto the host ahead of it: the variables
 // of Services, and the objects that the pod names.
 type referents struct {
-	variables *variables.Keeper
+	variables *variables.Controller
 	named     host.Referents
 }
 

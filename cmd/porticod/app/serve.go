@@ -177,7 +177,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		Schedulers:             cfg.Pods.Schedulers,
 		VolumeDrivers:          cfg.Pods.VolumeDrivers,
 		Images:                 cfg.Images,
-		HostsImage:             cfg.Pods.HostsImage,
+		EtcHostsImage:          cfg.Pods.HostsImage,
 		MovedLabels:            cfg.Metadata.MovedLabels,
 		HiddenAnnotations:      cfg.Metadata.HiddenAnnotations,
 		AllowedKeys:            allowedKeys(&cfg.Metadata.Allowed),

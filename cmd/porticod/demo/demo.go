@@ -107,15 +107,15 @@ func show(ctx context.Context, out io.Writer, p *progress, c *Clusters) error {
 	if err != nil {
 		return fmt.Errorf("look at the virtual cluster: %w", err)
 	}
-	hosts, err := observe(ctx, host, c.Namespace)
+	onHost, err := observe(ctx, host, c.Namespace)
 	if err != nil {
 		return fmt.Errorf("look at the host: %w", err)
 	}
 	fmt.Fprintln(out)
-	if err := writeViews(out, tenant, hosts, c.Namespace); err != nil {
+	if err := writeViews(out, tenant, onHost, c.Namespace); err != nil {
 		return err
 	}
-	if err := verify(tenant, hosts, c.Name, c.Namespace); err != nil {
+	if err := verify(tenant, onHost, c.Name, c.Namespace); err != nil {
 		return fmt.Errorf("the two sides are not as they should be: %w", err)
 	}
 	fmt.Fprintf(out, "\nVerified: each pod is one object with one uid on both sides; the host has no Deployment\n"+

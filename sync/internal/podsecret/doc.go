@@ -20,6 +20,6 @@
 //
 // # Map
 //
-//	podsecret.go  Keeper
+//	podsecret.go  Writer
 //	pod.go        Finished
 package podsecret

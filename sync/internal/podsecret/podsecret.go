@@ -35,8 +35,8 @@ const (
 	annotationKeys = rewrite.Prefix + "keys"
 )
 
-// Keeper writes the Secrets of one purpose.
-type Keeper struct {
+// Writer writes the Secrets of one purpose.
+type Writer struct {
 	Translator *rewrite.Translator
 	Host       kubernetes.Interface
 	// Purpose sets these Secrets apart from others, and stands in errors.
@@ -50,28 +50,28 @@ type Keeper struct {
 }
 
 // View returns informers over the Secrets of this purpose.
-func (k *Keeper) View() (informers.SharedInformerFactory, error) {
-	return hostview.NewComposedFactory(k.Host, k.Translator, k.Purpose)
+func (w *Writer) View() (informers.SharedInformerFactory, error) {
+	return hostview.NewComposedFactory(w.Host, w.Translator, w.Purpose)
 }
 
 // KeyOf says which virtual pod a Secret of the view belongs to.
-func (k *Keeper) KeyOf(obj any) (types.NamespacedName, bool) {
+func (w *Writer) KeyOf(obj any) (types.NamespacedName, bool) {
 	secret, ok := obj.(*corev1.Secret)
 	if !ok {
 		return types.NamespacedName{}, false
 	}
 	key := types.NamespacedName{Namespace: secret.Annotations[rewrite.AnnotationNamespace], Name: secret.Annotations[rewrite.AnnotationName]}
-	return key, secret.Name == k.Name(key.Namespace, key.Name) || secret.Name == k.Former(key.Namespace, key.Name)
+	return key, secret.Name == w.Name(key.Namespace, key.Name) || secret.Name == w.Former(key.Namespace, key.Name)
 }
 
 // Seen returns the Secret of a pod that the view has, or nil. If there are two,
 // the pod mounts the one with the former name: others never have one.
-func (k *Keeper) Seen(pod *corev1.Pod) *corev1.Secret {
-	seen := k.Secrets.Secrets(k.Translator.Cluster().HostNamespace)
-	if secret, err := seen.Get(k.Former(pod.Namespace, pod.Name)); err == nil && k.ours(secret, pod) && OwnedBy(secret, pod.UID) {
+func (w *Writer) Seen(pod *corev1.Pod) *corev1.Secret {
+	seen := w.Secrets.Secrets(w.Translator.Cluster().HostNamespace)
+	if secret, err := seen.Get(w.Former(pod.Namespace, pod.Name)); err == nil && w.ours(secret, pod) && OwnedBy(secret, pod.UID) {
 		return secret
 	}
-	if secret, err := seen.Get(k.Name(pod.Namespace, pod.Name)); err == nil {
+	if secret, err := seen.Get(w.Name(pod.Namespace, pod.Name)); err == nil {
 		return secret
 	}
 	return nil
@@ -81,16 +81,16 @@ func (k *Keeper) Seen(pod *corev1.Pod) *corev1.Secret {
 type place struct{ secret, pod string }
 
 // placeOf says where the pod mounts its Secret from. A pod of an earlier version may be without one still.
-func (k *Keeper) placeOf(ctx context.Context, pod *corev1.Pod) (place, error) {
-	now, former := place{k.Name(pod.Namespace, pod.Name), k.Translator.Name(pod.Namespace, pod.Name)}, k.Former(pod.Namespace, pod.Name)
-	switch secret := k.Seen(pod); {
+func (w *Writer) placeOf(ctx context.Context, pod *corev1.Pod) (place, error) {
+	now, former := place{w.Name(pod.Namespace, pod.Name), w.Translator.Name(pod.Namespace, pod.Name)}, w.Former(pod.Namespace, pod.Name)
+	switch secret := w.Seen(pod); {
 	case secret != nil && secret.Name == former:
 		return place{former, ownerName(secret, pod.UID)}, nil
-	case secret != nil && OwnedBy(secret, pod.UID) || pod.CreationTimestamp.After(k.Since):
+	case secret != nil && OwnedBy(secret, pod.UID) || pod.CreationTimestamp.After(w.Since):
 		return now, nil
 	}
-	pods := k.Host.CoreV1().Pods(k.Translator.Cluster().HostNamespace)
-	host, err := rewrite.Find(k.Translator, "Pod", pod.Namespace, pod.Name, func(name string) (*corev1.Pod, error) {
+	pods := w.Host.CoreV1().Pods(w.Translator.Cluster().HostNamespace)
+	host, err := rewrite.Find(w.Translator, "Pod", pod.Namespace, pod.Name, func(name string) (*corev1.Pod, error) {
 		return pods.Get(ctx, name, metav1.GetOptions{})
 	})
 	switch {
@@ -98,7 +98,7 @@ func (k *Keeper) placeOf(ctx context.Context, pod *corev1.Pod) (place, error) {
 		return now, nil // it has just gone
 	case err != nil:
 		return place{}, err
-	case host.UID == pod.UID && slices.Contains(k.Translator.FormerMounts(host), former):
+	case host.UID == pod.UID && slices.Contains(w.Translator.FormerMounts(host), former):
 		return place{former, host.Name}, nil
 	}
 	return now, nil
@@ -106,8 +106,8 @@ func (k *Keeper) placeOf(ctx context.Context, pod *corev1.Pod) (place, error) {
 
 // Due says when the content of a pod's Secret must be renewed: the zero time if
 // now, because it is not ours, of an earlier pod, or lacks one of keys.
-func (k *Keeper) Due(secret *corev1.Secret, pod *corev1.Pod, keys []string) time.Time {
-	if !k.ours(secret, pod) || !OwnedBy(secret, pod.UID) || secret.DeletionTimestamp != nil || secret.Annotations[annotationKeys] != joined(keys) {
+func (w *Writer) Due(secret *corev1.Secret, pod *corev1.Pod, keys []string) time.Time {
+	if !w.ours(secret, pod) || !OwnedBy(secret, pod.UID) || secret.DeletionTimestamp != nil || secret.Annotations[annotationKeys] != joined(keys) {
 		return time.Time{}
 	}
 	at, err := time.Parse(time.RFC3339, secret.Annotations[annotationRenewAt])
@@ -119,21 +119,21 @@ func (k *Keeper) Due(secret *corev1.Secret, pod *corev1.Pod, keys []string) time
 
 // Write brings the Secret of a pod to the host. The host's answer decides, not
 // the view.
-func (k *Keeper) Write(ctx context.Context, pod *corev1.Pod, data map[string][]byte, renewAt time.Time) error {
-	at, err := k.placeOf(ctx, pod)
+func (w *Writer) Write(ctx context.Context, pod *corev1.Pod, data map[string][]byte, renewAt time.Time) error {
+	at, err := w.placeOf(ctx, pod)
 	if err != nil {
-		return k.describe(pod, err)
+		return w.describe(pod, err)
 	}
-	kind := k.kind(pod)
-	_, err = kind.Write(ctx, k.secret(pod, at, data, renewAt))
-	return k.describe(pod, err)
+	kind := w.kind(pod)
+	_, err = kind.Write(ctx, w.secret(pod, at, data, renewAt))
+	return w.describe(pod, err)
 }
 
 // kind says how the Secret of a pod is written.
-func (k *Keeper) kind(pod *corev1.Pod) copies.Kind[*corev1.Secret] {
+func (w *Writer) kind(pod *corev1.Pod) copies.Kind[*corev1.Secret] {
 	return copies.Kind[*corev1.Secret]{
-		Client: k.Host.CoreV1().Secrets(k.Translator.Cluster().HostNamespace),
-		Ours:   func(host *corev1.Secret) bool { return k.ours(host, pod) },
+		Client: w.Host.CoreV1().Secrets(w.Translator.Cluster().HostNamespace),
+		Ours:   func(host *corev1.Secret) bool { return w.ours(host, pod) },
 		Rules: copies.Rules[*corev1.Secret]{
 			// A Secret of an earlier pod of this name. The garbage collector may be
 			// about to delete it, with its uid as a precondition: a new object is safe
@@ -148,20 +148,20 @@ func (k *Keeper) kind(pod *corev1.Pod) copies.Kind[*corev1.Secret] {
 	}
 }
 
-func (k *Keeper) secret(pod *corev1.Pod, at place, data map[string][]byte, renewAt time.Time) *corev1.Secret {
-	marks := k.Translator.NamespaceSelector(pod.Namespace)
-	marks[hostview.LabelComposed] = string(k.Purpose)
+func (w *Writer) secret(pod *corev1.Pod, at place, data map[string][]byte, renewAt time.Time) *corev1.Secret {
+	marks := w.Translator.NamespaceSelector(pod.Namespace)
+	marks[hostview.LabelComposed] = string(w.Purpose)
 	controller := true
 	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: k.Translator.Cluster().HostNamespace,
+			Namespace: w.Translator.Cluster().HostNamespace,
 			Name:      at.secret,
 			Labels:    marks,
 			Annotations: map[string]string{
 				rewrite.AnnotationNamespace: pod.Namespace,
 				rewrite.AnnotationName:      pod.Name,
 				// Keeps the Secret from being taken for a Secret of the tenant.
-				rewrite.AnnotationKind: "Pod/" + string(k.Purpose),
+				rewrite.AnnotationKind: "Pod/" + string(w.Purpose),
 				annotationRenewAt:      renewAt.UTC().Format(time.RFC3339),
 				annotationKeys:         joined(slices.Collect(maps.Keys(data))),
 			},
@@ -176,20 +176,20 @@ func (k *Keeper) secret(pod *corev1.Pod, at place, data map[string][]byte, renew
 
 // ours reports whether a host Secret is the one of this virtual pod's name. Only
 // the host can set these keys.
-func (k *Keeper) ours(secret *corev1.Secret, pod *corev1.Pod) bool {
-	return k.Translator.ScopeSelector().Matches(labels.Set(secret.Labels)) &&
-		secret.Labels[hostview.LabelComposed] == string(k.Purpose) &&
+func (w *Writer) ours(secret *corev1.Secret, pod *corev1.Pod) bool {
+	return w.Translator.ScopeSelector().Matches(labels.Set(secret.Labels)) &&
+		secret.Labels[hostview.LabelComposed] == string(w.Purpose) &&
 		secret.Annotations[rewrite.AnnotationNamespace] == pod.Namespace &&
 		secret.Annotations[rewrite.AnnotationName] == pod.Name
 }
 
 // describe adds which pod it was about. The host's error names the Secret, never
 // its content.
-func (k *Keeper) describe(pod *corev1.Pod, err error) error {
+func (w *Writer) describe(pod *corev1.Pod, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("write the %s secret of pod %s/%s: %w", k.Purpose, pod.Namespace, pod.Name, err)
+	return fmt.Errorf("write the %s secret of pod %s/%s: %w", w.Purpose, pod.Namespace, pod.Name, err)
 }
 
 // OwnedBy reports whether a Secret is of the pod instance with this uid.

@@ -36,7 +36,7 @@ func mounting(h *corev1.Pod) []string {
 	var out []string
 	for _, c := range slices.Concat(h.Spec.InitContainers, h.Spec.Containers) {
 		for _, m := range c.VolumeMounts {
-			if m.Name == rewrite.HostsName && m.MountPath == "/etc/hosts" && m.SubPath == "hosts" {
+			if m.Name == rewrite.EtcHostsName && m.MountPath == "/etc/hosts" && m.SubPath == "hosts" {
 				out = append(out, c.Name)
 			}
 		}
@@ -48,7 +48,7 @@ func TestEveryContainerOfAPodWithASubdomainHasItsFullName(t *testing.T) {
 	h := podToHost(t, fullyNamed(nil), testInputs())
 	first := h.Spec.InitContainers[0]
 	want := []string{"/portico-hosts", "/etc/hosts", "/shared/hosts", "web-0.web.demo.svc.cluster.local", "web-0"}
-	if first.Name != rewrite.HostsName || !slices.Equal(first.Command, want) {
+	if first.Name != rewrite.EtcHostsName || !slices.Equal(first.Command, want) {
 		t.Errorf("the first init container is %s: %v, want %v", first.Name, first.Command, want)
 	}
 	if got, want := mounting(h), []string{"prepare", "app", "helper"}; !slices.Equal(got, want) {
@@ -66,7 +66,7 @@ func TestOnlyPodsWithAFullNameGetOne(t *testing.T) {
 		"another name altogether": fullyNamed(func(p *corev1.Pod) { p.Spec.HostnameOverride = ptr("mine") }),
 		"Windows":                 fullyNamed(func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }),
 		"Windows by its node":     fullyNamed(func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }),
-		"told not to":             fullyNamed(func(p *corev1.Pod) { p.Annotations = map[string]string{rewrite.AnnotationHosts: "kubelet"} }),
+		"told not to":             fullyNamed(func(p *corev1.Pod) { p.Annotations = map[string]string{rewrite.AnnotationEtcHosts: "kubelet"} }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := podToHost(t, v, testInputs())
@@ -79,7 +79,7 @@ func TestOnlyPodsWithAFullNameGetOne(t *testing.T) {
 		})
 	}
 	without := testCluster()
-	without.HostsImage = ""
+	without.EtcHostsImage = ""
 	if h := toHost(t, mustNew(t, without), fullyNamed(nil), testInputs()).(*corev1.Pod); len(h.Spec.InitContainers) != 1 {
 		t.Error("without an image the pod gets a container")
 	}
@@ -213,11 +213,11 @@ func running(t *testing.T, tr *rewrite.Translator) *corev1.Pod {
 		Phase: corev1.PodPending,
 		Conditions: []corev1.PodCondition{{
 			Type: corev1.PodInitialized, Status: corev1.ConditionFalse, Reason: "ContainersNotInitialized",
-			Message: "containers with incomplete status: [host-init " + rewrite.HostsName + " prepare]",
+			Message: "containers with incomplete status: [host-init " + rewrite.EtcHostsName + " prepare]",
 		}},
-		InitContainerStatuses: []corev1.ContainerStatus{{Name: "host-init"}, {Name: rewrite.HostsName, Image: testCluster().HostsImage}, {Name: "prepare"}},
+		InitContainerStatuses: []corev1.ContainerStatus{{Name: "host-init"}, {Name: rewrite.EtcHostsName, Image: testCluster().EtcHostsImage}, {Name: "prepare"}},
 		ContainerStatuses: []corev1.ContainerStatus{{Name: "app"}, {Name: "helper", VolumeMounts: []corev1.VolumeMountStatus{
-			{Name: rewrite.HostsName, MountPath: "/etc/hosts"}, {Name: "host-volume", MountPath: "/host"},
+			{Name: rewrite.EtcHostsName, MountPath: "/etc/hosts"}, {Name: "host-volume", MountPath: "/host"},
 		}}},
 	}
 	return h
@@ -239,7 +239,7 @@ func TestTheTenantSeesNothingOfIt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(string(raw), rewrite.HostsName) || strings.Contains(string(raw), testCluster().HostsImage) {
+			if strings.Contains(string(raw), rewrite.EtcHostsName) || strings.Contains(string(raw), testCluster().EtcHostsImage) {
 				t.Errorf("the tenant sees %v", v)
 			}
 			if got, want := v.Status.Conditions[0].Message, "containers with incomplete status: [host-init prepare]"; got != want {
@@ -248,7 +248,7 @@ func TestTheTenantSeesNothingOfIt(t *testing.T) {
 		})
 	}
 	h := running(t, tr)
-	h.Status.Conditions[0].Message = "containers with incomplete status: [" + rewrite.HostsName + "]"
+	h.Status.Conditions[0].Message = "containers with incomplete status: [" + rewrite.EtcHostsName + "]"
 	if got := toVirtual(t, tr, h).(*corev1.Pod).Status.Conditions[0].Message; got != "/etc/hosts is not written yet" {
 		t.Errorf("the condition says %q", got)
 	}
@@ -260,7 +260,7 @@ func TestTheTenantSeesNothingOfIt(t *testing.T) {
 func TestHiddenPartsStayInPlace(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	now := testCluster()
-	now.HostsImage = "" // of today; the pod is of yesterday
+	now.EtcHostsImage = "" // of today; the pod is of yesterday
 	later := mustNew(t, now)
 	for name, change := range map[string]func(p *corev1.Pod, prepare int){
 		"image of an init container": func(p *corev1.Pod, prepare int) { p.Spec.InitContainers[prepare].Image = "prepare:2" },
@@ -308,11 +308,11 @@ func TestDebugContainersMountNothing(t *testing.T) {
 func TestListsOfContainersInATextLoseTheHiddenOne(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	for host, want := range map[string]string{
-		"choose one of: [" + rewrite.HostsName + " prepare app]":                                         "choose one of: [prepare app]",
-		"choose one of: [host-init " + rewrite.HostsName + "]":                                           "choose one of: [host-init]",
-		"must specify cpu for: app," + rewrite.HostsName + "; memory for: " + rewrite.HostsName + ",app": "must specify cpu for: app; memory for: app",
-		`secret "` + rewrite.HostsName + `" not found`:                                                   `secret "` + rewrite.HostsName + `" not found`,
-		"my-" + rewrite.HostsName + ",b":                                                                 "my-" + rewrite.HostsName + ",b",
+		"choose one of: [" + rewrite.EtcHostsName + " prepare app]":                                            "choose one of: [prepare app]",
+		"choose one of: [host-init " + rewrite.EtcHostsName + "]":                                              "choose one of: [host-init]",
+		"must specify cpu for: app," + rewrite.EtcHostsName + "; memory for: " + rewrite.EtcHostsName + ",app": "must specify cpu for: app; memory for: app",
+		`secret "` + rewrite.EtcHostsName + `" not found`:                                                      `secret "` + rewrite.EtcHostsName + `" not found`,
+		"my-" + rewrite.EtcHostsName + ",b":                                                                    "my-" + rewrite.EtcHostsName + ",b",
 	} {
 		if got := tr.TextToVirtual(host, nil); got != want {
 			t.Errorf("%q reads %q, want %q", host, got, want)

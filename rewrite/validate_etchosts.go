@@ -8,20 +8,20 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-const hostsDetail = "the name " + HostsName + " is reserved"
+const etcHostsDetail = "the name " + EtcHostsName + " is reserved"
 
-// validateHosts lists the places where a pod uses the name of the parts that
-// hosts.go adds to it, or may have added: that depends on the configuration at
+// validateEtcHosts lists the places where a pod uses the name of the parts that
+// etchosts.go adds to it, or may have added: that depends on the configuration at
 // the time.
-func validateHosts(v *corev1.Pod) field.ErrorList {
+func validateEtcHosts(v *corev1.Pod) field.ErrorList {
 	var errs field.ErrorList
 	reserved := func(path *field.Path, name string) {
-		if name == HostsName {
-			errs = append(errs, field.Forbidden(path, hostsDetail))
+		if name == EtcHostsName {
+			errs = append(errs, field.Forbidden(path, etcHostsDetail))
 		}
 	}
-	if value, ok := v.Annotations[AnnotationHosts]; ok && value != hostsOfKubelet {
-		errs = append(errs, field.NotSupported(field.NewPath("metadata", "annotations").Key(AnnotationHosts), value, []string{hostsOfKubelet}))
+	if value, ok := v.Annotations[AnnotationEtcHosts]; ok && value != etcHostsOfKubelet {
+		errs = append(errs, field.NotSupported(field.NewPath("metadata", "annotations").Key(AnnotationEtcHosts), value, []string{etcHostsOfKubelet}))
 	}
 	spec := field.NewPath("spec")
 	for i := range v.Spec.InitContainers {
