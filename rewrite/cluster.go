@@ -142,6 +142,7 @@ type Translator struct {
 	keys map[string]*kindKeys
 
 	walkers map[reflect.Type]*walker
+	fields  fieldTable
 	codec   overlayCodec
 }
 
@@ -160,13 +161,19 @@ func New(c Cluster) (*Translator, error) {
 		cluster: c.clone(),
 		keys:    c.kindsOfKeys(),
 		walkers: map[reflect.Type]*walker{},
+		fields:  fieldTable{},
 	}
 	for typ, table := range tables() {
-		w, err := compile(typ, table)
+		w, err := compile(t.fields, typ, table)
 		if err != nil {
 			return nil, fmt.Errorf("compile the rules of %s: %w", table.Kind, err)
 		}
 		t.walkers[typ] = w
+		for _, part := range []string{"Spec", "Status"} {
+			if f, ok := typ.FieldByName(part); ok {
+				t.fields.addKept(f.Type)
+			}
+		}
 	}
 	return t, nil
 }

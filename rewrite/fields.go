@@ -6,7 +6,6 @@ package rewrite
 import (
 	"reflect"
 	"strings"
-	"sync"
 )
 
 // structFields describes the fields of a struct type of the API. Asking the type
@@ -26,12 +25,15 @@ type structField struct {
 	fieldwise bool // see fieldwise
 }
 
-// typesSeen holds the *structFields of types. These never change.
-var typesSeen sync.Map
+// fieldTable has the struct types that a Translator goes through: those of its
+// rules, and those that an update keeps by field. It is filled when the
+// Translator is made, and only read from then on.
+type fieldTable map[reflect.Type]*structFields
 
-func fieldsOf(typ reflect.Type) *structFields {
-	if seen, ok := typesSeen.Load(typ); ok {
-		return seen.(*structFields)
+// add describes a type, once.
+func (t fieldTable) add(typ reflect.Type) *structFields {
+	if fields, ok := t[typ]; ok {
+		return fields
 	}
 	fields := &structFields{json: map[string]structField{}}
 	for _, f := range reflect.VisibleFields(typ) {
@@ -47,6 +49,25 @@ func fieldsOf(typ reflect.Type) *structFields {
 			fields.json[name] = field
 		}
 	}
-	seen, _ := typesSeen.LoadOrStore(typ, fields)
-	return seen.(*structFields)
+	t[typ] = fields
+	return fields
+}
+
+// addKept describes a type and the structs below it that keepStruct goes into.
+func (t fieldTable) addKept(typ reflect.Type) {
+	for _, f := range t.add(typ).list {
+		below := typ.FieldByIndex(f.index).Type
+		switch {
+		case f.inlined:
+			t.addKept(below)
+		case f.named && fieldwise(below.Elem()), f.fieldwise:
+			t.addKept(below.Elem())
+		}
+	}
+}
+
+// at returns a field of a struct that p points to, by its name in JSON.
+func (t fieldTable) at(p any, name string) reflect.Value {
+	v := reflect.ValueOf(p).Elem()
+	return v.FieldByIndex(t[v.Type()].json[name].index)
 }

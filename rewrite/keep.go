@@ -24,7 +24,7 @@ func (c *translation) keep(s forms) {
 	if apiequality.Semantic.DeepEqual(s.after, s.seen) {
 		// Most updates are of metadata, or of a status.
 		o.Set(h)
-		c.overlay.adoptAll(c.prior, fieldsOf(a.Type()))
+		c.overlay.adoptAll(c.prior, c.t.fields[a.Type()])
 		return
 	}
 	c.keepStruct("", a, reflect.ValueOf(s.seen).Elem(), h, o)
@@ -32,7 +32,7 @@ func (c *translation) keep(s forms) {
 
 // keepStruct is keep below a field; prefix is the key of that.
 func (c *translation) keepStruct(prefix string, after, seen, host, out reflect.Value) {
-	for i, f := range fieldsOf(after.Type()).list {
+	for i, f := range c.t.fields[after.Type()].list {
 		if f.inlined {
 			c.keepStruct(prefix, after.Field(i), seen.Field(i), host.Field(i), out.Field(i))
 			continue

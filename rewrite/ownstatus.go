@@ -20,12 +20,6 @@ import (
 // wrote first.
 const ownConditions = "ownConditions"
 
-// fieldOf returns a field of a struct that p points to, by its name in JSON.
-func fieldOf(p any, name string) reflect.Value {
-	v := reflect.ValueOf(p).Elem()
-	return v.FieldByIndex(fieldsOf(v.Type()).json[name].index)
-}
-
 // status leaves the host its status, except for the fields that own names. A
 // scheduler, a quota, a load balancer and a node's proxy act on a status, and
 // the tenant is not one of its writers: a phase frees a quota, resources of a
@@ -36,13 +30,13 @@ func (c *translation) status(own []rules.StatusRule, s forms) {
 	translated.Elem().Set(reflect.ValueOf(s.out).Elem())
 	reflect.ValueOf(s.out).Elem().Set(reflect.ValueOf(s.host).Elem())
 	for _, rule := range own {
-		after, seen, out := fieldOf(s.after, rule.Field), fieldOf(s.seen, rule.Field), fieldOf(s.out, rule.Field)
+		after, seen, out := c.t.fields.at(s.after, rule.Field), c.t.fields.at(s.seen, rule.Field), c.t.fields.at(s.out, rule.Field)
 		switch {
 		case rule.Share == rules.Shown:
 		case rule.Share == rules.Conditions:
 			c.conditions(rule, after, seen, out)
 		case !apiequality.Semantic.DeepEqual(after.Interface(), seen.Interface()):
-			out.Set(fieldOf(translated.Interface(), rule.Field))
+			out.Set(c.t.fields.at(translated.Interface(), rule.Field))
 		}
 	}
 }

@@ -34,7 +34,7 @@ type shownValue struct {
 // shown records the tenant's values of those fields of a status that rules name.
 func (c *translation) shown(own []rules.StatusRule, s forms) {
 	for _, rule := range own {
-		after, seen, out := fieldOf(s.after, rule.Field), fieldOf(s.seen, rule.Field), fieldOf(s.out, rule.Field)
+		after, seen, out := c.t.fields.at(s.after, rule.Field), c.t.fields.at(s.seen, rule.Field), c.t.fields.at(s.out, rule.Field)
 		key := shownPrefix + rule.Field
 		switch {
 		case areConditions(out.Type()):
@@ -96,7 +96,7 @@ func (c *restoration) shown(own []rules.StatusRule, v, h any) {
 		return
 	}
 	for _, rule := range own {
-		shown, host := fieldOf(v, rule.Field), fieldOf(h, rule.Field)
+		shown, host := c.t.fields.at(v, rule.Field), c.t.fields.at(h, rule.Field)
 		key := shownPrefix + rule.Field
 		if areConditions(host.Type()) {
 			c.shownConditions(key, shown, host)

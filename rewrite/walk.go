@@ -62,8 +62,9 @@ func (l leaf) setText(s string) {
 	l.value.SetString(s)
 }
 
-// compile merges the rules of a table into a tree over typ.
-func compile(typ reflect.Type, table rules.Table) (*walker, error) {
+// compile merges the rules of a table into a tree over typ, and adds the types
+// on the way to fields.
+func compile(fields fieldTable, typ reflect.Type, table rules.Table) (*walker, error) {
 	w := &walker{root: &node{}}
 	for i := range table.Rules {
 		rule := &table.Rules[i]
@@ -71,7 +72,7 @@ func compile(typ reflect.Type, table rules.Table) (*walker, error) {
 			continue
 		}
 		for _, path := range expand(rule.Path) {
-			end, err := w.root.grow(typ, path)
+			end, err := w.root.grow(fields, typ, path)
 			if err != nil {
 				return nil, fmt.Errorf("path %s: %w", path, err)
 			}
@@ -97,7 +98,7 @@ func expand(path string) []string {
 
 // grow adds a path below n, which stands for a value of type typ, and returns
 // the node of its end.
-func (n *node) grow(typ reflect.Type, path string) (*node, error) {
+func (n *node) grow(fields fieldTable, typ reflect.Type, path string) (*node, error) {
 	for typ.Kind() == reflect.Pointer {
 		typ = typ.Elem()
 	}
@@ -112,14 +113,14 @@ func (n *node) grow(typ reflect.Type, path string) (*node, error) {
 		if n.elem == nil {
 			n.elem = &node{}
 		}
-		return n.elem.grow(typ.Elem(), path[2:])
+		return n.elem.grow(fields, typ.Elem(), path[2:])
 	case strings.HasPrefix(path, "['"):
 		name, rest, ok := strings.Cut(path[2:], "']")
 		if !ok || typ.Kind() != reflect.Map {
 			return nil, fmt.Errorf("%s has no keys", typ)
 		}
 		n.keys = append(n.keys, key{name: name, node: &node{}})
-		return n.keys[len(n.keys)-1].node.grow(typ.Elem(), rest)
+		return n.keys[len(n.keys)-1].node.grow(fields, typ.Elem(), rest)
 	}
 	end := strings.IndexAny(path, ".[")
 	if end < 0 {
@@ -128,22 +129,23 @@ func (n *node) grow(typ reflect.Type, path string) (*node, error) {
 	if typ.Kind() != reflect.Struct {
 		return nil, fmt.Errorf("%s has no field %s", typ, path[:end])
 	}
-	f, ok := fieldsOf(typ).json[path[:end]]
+	f, ok := fields.add(typ).json[path[:end]]
 	if !ok {
 		return nil, fmt.Errorf("%s has no field %s", typ, path[:end])
 	}
-	return n.child(typ, f).grow(typ.FieldByIndex(f.index).Type, path[end:])
+	return n.child(fields[typ], f).grow(fields, typ.FieldByIndex(f.index).Type, path[end:])
 }
 
-// child returns the node of a field, which other paths may have made already.
-func (n *node) child(typ reflect.Type, f structField) *node {
+// child returns the node of a field of a struct, which other paths may have made
+// already.
+func (n *node) child(of *structFields, f structField) *node {
 	for _, e := range n.fields {
 		if slices.Equal(e.index, f.index) {
 			return e.node
 		}
 	}
 	e := edge{index: f.index, node: &node{}}
-	if opt, ok := fieldsOf(typ).json["optional"]; ok {
+	if opt, ok := of.json["optional"]; ok {
 		e.optional = opt.index
 	}
 	n.fields = append(n.fields, e)
