@@ -96,6 +96,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	addHealthChecks(kube, cfg)
 	measureStore(cfg.Backend)
+	if cfg.virtual() {
+		withoutMetrics(kube)
+	}
 
 	// installOpenAPI does it, in less memory.
 	kube.KubeAPIs.ControlPlane.Generic.SkipOpenAPIInstallation = true
@@ -128,6 +131,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("create aggregator: %w", err)
 	}
 	if cfg.virtual() {
+		installMetrics(aggregator.GenericAPIServer)
 		if err := addMetricsHook(aggregator.GenericAPIServer, metrics); err != nil {
 			return nil, err
 		}

@@ -37,6 +37,7 @@
 //	core.go             the core group, where virtual and ordinary clusters differ
 //	service.go          service hooks of a virtual cluster, address allocation of an ordinary one
 //	streams.go          log, exec, attach, portforward and proxy of a virtual cluster
+//	metrics.go          the measurements that a tenant may read
 //	resourcemetrics.go  metrics.k8s.io of a virtual cluster, from its host
 //	openapi.go          the published schemas, built when they are asked for; schemas.go  those of version 3
 //	health.go           health checks, by the names that upstream's tools look for

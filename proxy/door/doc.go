@@ -37,5 +37,6 @@
 //	roots.go         the Secret with the keys that replicas share and that never change
 //	credentials.go   the Secret with those that rotate
 //	access.go        Keys: replicas follow that Secret; the Secret with the kubeconfig
+//	metricstoken.go  the Secret with the token of the measurements
 //	servicerange.go  the range from which the host allocates ClusterIPs
 package door

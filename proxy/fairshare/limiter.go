@@ -44,13 +44,13 @@ func NewLimiter(o Options) *Limiter {
 func (l *Limiter) Wait(ctx context.Context) error {
 	user, ok := request.UserFrom(ctx)
 	if !ok {
-		return l.system.wait(ctx, "", "system")
+		return l.system.wait(ctx, "", classSystem)
 	}
-	err := l.tenant.wait(ctx, user.GetName(), "tenant")
+	err := l.tenant.wait(ctx, user.GetName(), classTenant)
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	refused.WithLabelValues("request").Inc()
+	refused.WithLabelValues(refusedRequest).Inc()
 	return apierrors.NewTooManyRequests(fmt.Sprintf(
 		"this virtual cluster sends at most %d requests a second to its host, and too many of this user's wait already", l.qps), retryAfterSeconds)
 }
@@ -62,7 +62,7 @@ const retryAfterSeconds = 1
 func (l *Limiter) TryAccept() bool { return l.system.try() }
 
 // Accept implements flowcontrol.RateLimiter for a request of the system's.
-func (l *Limiter) Accept() { _ = l.system.wait(context.Background(), "", "system") }
+func (l *Limiter) Accept() { _ = l.system.wait(context.Background(), "", classSystem) }
 
 // Stop implements flowcontrol.RateLimiter. There is nothing to stop.
 func (l *Limiter) Stop() {}

@@ -10,6 +10,12 @@ import (
 	"k8s.io/component-base/metrics/legacyregistry"
 )
 
+// Values of the labels.
+const (
+	classTenant, classSystem      = "tenant", "system"
+	refusedRequest, refusedStream = "request", "stream"
+)
+
 var (
 	delayed = metrics.NewCounterVec(&metrics.CounterOpts{
 		Namespace: "portico", Subsystem: "host", Name: "delayed_requests_total", StabilityLevel: metrics.ALPHA,
@@ -20,5 +26,15 @@ var (
 		Help: "Requests of tenants (host.qps) and streams (host.maxStreams) that were refused because too many were there.",
 	}, []string{"what"})
 
-	registerMetrics = sync.OnceFunc(func() { legacyregistry.MustRegister(delayed, refused) })
+	// All labels are counted from zero: an alert on an increase does not see one
+	// from nothing to one.
+	registerMetrics = sync.OnceFunc(func() {
+		legacyregistry.MustRegister(delayed, refused)
+		for _, class := range []string{classTenant, classSystem} {
+			delayed.WithLabelValues(class)
+		}
+		for _, what := range []string{refusedRequest, refusedStream} {
+			refused.WithLabelValues(what)
+		}
+	})
 )

@@ -69,11 +69,11 @@ func (s *Streams) enter(user string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open >= s.most {
-		refused.WithLabelValues("stream").Inc()
+		refused.WithLabelValues(refusedStream).Inc()
 		return apierrors.NewTooManyRequests(fmt.Sprintf("%d streams to the host of this virtual cluster are open, which is the most that there can be", s.open), retryAfterSeconds)
 	}
 	if own := s.byUser[user]; own >= (s.most+1)/2 {
-		refused.WithLabelValues("stream").Inc()
+		refused.WithLabelValues(refusedStream).Inc()
 		return apierrors.NewTooManyRequests(fmt.Sprintf("%d streams of this user are open, which is the most that one user can have", own), retryAfterSeconds)
 	}
 	s.open++

@@ -43,51 +43,55 @@ func (a hostAPI) request(r *rest.Request) *rest.Request {
 // slowCall is from when on a host call is worth a line in the log.
 const slowCall = 500 * time.Millisecond
 
-// timed bounds a host call that is not a stream, and makes a span of it, so
-// that a trace of the request shows the host's time apart from ours.
-func (a hostAPI) timed(ctx context.Context, verb string) (context.Context, context.CancelFunc) {
+// timed bounds a host call that is not a stream, measures it, and makes a span
+// of it, so that a trace of the request shows the host's time apart from ours.
+// The caller reports the call's error when it is over.
+func (a hostAPI) timed(ctx context.Context, verb string) (context.Context, func(*error)) {
 	ctx, span := tracing.Start(ctx, "Host call", attribute.String("verb", verb), attribute.String("resource", a.kind.resource))
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	return ctx, func() {
+	began := time.Now()
+	return ctx, func(err *error) {
 		cancel()
 		span.End(slowCall)
+		hostCalls.WithLabelValues(verb, a.kind.resource, codeOf(*err)).Inc()
+		hostCallSeconds.WithLabelValues(verb, a.kind.resource).Observe(time.Since(began).Seconds())
 	}
 }
 
-func (a hostAPI) get(ctx context.Context, name, rv string) (runtime.Object, error) {
-	ctx, cancel := a.timed(ctx, "get")
-	defer cancel()
-	out := a.kind.new()
-	err := a.request(a.client.Get()).Name(name).
+func (a hostAPI) get(ctx context.Context, name, rv string) (out runtime.Object, err error) {
+	ctx, done := a.timed(ctx, "get")
+	defer done(&err)
+	out = a.kind.new()
+	err = a.request(a.client.Get()).Name(name).
 		VersionedParams(&metav1.GetOptions{ResourceVersion: rv}, scheme.ParameterCodec).
 		Do(ctx).Into(out)
 	return out, err
 }
 
-func (a hostAPI) create(ctx context.Context, obj runtime.Object) (runtime.Object, error) {
-	ctx, cancel := a.timed(ctx, "create")
-	defer cancel()
-	out := a.kind.new()
-	err := a.request(a.client.Post()).
+func (a hostAPI) create(ctx context.Context, obj runtime.Object) (out runtime.Object, err error) {
+	ctx, done := a.timed(ctx, "create")
+	defer done(&err)
+	out = a.kind.new()
+	err = a.request(a.client.Post()).
 		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
 		Body(obj).Do(ctx).Into(out)
 	return out, err
 }
 
-func (a hostAPI) patch(ctx context.Context, name string, p patch) (runtime.Object, error) {
-	ctx, cancel := a.timed(ctx, "patch")
-	defer cancel()
-	out := a.kind.new()
-	err := a.request(a.client.Patch(p.format)).Name(name).SubResource(p.subresources()...).
+func (a hostAPI) patch(ctx context.Context, name string, p patch) (out runtime.Object, err error) {
+	ctx, done := a.timed(ctx, "patch")
+	defer done(&err)
+	out = a.kind.new()
+	err = a.request(a.client.Patch(p.format)).Name(name).SubResource(p.subresources()...).
 		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
 		Body(p.body).Do(ctx).Into(out)
 	return out, err
 }
 
 // post posts to a subresource that answers with a Status.
-func (a hostAPI) post(ctx context.Context, name, subresource string, body runtime.Object) error {
-	ctx, cancel := a.timed(ctx, "create")
-	defer cancel()
+func (a hostAPI) post(ctx context.Context, name, subresource string, body runtime.Object) (err error) {
+	ctx, done := a.timed(ctx, "create")
+	defer done(&err)
 	return a.request(a.client.Post()).Name(name).SubResource(subresource).
 		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
 		Body(body).Do(ctx).Error()
@@ -98,11 +102,11 @@ func (a hostAPI) post(ctx context.Context, name, subresource string, body runtim
 // virtual dependents are left to the virtual garbage collector.
 //
 // The reply is the object, or nil when an old host answers with a Status.
-func (a hostAPI) delete(ctx context.Context, name string, grace *int64, uid types.UID, rv string) (runtime.Object, error) {
-	ctx, cancel := a.timed(ctx, "delete")
-	defer cancel()
+func (a hostAPI) delete(ctx context.Context, name string, grace *int64, uid types.UID, rv string) (out runtime.Object, err error) {
+	ctx, done := a.timed(ctx, "delete")
+	defer done(&err)
 	background := metav1.DeletePropagationBackground
-	reply, err := a.request(a.client.Delete()).Name(name).
+	out, err = a.request(a.client.Delete()).Name(name).
 		Body(&metav1.DeleteOptions{
 			GracePeriodSeconds: grace,
 			Preconditions:      &metav1.Preconditions{UID: &uid, ResourceVersion: &rv},
@@ -111,17 +115,17 @@ func (a hostAPI) delete(ctx context.Context, name string, grace *int64, uid type
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := reply.(*metav1.Status); ok {
+	if _, ok := out.(*metav1.Status); ok {
 		return nil, nil
 	}
-	return reply, nil
+	return out, nil
 }
 
-func (a hostAPI) list(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-	ctx, cancel := a.timed(ctx, "list")
-	defer cancel()
-	out := a.kind.newList()
-	err := a.request(a.client.Get()).
+func (a hostAPI) list(ctx context.Context, o metav1.ListOptions) (out runtime.Object, err error) {
+	ctx, done := a.timed(ctx, "list")
+	defer done(&err)
+	out = a.kind.newList()
+	err = a.request(a.client.Get()).
 		VersionedParams(&o, scheme.ParameterCodec).Do(ctx).Into(out)
 	return out, err
 }

@@ -4,8 +4,11 @@
 package host
 
 import (
+	"errors"
+	"strconv"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/component-base/metrics"
 	"k8s.io/component-base/metrics/legacyregistry"
 )
@@ -19,10 +22,42 @@ var (
 	watchLosses = newCounter("watch_losses_total",
 		"Times that a host watch was lost and could not be resumed at once.")
 
+	hostCalls = metrics.NewCounterVec(&metrics.CounterOpts{
+		Namespace: "portico", Subsystem: "host", Name: "requests_total", StabilityLevel: metrics.ALPHA,
+		Help: "Requests to the host for tenants, streams apart, by the code of the answer; \"none\" where there was none.",
+	}, []string{"verb", "resource", "code"})
+	hostCallSeconds = metrics.NewHistogramVec(&metrics.HistogramOpts{
+		Namespace: "portico", Subsystem: "host", Name: "request_duration_seconds", StabilityLevel: metrics.ALPHA,
+		Help:    "Seconds from a request to the host until its answer, the wait for host.qps included. The rest of a tenant's request is Portico's own time.",
+		Buckets: metrics.ExponentialBuckets(0.001, 2, 15),
+	}, []string{"verb", "resource"})
+
 	registerMetrics = sync.OnceFunc(func() {
-		legacyregistry.MustRegister(unreadableObjects, corruptOverlays, watchLosses)
+		legacyregistry.MustRegister(unreadableObjects, corruptOverlays, watchLosses, hostCalls, hostCallSeconds)
 	})
 )
+
+// countFromZero lets the counters of a resource begin: an alert on an increase
+// does not see one from nothing to one.
+func countFromZero(resource string) {
+	registerMetrics()
+	for _, c := range []*metrics.CounterVec{unreadableObjects, corruptOverlays, watchLosses} {
+		c.WithLabelValues(resource)
+	}
+}
+
+// codeOf is the code of the host's answer, as a label.
+func codeOf(err error) string {
+	var status apierrors.APIStatus
+	switch {
+	case err == nil:
+		return "200"
+	case errors.As(err, &status):
+		return strconv.Itoa(int(status.Status().Code))
+	default:
+		return "none"
+	}
+}
 
 func newCounter(name, help string) *metrics.CounterVec {
 	return metrics.NewCounterVec(&metrics.CounterOpts{

@@ -47,9 +47,9 @@ var _ storage.Interface = (*Storage)(nil)
 // NewStorage returns the storage of one translated resource. The functions
 // make empty objects of the type that the generic registry stores.
 func NewStorage(cfg Config, gr schema.GroupResource, resourcePrefix string, newFunc, newListFunc func() runtime.Object) *Storage {
-	registerMetrics()
 	cfg = cfg.complete()
 	k := kindOf(gr)
+	countFromZero(k.resource)
 	s := &Storage{
 		cfg:         cfg,
 		kind:        k,

@@ -92,6 +92,9 @@ func (e *Elector) Fence(next http.RoundTripper) http.RoundTripper {
 	return &fencedTransport{next: next, fence: e.fence}
 }
 
+// Leads reports whether this process leads now.
+func (e *Elector) Leads() bool { return e.fence.check() == nil }
+
 // Run waits until this process leads, and calls work. The context of work ends with leadership or with ctx; the Lease is
 // given up when work has returned. Run returns what work returned, nil when ctx ended first, or ErrLost when leadership
 // was lost, in any case after work has returned. It must be called once.

@@ -42,7 +42,7 @@ func withEverything(t *testing.T) []runtime.Object {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, objects(t, render(t, string(values)), "ServiceMonitor")...)
+		all = append(all, objects(t, render(t, string(values)), "ServiceMonitor", "PrometheusRule")...)
 	}
 	return all
 }

@@ -29,7 +29,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := render(t, string(values))
-			objects(t, got, "ServiceMonitor")
+			objects(t, got, "ServiceMonitor", "PrometheusRule")
 			golden := strings.TrimSuffix(file, ".values.yaml") + ".golden.yaml"
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {

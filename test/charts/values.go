@@ -61,11 +61,23 @@ type controlPlane struct {
 		Enabled bool  `json:"enabled"`
 		From    []any `json:"from"`
 	} `json:"networkPolicy"`
+	Metrics struct {
+		Enabled bool  `json:"enabled"`
+		From    []any `json:"from"`
+	} `json:"metrics"`
 	ServiceMonitor struct {
 		Enabled  bool              `json:"enabled"`
 		Interval string            `json:"interval"`
 		Labels   map[string]string `json:"labels"`
 	} `json:"serviceMonitor"`
+	PrometheusRule struct {
+		Enabled bool              `json:"enabled"`
+		Labels  map[string]string `json:"labels"`
+	} `json:"prometheusRule"`
+	Dashboard struct {
+		Enabled bool              `json:"enabled"`
+		Labels  map[string]string `json:"labels"`
+	} `json:"dashboard"`
 	NodeSelector      map[string]string   `json:"nodeSelector"`
 	Tolerations       []corev1.Toleration `json:"tolerations"`
 	Affinity          map[string]any      `json:"affinity"`
@@ -83,7 +95,7 @@ type persistence struct {
 
 // fixed are the keys of portico.yaml that the chart sets.
 var fixed = []string{
-	"name", "dataDir", "listen", "kubeconfigPath", "replicas", "coredns.listen",
+	"name", "dataDir", "listen", "kubeconfigPath", "replicas", "coredns.listen", "metrics.listen",
 	"host.kubeconfig", "host.namespace", "host.advertiseAddress", "host.serviceName",
 }
 

@@ -28,6 +28,16 @@ portico.dev/door: {{ .Release.Name }}
 {{- if or .Values.controlPlane.etcd.enabled (dig "store" "endpoint" "" .Values.AsMap) }}true{{ end -}}
 {{- end }}
 
+{{/* Not empty when porticod has the listener of measurements. */}}
+{{- define "portico.metrics" -}}
+{{- if or .Values.controlPlane.metrics.enabled .Values.controlPlane.serviceMonitor.enabled }}true{{ end -}}
+{{- end }}
+
+{{/* The labels that a Prometheus gives to the series of this cluster. */}}
+{{- define "portico.series" -}}
+namespace={{ .Release.Namespace | quote }},service="{{ .Release.Name }}-metrics"
+{{- end }}
+
 {{/* What containers of porticod have in common that do one small thing. */}}
 {{- define "portico.small" -}}
 resources:
@@ -83,6 +93,9 @@ portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- end -}}
 {{- if .Values.controlPlane.etcd.enabled -}}
 {{- $config = set $config "store" (mergeOverwrite (get $config "store" | default dict) (include "portico.etcd" . | fromYaml)) -}}
+{{- end -}}
+{{- if include "portico.metrics" . -}}
+{{- $config = set $config "metrics" (dict "listen" "0.0.0.0:9402") -}}
 {{- end -}}
 {{- $set := dict "name" .Release.Name "host" $host "replicas" $replicas "pods" $pods "dataDir" "/var/lib/portico" "listen" "0.0.0.0:8443" -}}
 {{- toYaml (mergeOverwrite $config $set) -}}

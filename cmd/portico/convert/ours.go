@@ -41,7 +41,7 @@ var porticoRows = slices.Concat(
 		none("host.namespace", "The namespace of the release is the namespace of the cluster."),
 	),
 	each(none, byChart,
-		"host.kubeconfig", "host.advertiseAddress", "host.serviceName", "host.workloadServiceAccount", "dataDir", "listen", "kubeconfigPath"),
+		"host.kubeconfig", "host.advertiseAddress", "host.serviceName", "host.workloadServiceAccount", "dataDir", "listen", "metrics.listen", "kubeconfigPath"),
 	owns(text, "controlPlane.storeSecret", "controlPlane.priorityClassName"),
 	owns(number, "controlPlane.replicas"),
 	owns(boolean, "controlPlane.paused"),
@@ -49,7 +49,8 @@ var porticoRows = slices.Concat(
 	// The keys below are for the chart's schema to check.
 	owns(object,
 		"controlPlane.image", "controlPlane.resources", "controlPlane.persistence", "controlPlane.etcd", "controlPlane.podDisruptionBudget",
-		"controlPlane.networkPolicy", "controlPlane.serviceMonitor", "controlPlane.spread", "controlPlane.nodeSelector", "controlPlane.affinity",
+		"controlPlane.networkPolicy", "controlPlane.metrics", "controlPlane.serviceMonitor", "controlPlane.prometheusRule",
+		"controlPlane.dashboard", "controlPlane.spread", "controlPlane.nodeSelector", "controlPlane.affinity",
 		"controlPlane.annotations", "controlPlane.labels"),
 	owns(anything,
 		"controlPlane.service.type", "controlPlane.service.nodePort", "controlPlane.service.annotations", "controlPlane.service.loadBalancerIP",

@@ -38,5 +38,6 @@
 //	clienttls.go     the TLS of connections to a store and a collector
 //	metadata.go      the labels and annotations that the operator lets through
 //	memory.go        settings of the garbage collector
+//	measurements.go  the operator's metrics: a listener, and gauges of this process
 //	memorylimit.go   the container's memory limit, told to the garbage collector
 package app

@@ -79,6 +79,7 @@ var parts = []struct {
 	{"priority classes", (*composition).priorityClassesPart},
 	{"kube-dns", (*composition).kubeDNSPart},
 	{"DNS", (*composition).dnsPart},
+	{"metrics", (*composition).measurementsPart},
 }
 
 // describeHost is called while the API server is composed, and makes the parts

@@ -67,6 +67,8 @@ type Config struct {
 	// Images maps an image as a tenant writes it to the one that is run.
 	Images map[string]string `json:"images,omitempty"`
 
+	Metrics Metrics `json:"metrics"`
+
 	Tracing Tracing `json:"tracing"`
 
 	// LogLevel is klog's verbosity, 0 to 10.

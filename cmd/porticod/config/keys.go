@@ -155,6 +155,8 @@ var reference = []key{
 		"not supported yet, and refused"},
 	{"integrations.metricsServer.enabled", "unset",
 		"`true`: serve `metrics.k8s.io` from the host's, and do not start if the host refuses; `false`: do not; unset: if the host lets it. See [Metrics](#metrics)"},
+	{"metrics.listen", "empty",
+		"`IP:port` of a listener with the measurements of the process, for the operator: see [Measurements](operations.md#measurements). Empty means none; port 0 lets the kernel choose"},
 	{"tracing.endpoint", "empty",
 		"URL of a collector that speaks OTLP, `https` for TLS, for the traces of requests: see [Traces](#traces). Empty leaves it to `OTEL_EXPORTER_OTLP_ENDPOINT`; without either there are no traces"},
 	{"tracing.protocol", "empty",

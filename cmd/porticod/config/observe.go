@@ -9,6 +9,20 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
+// Metrics says where the operator reads the measurements of the process.
+type Metrics struct {
+	// Listen is the address and port of a listener that serves /metrics to those
+	// who have the token in the host Secret NAME.metrics. Empty means none.
+	Listen string `json:"listen,omitempty"`
+}
+
+func (m *Metrics) validate(path *field.Path) field.ErrorList {
+	if m.Listen == "" {
+		return nil
+	}
+	return address(path.Child("listen"), m.Listen, true)
+}
+
 // Tracing says where the spans of requests go.
 type Tracing struct {
 	// Endpoint is the URL of a collector that speaks OTLP. Empty leaves it to

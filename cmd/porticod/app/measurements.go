@@ -1,0 +1,136 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	certutil "k8s.io/client-go/util/cert"
+	"k8s.io/component-base/metrics/legacyregistry"
+	"k8s.io/klog/v2"
+
+	"portico.dev/portico/certs"
+	"portico.dev/portico/proxy/door"
+	"portico.dev/portico/proxy/metrics"
+)
+
+// measurementsPart shows the operator how this process does, in every replica.
+func (c *composition) measurementsPart() (part, error) {
+	at := c.config.Metrics.Listen
+	if at == "" {
+		return part{}, nil
+	}
+	return part{always: func(ctx context.Context) error {
+		token, err := door.EnsureMetricsToken(ctx, c.hostClient, c.translator)
+		if err != nil {
+			return err
+		}
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at)
+		if err != nil {
+			return fmt.Errorf("listen on %s: %w", at, err)
+		}
+		klog.FromContext(ctx).Info("Measurements are served", "address", listener.Addr().String())
+		own := prometheus.NewRegistry()
+		if err := own.Register(&state{leads: c.leads, bundle: c.bundleOfNow}); err != nil {
+			return err
+		}
+		return metrics.Listener{
+			Token: token, Certificate: c.servingCertificate,
+			Gatherers: prometheus.Gatherers{legacyregistry.DefaultGatherer, own},
+		}.Run(ctx, listener)
+	}}, nil
+}
+
+// leads reports whether this replica does the work of all. The only one always
+// does.
+func (c *composition) leads() bool { return c.work.elector == nil || c.work.elector.Leads() }
+
+func (c *composition) bundleOfNow() *certs.Bundle {
+	b, _ := c.pki.Current()
+	return b
+}
+
+// servingCertificate is read for each connection: it is issued again while we
+// run.
+func (c *composition) servingCertificate() (*tls.Certificate, error) {
+	b := c.bundleOfNow()
+	pair, err := tls.LoadX509KeyPair(b.ServingCertFile, b.ServingKeyFile)
+	return &pair, err
+}
+
+// state are the gauges of one porticod, read when they are asked for.
+type state struct {
+	leads  func() bool
+	bundle func() *certs.Bundle
+}
+
+var (
+	leadingDesc = prometheus.NewDesc("portico_leading",
+		"1 in the replica that runs the controllers and keeps the host in step, 0 in all others.", nil, nil)
+	expiryDesc = prometheus.NewDesc("portico_certificate_expiry_timestamp_seconds",
+		"The end of a certificate's life, in Unix time. porticod issues it again at three fifths of its life.", []string{"certificate"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (s *state) Describe(ch chan<- *prometheus.Desc) {
+	ch <- leadingDesc
+	ch <- expiryDesc
+}
+
+// Collect implements prometheus.Collector.
+func (s *state) Collect(ch chan<- prometheus.Metric) {
+	leading := 1.0
+	if !s.leads() {
+		leading = 0
+	}
+	ch <- prometheus.MustNewConstMetric(leadingDesc, prometheus.GaugeValue, leading)
+	b := s.bundle()
+	for _, c := range []struct {
+		name string
+		end  func() (time.Time, error)
+	}{
+		{"serving", func() (time.Time, error) { return endOfFile(b.ServingCertFile) }},
+		{"front-proxy-client", func() (time.Time, error) { return endOfFile(b.FrontProxyClientCertFile) }},
+		{"admin", func() (time.Time, error) { return endOf(b.Admin.CertPEM) }},
+		{"ca", func() (time.Time, error) { return endOf(b.CAPEM) }},
+		{"signer-ca", func() (time.Time, error) { return endOfFile(b.SignerCAFile) }},
+		{"front-proxy-ca", func() (time.Time, error) { return endOfFile(b.FrontProxyCAFile) }},
+	} {
+		end, err := c.end()
+		if err != nil {
+			ch <- prometheus.NewInvalidMetric(expiryDesc, fmt.Errorf("certificate %s: %w", c.name, err))
+			continue
+		}
+		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(end.Unix()), c.name)
+	}
+}
+
+func endOfFile(path string) (time.Time, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return endOf(content)
+}
+
+// endOf is the end of the certificate that ends first.
+func endOf(content []byte) (time.Time, error) {
+	var first time.Time
+	list, err := certutil.ParseCertsPEM(content)
+	if err != nil {
+		return first, err
+	}
+	for _, c := range list {
+		if first.IsZero() || c.NotAfter.Before(first) {
+			first = c.NotAfter
+		}
+	}
+	return first, nil
+}

@@ -1,0 +1,54 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package metrics
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// shown begin the names of the families that a tenant reads: those of the API
+// server's requests, authentication, admission and storage. Not in it are the
+// process (go_, process_), the way to the host (rest_client_, portico_), which
+// has its address, and what Portico's parts do for all (workqueue_).
+var shown = []string{
+	"aggregator_", "apiextensions_", "apiserver_", "authentication_", "authorization_",
+	"cardinality_enforcement_", "disabled_metrics_", "etcd_", "field_validation_", "hidden_metrics_",
+	"kubernetes_", "registered_metrics_", "serviceaccount_", "watch_cache_",
+}
+
+// ForTenants serves the families of an API server out of all. It has no method
+// that resets them, as upstream's handler may have.
+func ForTenants(all prometheus.Gatherer) http.Handler {
+	return readOnly(promhttp.HandlerFor(tenantGatherer{all}, promhttp.HandlerOpts{}))
+}
+
+type tenantGatherer struct{ all prometheus.Gatherer }
+
+// Gather implements prometheus.Gatherer.
+func (g tenantGatherer) Gather() ([]*dto.MetricFamily, error) {
+	families, err := g.all.Gather()
+	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !isShown(f.GetName()) }), err
+}
+
+func isShown(name string) bool {
+	return slices.ContainsFunc(shown, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
+// readOnly refuses every method that is not a read.
+func readOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "metrics can only be read", http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
