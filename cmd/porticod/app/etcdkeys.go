@@ -13,11 +13,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"portico.dev/portico/certs"
 	"portico.dev/portico/cmd/porticod/config"
+	"portico.dev/portico/cmd/porticod/pki"
 	"portico.dev/portico/proxy/door"
 )
 
@@ -84,26 +84,10 @@ func (k *etcdKeys) ensure(ctx context.Context) error {
 	return authority.Install(k.dir, certs.Leaf{CommonName: "porticod", Usage: certs.Client}, k.clock.Now)
 }
 
-// lookAtEtcdKeys is how often certificates are looked at. A certificate is due
-// months before its end, so that a failure has many more hours.
-const lookAtEtcdKeys = time.Hour
-
 // run keeps the certificates until ctx ends.
 func (k *etcdKeys) run(ctx context.Context) error {
-	for {
-		if err := k.ensure(ctx); err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).Error(err, "Certificates of the cluster's etcd are not as they should be; those of before are in use")
-		}
-		timer := k.clock.NewTimer(lookAtEtcdKeys)
-		select {
-		case <-ctx.Done():
-		case <-timer.C():
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
-			return nil
-		}
-	}
+	rounds := pki.Rounds{Clock: k.clock, Of: "etcd", Retry: time.Minute}
+	return rounds.Run(ctx, func(ctx context.Context) (time.Duration, error) { return pki.Look, k.ensure(ctx) })
 }
 
 // etcdPart keeps the certificates of the chart's etcd. An etcd belongs to the

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -51,6 +52,31 @@ func TestCertificatesOfAnEtcdAreKept(t *testing.T) {
 	}
 	if now := validIn(t, k); cmp.Equal(first, now) {
 		t.Error("the certificates are those of two years before")
+	}
+}
+
+// The host does not answer for a while: its next minute is soon enough.
+func TestCertificatesOfAnEtcdAreTriedAgain(t *testing.T) {
+	client := fake.NewClientset()
+	looks := make(chan struct{}, 10)
+	client.PrependReactor("get", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+		looks <- struct{}{}
+		return true, nil, apierrors.NewServiceUnavailable("the host is away")
+	})
+	clock := clocktesting.NewFakeClock(time.Now())
+	k := &etcdKeys{client: client, cluster: "vc", namespace: "ns", dir: t.TempDir(), clock: clock}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- k.run(ctx) }()
+	for range 3 {
+		<-looks
+		waiting(t, clock)
+		clock.Step(time.Minute)
+	}
+	<-looks
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -7,7 +7,9 @@
 // kubeconfig written each time.
 //
 // It serves nothing: the API server reads the files of a [certs.Bundle] again
-// when they change. It knows no Kubernetes, and the clock is an argument.
+// when they change. It knows no Kubernetes, and the clock is an argument. The
+// certificates of an etcd of the cluster's own are kept by cmd/porticod/app,
+// which knows the host, in the same [Rounds].
 //
 // # Invariants
 //
@@ -19,4 +21,5 @@
 // # Map
 //
 //	keeper.go  Keeper
+//	rounds.go  Rounds: when certificates are looked at, of the door and of an etcd
 package pki

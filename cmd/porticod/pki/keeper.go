@@ -10,22 +10,13 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"portico.dev/portico/certs"
 )
 
-const (
-	// look is how often certificates are looked at, at least: a timer knows
-	// nothing of a machine that slept, or whose clock was set.
-	look = time.Hour
-	// retry is how soon a failure is tried again.
-	retry = time.Second
-	// rest is between two rounds where certificates are always due, as those of an
-	// authority whose end is near.
-	rest = time.Minute
-)
+// retry is how soon a failure is tried again.
+const retry = time.Second
 
 // Config says which certificates a Keeper keeps.
 type Config struct {
@@ -101,39 +92,27 @@ func (k *Keeper) Credentials() certs.Credentials {
 // ready is closed, and then with each change.
 func (k *Keeper) Run(ctx context.Context, ready <-chan struct{}) error {
 	isReady, unpublished := false, true
-	for {
+	rounds := Rounds{Clock: k.cfg.Clock, Of: "door", Retry: retry, Wake: k.wake, Ready: ready}
+	return rounds.Run(ctx, func(ctx context.Context) (time.Duration, error) {
+		select {
+		case <-ready:
+			isReady = true
+		default:
+		}
 		replaced, err := k.ensure()
 		unpublished = unpublished || replaced
-		if err == nil && isReady && unpublished {
-			b, _ := k.Current()
-			err = k.cfg.Publish(ctx, b)
-			unpublished = err != nil
+		if err != nil {
+			return 0, err
 		}
-		timer := k.cfg.Clock.NewTimer(k.pause(ctx, err))
-		select {
-		case <-ctx.Done():
-		case <-timer.C():
-		case <-k.wake:
-		case <-ready:
-			isReady, ready = true, nil
+		b, _ := k.Current()
+		if isReady && unpublished {
+			if err := k.cfg.Publish(ctx, b); err != nil {
+				return 0, err
+			}
+			unpublished = false
 		}
-		timer.Stop()
-		if ctx.Err() != nil {
-			return nil
-		}
-	}
-}
-
-// pause is how long nothing is to do.
-func (k *Keeper) pause(ctx context.Context, err error) time.Duration {
-	if err != nil {
-		if ctx.Err() == nil {
-			klog.FromContext(ctx).Error(err, "Certificates are not as they should be; those of before are in use")
-		}
-		return retry
-	}
-	b, _ := k.Current()
-	return min(max(b.Due.Sub(k.cfg.Clock.Now()), rest), look)
+		return b.Due.Sub(k.cfg.Clock.Now()), nil
+	})
 }
 
 // ensure brings the directory up to date, and reports whether the
