@@ -81,6 +81,10 @@ type Config struct {
 	// Tracing makes the spans of requests. Nil means none.
 	Tracing tracing.TracerProvider
 
+	// PodSecurity holds for every pod of a virtual cluster. Nil means that only
+	// the labels of namespaces do.
+	PodSecurity *PodSecurity
+
 	// Egress lists the addresses that a virtual cluster's API server may dial
 	// where the tenant's objects name them.
 	Egress egress.Config
@@ -181,6 +185,9 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 	if c.virtual() {
 		o.Admission.GenericAdmission.EnablePlugins = pluginsThat(func(p plugin) bool { return p.added })
 		o.Admission.GenericAdmission.DisablePlugins = pluginsThat(func(p plugin) bool { return p.off })
+		if c.PodSecurity != nil {
+			c.PodSecurity.register(o.Admission.GenericAdmission)
+		}
 		// The administrator of a virtual cluster is not that of this process: its
 		// stacks, its memory and its log level are none of a tenant's business.
 		o.Features.EnableProfiling = false

@@ -15,17 +15,21 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/runtime"
 	psapi "k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
 
 	"portico.dev/portico/charts"
+	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/cmd/porticod/rights"
 )
 
@@ -147,6 +151,13 @@ func file(t *testing.T, all []runtime.Object, name string) string {
 	return ""
 }
 
+// hostsDNS are selectors of what is in no namespace of a tenant: porticod
+// connects to the host's DNS.
+var hostsDNS = map[string]bool{
+	"map[k8s-app:kube-dns]":                        true,
+	"map[kubernetes.io/metadata.name:kube-system]": true,
+}
+
 // TestAttackSelectorsOfTheChart: a tenant labels a pod as the chart labels those
 // of porticod, to get the traffic of the cluster's API, or to be counted among
 // its pods. Objects of the chart must select by keys that no tenant can write.
@@ -159,7 +170,7 @@ func TestAttackSelectorsOfTheChart(t *testing.T) {
 		}
 		for _, selector := range selectors(content) {
 			found++
-			ours := false
+			ours := hostsDNS[fmt.Sprint(selector)]
 			for key := range selector {
 				ours = ours || strings.HasPrefix(key, "portico.dev/")
 			}
@@ -303,11 +314,12 @@ func TestPausedClusterIsNotWoken(t *testing.T) {
 // TestMistakesAreRefused that no schema could find.
 func TestMistakesAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ values, release, want string }{
-		"replicas over SQLite": {values: "controlPlane: {replicas: 2}", want: "needs a shared store"},
-		"two stores":           {values: "{controlPlane: {etcd: {enabled: true}}, store: {endpoint: 'etcds://etcd:2379'}}", want: "two stores"},
-		"a name too long":      {release: strings.Repeat("a", 41), want: "at most 40"},
-		"a name with a dot":    {release: "a.b", want: "name of the virtual cluster"},
-		"a name for a number":  {release: "1st", want: "begin with a letter"},
+		"replicas over SQLite":  {values: "controlPlane: {replicas: 2}", want: "needs a shared store"},
+		"isolated from a store": {values: "{isolation: {enabled: true}, store: {endpoint: 'etcds://etcd:2379'}}", want: "would not reach store.endpoint"},
+		"two stores":            {values: "{controlPlane: {etcd: {enabled: true}}, store: {endpoint: 'etcds://etcd:2379'}}", want: "two stores"},
+		"a name too long":       {release: strings.Repeat("a", 41), want: "at most 40"},
+		"a name with a dot":     {release: "a.b", want: "name of the virtual cluster"},
+		"a name for a number":   {release: "1st", want: "begin with a letter"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -322,6 +334,7 @@ func TestMistakesAreRefused(t *testing.T) {
 func TestConfigurationPassesVerbatim(t *testing.T) {
 	values := `
 sync: {toHost: {priorityClasses: {enabled: true, maxValue: 900000000}}}
+isolation: {enabled: true, resourceQuota: {quota: {count/pods: 30}}, limitRange: {enabled: false}}
 coredns: {upstream: [192.0.2.53], queriesPerSecond: 250}
 pods: {nodeSelector: {tenants: "true"}, hostsImage: example.com/own:v1}
 images: {"nginx:1": "example.com/nginx:1"}
@@ -367,5 +380,93 @@ func TestRemovalRunsAfterEverythingIsDeleted(t *testing.T) {
 	}
 	if d := cmp.Diff(map[string]string{"-1": "false", "0": "true"}, weights); d != "" || hooks != 7 {
 		t.Errorf("%d hooks, want 7; whether it is the Job, by weight (-want +got):\n%s", hooks, d)
+	}
+}
+
+// TestIsolationIsThatOfTheConfiguration: the template says by hand what the
+// defaults of package config say.
+func TestIsolationIsThatOfTheConfiguration(t *testing.T) {
+	for name, values := range map[string]string{
+		"defaults": "isolation: {enabled: true}",
+		"others": `isolation: {enabled: true, resourceQuota: {quota: {count/pods: 7, limits.cpu: ""}}, limitRange: {default: {cpu: 3}, max: {cpu: 9}},
+networkPolicy: {outgoingConnections: {ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			all := objects(t, render(t, values))
+			want := configOf(t, file(t, all, "demo-config")).Isolation
+			quotas, ranges := of[*corev1.ResourceQuota](all), of[*corev1.LimitRange](all)
+			if len(quotas) != 1 || len(ranges) != 1 || len(ranges[0].Spec.Limits) != 1 {
+				t.Fatalf("%d quotas, %d ranges", len(quotas), len(ranges))
+			}
+			limits := ranges[0].Spec.Limits[0]
+			for _, c := range []struct {
+				what string
+				want config.Quantities
+				got  corev1.ResourceList
+			}{
+				{"quota", want.ResourceQuota.Quota, quotas[0].Spec.Hard},
+				{"default", want.LimitRange.Default, limits.Default},
+				{"default request", want.LimitRange.DefaultRequest, limits.DefaultRequest},
+				{"min", want.LimitRange.Min, limits.Min},
+				{"max", want.LimitRange.Max, limits.Max},
+			} {
+				if d := cmp.Diff(amounts(t, c.want), c.got, cmpopts.EquateEmpty()); d != "" {
+					t.Errorf("%s (-configuration +chart):\n%s", c.what, d)
+				}
+			}
+			blocks := 0
+			for _, p := range of[*networkingv1.NetworkPolicy](all) {
+				for _, rule := range p.Spec.Egress {
+					for _, peer := range rule.To {
+						if peer.IPBlock != nil {
+							blocks++
+							block := want.NetworkPolicy.OutgoingConnections.IPBlock
+							if d := cmp.Diff(networkingv1.IPBlock{CIDR: block.CIDR, Except: block.Except}, *peer.IPBlock); d != "" {
+								t.Errorf("%s (-configuration +chart):\n%s", p.Name, d)
+							}
+						}
+					}
+				}
+			}
+			if blocks != 1 {
+				t.Errorf("%d blocks of addresses", blocks)
+			}
+		})
+	}
+}
+
+func amounts(t *testing.T, q config.Quantities) corev1.ResourceList {
+	t.Helper()
+	all := corev1.ResourceList{}
+	for name, amount := range q {
+		if amount == "" {
+			continue
+		}
+		parsed, err := resource.ParseQuantity(string(amount))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[corev1.ResourceName(name)] = parsed
+	}
+	return all
+}
+
+// TestIsolationIsOffByDefault, and each of its parts can be.
+func TestIsolationIsOffByDefault(t *testing.T) {
+	for values, want := range map[string]int{
+		"": 0,
+		"isolation: {resourceQuota: {quota: {count/pods: 7}}}":        0,
+		"isolation: {enabled: true}":                                  4,
+		"isolation: {enabled: true, resourceQuota: {enabled: false}}": 3,
+		"isolation: {enabled: true, limitRange: {enabled: false}}":    3,
+		"isolation: {enabled: true, networkPolicy: {enabled: false}}": 2,
+		"isolation: {enabled: false, networkPolicy: {enabled: true}}": 0,
+	} {
+		all := objects(t, render(t, values))
+		got := len(of[*corev1.ResourceQuota](all)) + len(of[*corev1.LimitRange](all)) + len(of[*networkingv1.NetworkPolicy](all))
+		if got != want {
+			t.Errorf("%q: %d objects, want %d", values, got, want)
+		}
 	}
 }

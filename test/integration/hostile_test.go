@@ -44,6 +44,70 @@ func TestHostQuotaRefusalReachesTheTenantInVirtualNames(t *testing.T) {
 	}
 }
 
+// TestEachHostQuotaRefusesAsOne: whichever object of a request the host's quota
+// has no room for, the answer is 403 in virtual names.
+func TestEachHostQuotaRefusesAsOne(t *testing.T) {
+	c := newCluster(t)
+	c.CreateNamespace("a")
+	core, ctx := c.Virtual.CoreV1(), t.Context()
+	if _, err := core.Secrets("a").Create(ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "s"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	quotas := c.Host.CoreV1().ResourceQuotas(c.Namespace)
+	for what, tc := range map[string]struct {
+		hard   corev1.ResourceName
+		create func() error
+	}{
+		"a node port": {"services.nodeports", func() error {
+			_, err := core.Services("a").Create(ctx, &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Name: "np"},
+				Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeNodePort, Ports: []corev1.ServicePort{{Port: 80}}},
+			}, metav1.CreateOptions{})
+			return err
+		}},
+		"a claim": {"count/persistentvolumeclaims", func() error {
+			_, err := core.PersistentVolumeClaims("a").Create(ctx, &corev1.PersistentVolumeClaim{
+				ObjectMeta: metav1.ObjectMeta{Name: "c"},
+				Spec: corev1.PersistentVolumeClaimSpec{
+					AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+					Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+				},
+			}, metav1.CreateOptions{})
+			return err
+		}},
+		"the copy of a Secret": {"count/secrets", func() error {
+			p := embedded.Pod("p", nil)
+			p.Spec.Volumes = []corev1.Volume{{Name: "s", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "s"}}}}
+			_, err := core.Pods("a").Create(ctx, p, metav1.CreateOptions{})
+			return err
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			_, err := quotas.Create(ctx, &corev1.ResourceQuota{
+				ObjectMeta: metav1.ObjectMeta{Name: "isolation"},
+				Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{tc.hard: resource.MustParse("0")}},
+			}, metav1.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			embedded.Eventually(t, "quota observed", func(ctx context.Context) (bool, string) {
+				q, err := quotas.Get(ctx, "isolation", metav1.GetOptions{})
+				return err == nil && len(q.Status.Hard) > 0, fmt.Sprint(q, err)
+			})
+			err = tc.create()
+			if !apierrors.IsForbidden(err) || !strings.Contains(err.Error(), "exceeded quota: isolation") {
+				t.Errorf("%v, want the host's quota refusal", err)
+			}
+			if err != nil && (strings.Contains(err.Error(), "-x-") || strings.Contains(err.Error(), c.Namespace)) {
+				t.Errorf("a name of the host in %q", err)
+			}
+			if err := quotas.Delete(ctx, "isolation", metav1.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
 func TestHostPodSecurityRefusalReachesTheTenantInVirtualNames(t *testing.T) {
 	c := newCluster(t)
 	c.CreateNamespace("a")

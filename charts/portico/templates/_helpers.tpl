@@ -101,6 +101,22 @@ portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- toYaml (mergeOverwrite $config $set) -}}
 {{- end }}
 
+{{/* Quantities by resource: the defaults in .all, with .set over them. An empty
+     one takes a default away. */}}
+{{- define "portico.quantities" -}}
+{{- $all := deepCopy .all -}}
+{{- range $name, $value := .set -}}
+{{- $_ := set $all $name $value -}}
+{{- end -}}
+{{- $lines := list -}}
+{{- range $name, $value := $all -}}
+{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) -}}
+{{- $lines = append $lines (printf "%s: %q" $name (toString $value)) -}}
+{{- end -}}
+{{- end -}}
+{{- join "\n" $lines -}}
+{{- end }}
+
 {{/* Mistakes that are no single value's, so that no schema finds them. */}}
 {{- define "portico.check" -}}
 {{- if or (gt (len .Release.Name) 40) (not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" .Release.Name)) -}}
@@ -111,6 +127,10 @@ portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- end -}}
 {{- if and .Values.controlPlane.etcd.enabled (dig "store" "endpoint" "" .Values.AsMap) -}}
 {{- fail "store.endpoint and controlPlane.etcd.enabled name two stores; set one of them" -}}
+{{- end -}}
+{{- $isolation := dig "isolation" (dict) .Values.AsMap -}}
+{{- if and (dig "enabled" false $isolation) (dig "networkPolicy" "enabled" true $isolation) (dig "store" "endpoint" "" .Values.AsMap) (not (dig "networkPolicy" "controlPlane" "egress" list $isolation)) -}}
+{{- fail "isolation.networkPolicy.controlPlane.egress: porticod would not reach store.endpoint; add a rule for the way there" -}}
 {{- end -}}
 {{- if and .Values.controlPlane.ingress.enabled (not .Values.controlPlane.ingress.host) -}}
 {{- fail "controlPlane.ingress.host: an Ingress that passes TLS through finds the cluster by its host name" -}}

@@ -31,6 +31,7 @@
 //	table.go      tables of rows: which keys there are, and errors for others
 //	ours.go       the rows of Portico's own form
 //	newsync.go newcluster.go newcontrol.go newworkload.go newstore.go  the rows of 0.20 and later
+//	policies.go   the rows of isolation, of both
 //	old.go oldsync.go oldworkload.go  the rows of the releases before
 //	values.go services.go stores.go arguments.go  rules for values that do not only move
 package convert

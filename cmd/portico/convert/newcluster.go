@@ -7,7 +7,6 @@ import "slices"
 
 const (
 	noScheduler    = "There is no scheduler inside: the host schedules, by the host's labels and taints."
-	noIsolation    = "Isolation is not built into the chart. Make ResourceQuota, LimitRange and NetworkPolicies in the host namespace: porticod passes on their refusals."
 	noIntegration  = "No operator of the host is shared with tenants. They can install their own: custom resources and webhooks work inside."
 	noPrivateNodes = "A virtual cluster has no nodes of its own: its pods run on the host's."
 	noPlatform     = "Portico needs no platform and no license."
@@ -35,11 +34,8 @@ var newClusterRows = slices.Concat(
 		always("integrations.metricsServer.pods", "Metrics of nodes and pods go together."),
 	),
 	each(none, noIntegration, "integrations.certManager", "integrations.externalSecrets", "integrations.istio", "integrations.kubeVirt", "integrations.netris"),
+	policyRows,
 	one(
-		none("policies.podSecurityStandard", "Label virtual namespaces with pod-security.kubernetes.io/enforce, or the host namespace for all pods.", "privileged"),
-		via("policies.resourceQuota", "", anything, quota("policies.limitRange.enabled"), noIsolation),
-		via("policies.limitRange", "", anything, quota("policies.resourceQuota.enabled"), noIsolation),
-		none("policies.networkPolicy", noIsolation),
 		none("policies.centralAdmission.validatingWebhooks", "Webhooks of the operator that no tenant can remove are not built."),
 		none("policies.centralAdmission.mutatingWebhooks", "Webhooks of the operator that no tenant can remove are not built."),
 

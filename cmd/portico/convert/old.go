@@ -27,8 +27,8 @@ var oldRows = slices.Concat(
 	each(none, noDNSPods,
 		"coredns.manifests", "coredns.nodeSelector", "coredns.podAnnotations", "coredns.podLabels",
 		"coredns.service.externalIPs", "coredns.service.externalTrafficPolicy", "coredns.service.annotations"),
+	oldPolicyRows,
 	one(
-		none("isolation", noIsolation),
 		none("rbac.role.create", "porticod always has a Role.", true),
 		none("rbac.role.extended", noRules),
 		none("rbac.role.extraRules", noRules),

@@ -64,22 +64,6 @@ func automaticSwitch(c *conversion, r row, v any) error {
 	return &ValueError{Path: r.path, Why: "must be true, false or auto"}
 }
 
-// quota is for a limit that is on with the other unless it is set itself.
-func quota(other string) func(*conversion, row, any) error {
-	return func(c *conversion, r row, v any) error {
-		var enabled any = "auto"
-		if m, ok := v.(map[string]any); ok && m["enabled"] != nil {
-			enabled = m["enabled"]
-		}
-		if isTrue(enabled) || enabled == "auto" && c.on(other) {
-			c.missing(r.path, r.note)
-		} else {
-			c.needless(r.path)
-		}
-		return nil
-	}
-}
-
 func retention(c *conversion, r row, v any) error {
 	switch v {
 	case "Retain":

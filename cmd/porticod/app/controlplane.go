@@ -55,6 +55,9 @@ type controlPlaneOptions struct {
 	// host describes the host cluster of a virtual cluster.
 	host func(loopback *rest.Config, shared informers.SharedInformerFactory) (apiserver.Host, error)
 
+	// podSecurity, if set, holds for every pod of a virtual cluster.
+	podSecurity *apiserver.PodSecurity
+
 	// egress is what a virtual cluster's API server dials for its tenant.
 	egress egress.Config
 
@@ -140,6 +143,7 @@ func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error
 		ServiceCIDR:      o.serviceCIDR,
 		Issuer:           "https://kubernetes.default.svc." + o.clusterDomain,
 		Files:            files(c.bundle),
+		PodSecurity:      o.podSecurity,
 		Egress:           o.egress,
 		Tracing:          o.tracing,
 	})

@@ -21,6 +21,7 @@
 //	keys.go          the keys on the host: credentials, the administrator's kubeconfig
 //	rotate.go        porticod rotate
 //	replicas.go      the leader's clients; the doors of other replicas
+//	isolation.go     the Pod Security Standard of the operator
 //	egress.go        what the API server may dial for its tenant
 //	mapservices.go   the Services that are mapped from one side to the other
 //	dns.go metrics.go nodes.go classes.go tohost.go   checks at the start, one per feature

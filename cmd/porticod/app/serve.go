@@ -217,6 +217,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		entrance:         vc.keeper.Ready,
 		shutdownDelay:    vc.shutdownDelay(),
 		host:             vc.describeHost,
+		podSecurity:      podSecurity(&cfg.Isolation),
 		egress:           dials,
 		shareRoots:       vc.shareRoots(),
 		shareCredentials: vc.shareCredentials,

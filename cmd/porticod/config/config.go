@@ -58,6 +58,8 @@ type Config struct {
 
 	Metadata Metadata `json:"metadata"`
 
+	Isolation Isolation `json:"isolation"`
+
 	Egress Egress `json:"egress"`
 
 	// MapServices are the Services that pods of one side find by name and the
@@ -240,6 +242,7 @@ func Default() *Config {
 		Store:         Store{Durability: DurabilityFull, MaxSize: "512Mi"},
 		Replicas:      1,
 		Metadata:      Metadata{HideNodeAnnotations: true},
+		Isolation:     defaultIsolation(),
 		Sync:          Sync{ToHost: ToHost{PriorityClasses: ToHostPriorityClasses{MaxValue: highestPriority}}},
 		Tracing:       Tracing{SamplingRatePerMillion: 10_000},
 	}

@@ -23,5 +23,5 @@
 //	keys.go      what each key means
 //	reference.go the same as a table
 //	schema.go    the JSON schema
-//	coredns.go metadata.go store.go fromhost.go tohost.go egress.go mapservices.go observe.go  the sections of the file that have rules of their own
+//	coredns.go metadata.go store.go fromhost.go tohost.go egress.go isolation.go mapservices.go observe.go  the sections of the file that have rules of their own
 package config

@@ -6,6 +6,9 @@ package config
 import (
 	"fmt"
 	"reflect"
+
+	"k8s.io/apimachinery/pkg/util/intstr"
+	psapi "k8s.io/pod-security-admission/api"
 )
 
 // SchemaDialect is the one that schemas are written in, which Helm knows too.
@@ -28,6 +31,9 @@ var limits = map[string]map[string]any{
 	"coredns.image":                        {"minLength": 1},
 	"store.durability":                     {"enum": []any{DurabilityFull, DurabilityNormal}},
 	"sync.toHost.priorityClasses.maxValue": {"maximum": highestPriority},
+	"isolation.podSecurityStandard": {"enum": []any{
+		string(psapi.LevelPrivileged), string(psapi.LevelBaseline), string(psapi.LevelRestricted),
+	}},
 }
 
 // Schema returns the JSON schema of portico.yaml, without the keys of some
@@ -62,6 +68,12 @@ func SchemaOf(t reflect.Type, visit func(path string, schema map[string]any) boo
 }
 
 func schemaOf(t reflect.Type, path string, visit func(string, map[string]any) bool) map[string]any {
+	switch t {
+	case reflect.TypeFor[intstr.IntOrString]():
+		return map[string]any{"type": []any{"integer", "string"}}
+	case reflect.TypeFor[Quantity]():
+		return map[string]any{"type": []any{"number", "string", "null"}}
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return schemaOf(t.Elem(), path, visit)

@@ -17,10 +17,10 @@ import (
 
 type createFlags struct {
 	valueFlags
-	connect, upgrade, expose, wait bool
-	timeout                        time.Duration
-	distro, kubernetes             string
-	enter                          enterFlags
+	connect, upgrade, expose, isolate, wait bool
+	timeout                                 time.Duration
+	distro, kubernetes                      string
+	enter                                   enterFlags
 }
 
 func (a *app) newCreate() *cobra.Command {
@@ -40,6 +40,7 @@ others.
 is converted.`,
 		Example: `  portico create my-vcluster
   portico create my-vcluster --connect=false -f values.yaml
+  portico create my-vcluster --isolate --set isolation.resourceQuota.quota.count/pods=100
   portico create my-vcluster --upgrade --set coredns.queriesPerSecond=5000`,
 		Args: oneName,
 		RunE: func(c *cobra.Command, args []string) error { return a.create(c.Context(), args[0], f) },
@@ -50,6 +51,7 @@ is converted.`,
 	flags.BoolVar(&f.connect, "connect", f.connect, "connect to the cluster when it serves")
 	flags.BoolVar(&f.upgrade, "upgrade", false, "change the cluster if it exists with other values")
 	flags.BoolVar(&f.expose, "expose", false, "give the cluster an address of the host's load balancer")
+	flags.BoolVar(&f.isolate, "isolate", false, "limit the cluster's resources, connections and Pod Security, see isolation in docs/configuration.md")
 	flags.BoolVar(&f.wait, "wait", f.wait, "wait until the cluster serves")
 	flags.DurationVar(&f.timeout, "timeout", f.timeout, "how long to wait, at each step")
 	flags.StringVar(&f.distro, "distro", "", "accepted for scripts: what is served is Kubernetes as upstream makes it")
@@ -78,6 +80,9 @@ func (a *app) create(ctx context.Context, name string, f createFlags) error {
 	}
 	if f.expose {
 		put(values, "LoadBalancer", "controlPlane", "service", "type")
+	}
+	if f.isolate {
+		put(values, true, "isolation", "enabled")
 	}
 	h, err := a.open(a.host, name)
 	if err != nil {

@@ -30,6 +30,15 @@ func TestCreateMakesItsNamespaceAndTheRelease(t *testing.T) {
 	}
 }
 
+func TestCreateIsolates(t *testing.T) {
+	b := newBench(t)
+	b.run(0, "create", "vc", "--connect=false", "--isolate", "--set", "isolation.resourceQuota.quota.count/pods=100")
+	want := map[string]any{"isolation": map[string]any{"enabled": true, "resourceQuota": map[string]any{"quota": map[string]any{"count/pods": int64(100)}}}}
+	if diff := cmp.Diff(want, b.deployed().Config); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+}
+
 func TestCreateOfAnExistingClusterChangesItOnlyWithUpgrade(t *testing.T) {
 	b := newBench(t)
 	b.run(0, "create", "vc", "--connect=false", "--set", "logLevel=3")
