@@ -42,7 +42,7 @@ const (
 	Peer
 )
 
-// Leaf is what a certificate shall say.
+// Leaf is the content of a certificate to issue.
 type Leaf struct {
 	CommonName   string
 	Organization []string

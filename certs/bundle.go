@@ -32,11 +32,12 @@ const (
 // server speaks for its users to aggregated APIs.
 const FrontProxyName = "front-proxy-client"
 
-// BundleOptions are what the certificates of one cluster have to cover.
+// BundleOptions are the names that the certificates of one cluster have to
+// cover.
 type BundleOptions struct {
 	ClusterDomain string   // cluster.local
-	DNSNames      []string // of the door, beside localhost and kubernetes
-	IPs           []net.IP // of the door, beside loopback
+	DNSNames      []string // of the door, besides localhost and kubernetes
+	IPs           []net.IP // of the door, besides loopback
 }
 
 // Bundle is the PKI of one cluster, on disk.
@@ -50,8 +51,8 @@ type Bundle struct {
 	FrontProxyClientCertFile, FrontProxyKeyFile  string
 	ServiceAccountKeyFile, ServiceAccountPubFile string
 
-	// CAPEM is what clients verify the door with, Admin the certificate of an
-	// administrator of the cluster.
+	// CAPEM is the authority by which clients verify the door, Admin the
+	// certificate of an administrator of the cluster.
 	CAPEM []byte
 	Admin KeyPair
 
@@ -62,9 +63,9 @@ type Bundle struct {
 	accepted []byte
 }
 
-// EnsureBundle returns the PKI in dir, after making what is missing and
-// issuing anew what is due or no longer covers o. The caller must be the only
-// one to use dir.
+// EnsureBundle returns the PKI in dir. It makes missing files, and issues a
+// certificate again that is due or no longer covers o. The caller must be the
+// only one to use dir.
 func EnsureBundle(dir string, o BundleOptions, now func() time.Time) (*Bundle, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -162,7 +163,8 @@ func serving(o BundleOptions) Leaf {
 	return Leaf{CommonName: "kube-apiserver", DNSNames: append(names, o.DNSNames...), IPs: ips, Usage: Server}
 }
 
-// ensure returns the leaf NAME.crt and NAME.key in dir, issued anew if need be.
+// ensure returns the leaf NAME.crt and NAME.key in dir, issued again if need
+// be.
 func (a *Authority) ensure(dir, name string, leaf Leaf) (KeyPair, error) {
 	certFile, keyFile := filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key")
 	certPEM, certErr := os.ReadFile(certFile)

@@ -91,7 +91,7 @@ func TestServingCertificateVerifies(t *testing.T) {
 	}
 }
 
-// Whoever reads a key is that cluster's administrator.
+// A user who reads a key is that cluster's administrator.
 func TestAttackOtherUsersReadKeys(t *testing.T) {
 	dir := t.TempDir()
 	ensure(t, dir, certs.BundleOptions{}, epoch)

@@ -152,8 +152,8 @@ func (c Credentials) Install(dir string) error {
 	return nil
 }
 
-// Validate finds what would fail later: credentials come from outside of this
-// process.
+// Validate finds the faults that would show later: credentials come from
+// outside of this process.
 func (c Credentials) Validate() error {
 	for _, name := range credentialFiles() {
 		if len(c[name]) == 0 {
@@ -175,7 +175,7 @@ func (c Credentials) Validate() error {
 }
 
 // signedClients reports whether an authority of a door is of the time when it
-// signed client certificates as well. Its name tells, in all copies of it.
+// signed client certificates as well. Its name says so, in all copies of it.
 func signedClients(doorCA []byte) bool {
 	cert, err := parseCert(doorCA)
 	return err == nil && cert.Subject.CommonName == formerAuthorityName

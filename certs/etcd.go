@@ -14,7 +14,7 @@ import (
 )
 
 // EtcdAuthority is the authority of an etcd that one cluster has to itself, by
-// the names of its files. Whoever has a certificate of it is the etcd's root.
+// the names of its files. A client with a certificate of it is the etcd's root.
 type EtcdAuthority map[string][]byte
 
 // NewEtcdAuthority makes one in memory.
@@ -37,9 +37,9 @@ const (
 )
 
 // Renew returns the files of a program that has a certificate of the authority,
-// by name: ca.crt, tls.crt and tls.key. Those in have are good as long as they say
-// what leaf says and have more than two fifths of their life before them; then the
-// result is nil. The key of the authority stays out of it.
+// by name: ca.crt, tls.crt and tls.key. Those in have are good while they match
+// leaf and have more than two fifths of their life before them; then the result
+// is nil. The key of the authority stays out of it.
 func (e EtcdAuthority) Renew(have map[string][]byte, leaf Leaf, now func() time.Time) (map[string][]byte, error) {
 	a, err := parseAuthority(e[fileCA], e[fileCAKey], "etcd", now)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"portico.dev/portico/certs"
 )
 
-// tlsOf reads what Install has written: both sides verify each other.
+// tlsOf reads the files that Install has written: both sides verify each other.
 func tlsOf(t *testing.T, dir, serverName string) *tls.Config {
 	t.Helper()
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))

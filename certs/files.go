@@ -20,7 +20,7 @@ func writeFile(path string, data []byte) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			_ = f.Close()           // The first error is the one to tell.
+			_ = f.Close()           // The first error is the one to report.
 			_ = os.Remove(f.Name()) // Nothing refers to it.
 		}
 	}()

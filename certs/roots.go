@@ -26,8 +26,9 @@ const (
 // ErrOtherRoots is returned when a directory holds the roots of another cluster.
 var ErrOtherRoots = errors.New("the directory holds the keys of another cluster")
 
-// Roots are what all replicas of a cluster must have in common: the authorities of the door and of the
-// front proxy and the key that signs tokens, by the names of their files. They never change.
+// Roots are the files that all replicas of a cluster must have in common: the
+// authorities of the door and of the front proxy and the key that signs tokens,
+// by the names of their files. They never change.
 type Roots map[string][]byte
 
 func rootFiles() []string {
@@ -57,7 +58,8 @@ func NewRoots(now func() time.Time) (Roots, error) {
 	return r, nil
 }
 
-// LoadRoots returns the roots in dir, after making what is missing, or nil if there are none at all.
+// LoadRoots returns the roots in dir, and makes missing ones, or nil if there
+// are none at all.
 func LoadRoots(dir string, now func() time.Time) (Roots, error) {
 	some := false
 	for _, name := range rootFiles() {
@@ -112,7 +114,8 @@ func (r Roots) Install(dir string) error {
 	return nil
 }
 
-// validate finds what would fail later, or let in everybody: roots come from outside of this process.
+// validate finds faults that would show later, or let everyone in: roots come
+// from outside of this process.
 func (r Roots) validate() error {
 	for _, name := range rootFiles() {
 		if len(r[name]) == 0 {

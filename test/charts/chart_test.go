@@ -79,8 +79,8 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 				t.Parallel()
 				all := objects(t, render(t, values))
 				c := configOf(t, file(t, all, "demo-config"))
-				grants := rights.Of(c)
-				for role, want := range map[string][]rights.Grant{"demo": grants, "demo-uninstall": rights.OfRemoval(c)} {
+				grants := rights.For(c)
+				for role, want := range map[string][]rights.Grant{"demo": grants, "demo-uninstall": rights.ForRemoval(c)} {
 					if d := cmp.Diff(rights.Role(want), roleOf(t, all, role)); d != "" {
 						t.Errorf("Role %s (-rights +chart):\n%s", role, d)
 					}

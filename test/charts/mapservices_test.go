@@ -32,7 +32,7 @@ func TestRightsOverMappedServices(t *testing.T) {
 		c.MapServices.FromHost = append(c.MapServices.FromHost, config.ServiceMapping{From: m.(map[string]any)["from"].(string)})
 	}
 	c.MapServices.FromVirtual = []config.ServiceMapping{{From: "default/nettool-virtual", To: "nettool-virtual"}}
-	grants := rights.Of(c)
+	grants := rights.For(c)
 
 	want := map[string][]rbacv1.PolicyRule{"portico-demo": rights.Role(grants)}
 	for _, namespace := range rights.Namespaces(grants) {

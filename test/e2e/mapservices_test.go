@@ -60,7 +60,7 @@ func grantMapped(t *testing.T, c *cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	grants := rights.Of(cfg)
+	grants := rights.For(cfg)
 	if r := admin(t, "").try(rights.Manifest("porticod", c.namespace, grants), "apply", "-f", "-"); r.err != nil {
 		t.Fatal(r)
 	}

@@ -131,7 +131,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"--help"}, 0, "serve", ""},
 		{[]string{"nonsense"}, 2, "", "hint: see porticod --help\n"},
 		{[]string{"serve", "--nonsense"}, 2, "", "hint: see porticod serve --help\n"},
-		{[]string{"serve", "--name", "a", "--host-namespace", "b", "--replicas", "2"}, 2, "", "hint: docs/configuration.md says what each key means\n"},
+		{[]string{"serve", "--name", "a", "--host-namespace", "b", "--replicas", "2"}, 2, "", "hint: docs/configuration.md explains each key\n"},
 	} {
 		var out, err strings.Builder
 		code := app.Main(t.Context(), app.Streams{In: strings.NewReader(""), Out: &out, Err: &err}, c.args)

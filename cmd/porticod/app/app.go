@@ -69,7 +69,7 @@ func newRoot(s Streams) *cobra.Command {
 	return root
 }
 
-// hintError carries what a person can do about an error.
+// hintError carries a remedy for an error, for a person to read.
 type hintError struct {
 	error
 	hint string
@@ -79,7 +79,7 @@ func withHint(err error, hint string) error { return &hintError{err, hint} }
 
 func (e *hintError) Unwrap() error { return e.error }
 
-// Hint says what to do.
+// Hint returns the remedy.
 func (e *hintError) Hint() string { return e.hint }
 
 // usageError is a command line that makes no sense, as opposed to a command

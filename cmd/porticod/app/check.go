@@ -39,10 +39,10 @@ func newCheck(s Streams) *cobra.Command {
 	}
 }
 
-// useSnapshot is what is left to do about damage.
+// useSnapshot is the remedy for damage.
 const useSnapshot = "keep it for a closer look, and restore an undamaged snapshot into an empty directory: porticod snapshot restore FILE DATA-DIR"
 
-// verdict prints what was found, and fails if there are problems.
+// verdict prints the findings, and fails if there are problems.
 func verdict(s Streams, what string, found any, problems []string) error {
 	if err := report(s.Out, found); err != nil {
 		return err

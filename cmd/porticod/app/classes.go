@@ -43,8 +43,8 @@ func (vc *virtualCluster) shownClasses() (classes.Config, error) {
 	}, nil
 }
 
-// seeStorageClasses asks the host whether it lets porticod see storage classes, if
-// that is what decides whether they are shown.
+// seeStorageClasses asks the host whether it lets porticod see storage classes,
+// if the configuration leaves that to the host.
 func (vc *virtualCluster) seeStorageClasses(ctx context.Context) error {
 	from := &vc.config.Sync.FromHost.StorageClasses
 	if shown, err := from.Shown(); shown == nil || err != nil || from.Demanded() {
@@ -65,8 +65,8 @@ func (vc *virtualCluster) seeStorageClasses(ctx context.Context) error {
 	return nil
 }
 
-// checkClasses tells at the start what would otherwise only be seen as pods
-// that are refused.
+// checkClasses reports at the start a missing right that would otherwise only
+// show in refused pods.
 func (vc *virtualCluster) checkClasses(ctx context.Context) error {
 	if err := vc.seeStorageClasses(ctx); err != nil {
 		return err

@@ -31,8 +31,8 @@ import (
 	"portico.dev/portico/sync/leader"
 )
 
-// controlPlaneOptions is what differs between the two clusters that porticod
-// can be.
+// controlPlaneOptions are the differences between the two clusters that
+// porticod can be.
 type controlPlaneOptions struct {
 	name          string
 	dataDir       string
@@ -42,14 +42,14 @@ type controlPlaneOptions struct {
 	serviceCIDR   string
 
 	// advertise is where others reach the API server. Zero values stand for
-	// what the listener has.
+	// those of the listener.
 	advertiseIP   net.IP
 	advertisePort int
 	names         []string // of the door, DNS names and IPs
 	// moreNames, if set, returns those that the door has now besides.
 	moreNames     func() []string
 	doors         func() []netip.AddrPort
-	entrance      func() error // what is wrong with the way to the doors
+	entrance      func() error // the fault on the way to the doors, if any
 	shutdownDelay time.Duration
 
 	// host describes the host cluster of a virtual cluster.
@@ -58,7 +58,8 @@ type controlPlaneOptions struct {
 	// podSecurity, if set, holds for every pod of a virtual cluster.
 	podSecurity *apiserver.PodSecurity
 
-	// egress is what a virtual cluster's API server dials for its tenant.
+	// egress has the rules of connections that a virtual cluster's API server
+	// makes for its tenant.
 	egress egress.Config
 
 	// shareRoots, if set, returns the keys that all replicas have in common,
@@ -179,7 +180,7 @@ func (c *controlPlane) url() string {
 	return "https://" + net.JoinHostPort(c.options.advertiseIP.String(), strconv.Itoa(c.options.advertisePort))
 }
 
-// part is a loop that runs beside the API server.
+// part is a loop that runs next to the API server.
 type part struct {
 	// name is for errors and logs.
 	name string
@@ -209,8 +210,7 @@ func (p part) named(err error) error {
 func (c *controlPlane) run(ctx context.Context, w work) (err error) {
 	defer func() { err = errors.Join(err, c.backend.Close()) }()
 
-	// The API server outlives the parts: what they write while they stop must
-	// still find it.
+	// The API server outlives the parts: their last writes must still find it.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	served := make(chan error, 1)
@@ -247,7 +247,8 @@ func (c *controlPlane) run(ctx context.Context, w work) (err error) {
 		if err := c.waitReady(ctx); err != nil {
 			return ignoreEnd(ctx, err)
 		}
-		// The presence of the kubeconfig means "ready" to whoever waits for it.
+		// The presence of the kubeconfig means "ready" to programs that wait
+		// for it.
 		close(ready)
 		return giveMemoryBack(ctx)
 	})
@@ -274,8 +275,8 @@ func (c *controlPlane) lead(ctx context.Context, w work) error {
 	loopback := fenced(c.server.Loopback(), w.elector)
 	err := w.elector.Run(ctx, func(ctx context.Context) error { return c.leadWith(ctx, loopback, w.parts) })
 	if errors.Is(err, leader.ErrLost) {
-		// As upstream's controllers do: what they have in memory and in flight
-		// is of a term that is over.
+		// As upstream's controllers do: their memory, and their requests in
+		// flight, are of a term that is over.
 		return withHint(err, "the process is to be started again; another replica leads meanwhile")
 	}
 	return err
@@ -298,7 +299,7 @@ func (c *controlPlane) leadWith(ctx context.Context, loopback *rest.Config, part
 	return working.Wait()
 }
 
-// ignoreEnd drops errors that only say that we were told to stop.
+// ignoreEnd drops errors that only say that the process is to stop.
 func ignoreEnd(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -351,7 +352,7 @@ func listenerPort(l net.Listener) (int, error) {
 	return strconv.Atoi(p)
 }
 
-// sans sorts the names of the door by what they are.
+// sans sorts the names of the door into DNS names and addresses.
 func (o controlPlaneOptions) sans() certs.BundleOptions {
 	names := slices.Clone(o.names)
 	if o.moreNames != nil {

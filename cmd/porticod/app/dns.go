@@ -21,9 +21,9 @@ import (
 // resolvConf names the resolvers of the host.
 const resolvConf = "/etc/resolv.conf"
 
-// prepareDNS makes the Service of the cluster's DNS on the host, and notes in c
-// what translations have to know of it. An embedded DNS has its sockets from
-// here on: what pods ask while the cluster starts is answered when it has.
+// prepareDNS makes the Service of the cluster's DNS on the host, and notes its
+// address in c for the translations. An embedded DNS has its sockets from here
+// on: questions of pods wait while the cluster starts.
 func (vc *virtualCluster) prepareDNS(ctx context.Context, c *rewrite.Cluster, entrance door.Door, at netip.AddrPort) error {
 	cfg := vc.config.CoreDNS
 	if !cfg.Enabled {

@@ -2,18 +2,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package app is the only wiring point of porticod: it builds the parts from
-// configuration and runs them until it is told to stop.
+// configuration and runs them until a signal or a command ends it.
 //
-// It holds no behaviour of its own. What a command does is in the packages it
-// wires; what is here is the order in which parts start and end, and what
-// happens to the rest when one fails.
+// It holds no behaviour of its own: the packages that it wires do the work.
+// Here are the order in which parts start and end, and the fate of the others
+// when one fails.
 //
 // # Map
 //
 //	app.go           the command tree, and how errors reach a person
 //	serve.go         porticod serve: a virtual cluster and its connection to the host
 //	parts.go         the table of a virtual cluster's parts, each with its constructor
-//	referents.go     what is on the host before a pod that reads it
+//	referents.go     the objects that are on the host before a pod that reads them
 //	controlplane.go  an API server with its store, controllers and parts: start and end
 //	store.go         which store a configuration opens
 //	downgrade.go     which versions of Kubernetes it can belong to
@@ -22,7 +22,7 @@
 //	rotate.go        porticod rotate
 //	replicas.go      the leader's clients; the doors of other replicas
 //	isolation.go     the Pod Security Standard of the operator
-//	egress.go        what the API server may dial for its tenant
+//	egress.go        the addresses that the API server may dial for its tenant
 //	mapservices.go   the Services that are mapped from one side to the other
 //	dns.go metrics.go nodes.go classes.go tohost.go   checks at the start, one per feature
 //	host.go          porticod host, an embedded host cluster for demos and tests
@@ -40,5 +40,5 @@
 //	metadata.go      the labels and annotations that the operator lets through
 //	memory.go        settings of the garbage collector
 //	measurements.go  the operator's metrics: a listener, and gauges of this process
-//	memorylimit.go   the container's memory limit, told to the garbage collector
+//	memorylimit.go   the container's memory limit, for the garbage collector
 package app

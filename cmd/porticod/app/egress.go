@@ -15,8 +15,8 @@ import (
 	"portico.dev/portico/proxy/egress/policy"
 )
 
-// egress says what the API server dials where the tenant's objects name it. It
-// is called once all of porticod's listeners are open.
+// egress returns the rules of connections to addresses that the tenant's
+// objects name. It is called once all of porticod's listeners are open.
 func (vc *virtualCluster) egress(listener net.Listener) (egress.Config, error) {
 	allow, err := vc.config.Egress.Networks()
 	if err != nil {

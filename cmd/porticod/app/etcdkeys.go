@@ -86,7 +86,7 @@ func (k *etcdKeys) ensure(ctx context.Context) error {
 
 // run keeps the certificates until ctx ends.
 func (k *etcdKeys) run(ctx context.Context) error {
-	rounds := pki.Rounds{Clock: k.clock, Of: "etcd", Retry: time.Minute}
+	rounds := pki.Rounds{Clock: k.clock, Name: "etcd", Retry: time.Minute}
 	return rounds.Run(ctx, func(ctx context.Context) (time.Duration, error) { return pki.Look, k.ensure(ctx) })
 }
 

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// excessTimeout bounds how long a start waits for the host to say what its
-	// credential may do.
+	// excessTimeout bounds how long a start waits for the host's review of the
+	// rights of its credential.
 	excessTimeout = 5 * time.Second
 	// maxExcess is how many rights the log names.
 	maxExcess = 10
@@ -35,22 +35,23 @@ var everywhere = []authorizationv1.ResourceAttributes{
 	{Verb: "impersonate", Resource: "users"},
 }
 
-// warnOfExcess says once what the host credential can do beyond what the
-// configuration needs. Whoever takes over this process can do all of it.
+// warnOfExcess warns once of the rights of the host credential that the
+// configuration does not need. An attacker who takes over this process has all
+// of them.
 func (vc *virtualCluster) warnOfExcess(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, excessTimeout)
 	defer cancel()
 	log := klog.FromContext(ctx)
 	excess, err := vc.excess(ctx)
 	if err != nil {
-		log.Info("The host does not say what porticod's credential may do", "err", err)
+		log.Info("The host does not review the rights of porticod's credential", "err", err)
 		return
 	}
 	if len(excess) == 0 {
 		return
 	}
 	more := max(0, len(excess)-maxExcess)
-	log.Info("Warning: porticod's credential for the host can do more than this configuration needs; porticod rights prints what is enough",
+	log.Info("Warning: porticod's credential for the host can do more than this configuration needs; porticod rights prints the rights that are enough",
 		"excess", excess[:len(excess)-more], "more", more)
 }
 
@@ -74,5 +75,5 @@ func (vc *virtualCluster) excess(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(all, rights.Excess(slices.Concat(rights.Of(vc.config), rights.Optional(vc.config)), review.Status.ResourceRules)...), nil
+	return append(all, rights.Excess(slices.Concat(rights.For(vc.config), rights.Optional(vc.config)), review.Status.ResourceRules)...), nil
 }

@@ -15,8 +15,8 @@ import (
 	"portico.dev/portico/cmd/porticod/config"
 )
 
-// What the host lets a credential do everywhere is named first, and everything
-// is named alone.
+// Rights in all namespaces are named first, and the right to everything is
+// named alone.
 func TestExcessOfACredential(t *testing.T) {
 	for name, c := range map[string]struct {
 		everywhere []string // VERB RESOURCE

@@ -32,7 +32,7 @@ func (vc *virtualCluster) inHost() string {
 }
 
 // accessURL is where programs on the host reach the door: at the configured
-// address, or through the cluster's own Service. That of a porticod which
+// address, or through the cluster's own Service. The Service of a porticod that
 // listens on loopback leads nowhere, and only its own machine reaches it.
 func (vc *virtualCluster) accessURL() string {
 	switch o := vc.doorOptions(vc.at); {

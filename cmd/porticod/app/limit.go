@@ -46,8 +46,8 @@ func limited(open storeOpener, bytes int64, prefix string) storeOpener {
 	}
 }
 
-// isEssential reports whether a write is of the API server itself or of what runs
-// in kube-system, which is to go on in a full store.
+// isEssential reports whether a write is of the API server itself or of a
+// program in kube-system: those go on in a full store.
 func isEssential(ctx context.Context) bool {
 	who, ok := request.UserFrom(ctx)
 	return !ok || who.GetName() == user.APIServerUser || slices.Contains(who.GetGroups(), kubeSystemAccounts)

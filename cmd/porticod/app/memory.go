@@ -17,14 +17,14 @@ const (
 	// as garbage.
 	gcPercent = 50
 
-	// startGCPercent is for the time in which the API is composed. That makes
-	// little garbage besides what stays, so collecting it early costs processor
-	// time and saves nothing: at 25 a start took 0.6 s of it more, for the same
-	// peak.
+	// startGCPercent is for the time in which the API is composed. Most of its
+	// allocations stay, so an early collection costs processor time and saves
+	// nothing: at 25 a start took 0.6 s of it more, for the same peak.
 	startGCPercent = 100
 
-	// idleInterval is how often giveMemoryBack looks, and idleAllocation what
-	// a process that does no more than its periodic work allocates meanwhile.
+	// idleInterval is how often giveMemoryBack looks, and idleAllocation the
+	// bytes that a process allocates meanwhile if it does no more than its
+	// periodic work.
 	idleInterval   = 20 * time.Second
 	idleAllocation = 32 << 20
 )

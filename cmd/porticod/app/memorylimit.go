@@ -18,8 +18,9 @@ import (
 
 const (
 	// heapShare is how much of the container's memory Go may use before it
-	// collects harder, in percent. The rest is for what Go does not count: the
-	// pages of SQLite, the program itself, and the kernel's buffers of sockets.
+	// collects harder, in percent. The rest is for memory that Go does not
+	// count: the pages of SQLite, the program itself, and the kernel's buffers
+	// of sockets.
 	heapShare = 85
 
 	// noLimit is from where on a number of cgroup v1 means no limit: it is the
@@ -27,8 +28,8 @@ const (
 	noLimit = math.MaxInt64 - 1<<16
 )
 
-// honourMemoryLimit tells the garbage collector of the container's memory limit,
-// unless the operator did with GOMEMLIMIT. Without that, a heap that is garbage
+// honourMemoryLimit gives the garbage collector the container's memory limit,
+// unless the operator did with GOMEMLIMIT. Without it, a heap that is garbage
 // for a third would be the end of a process that has room for its live data.
 func honourMemoryLimit(ctx context.Context, root fs.FS) {
 	if os.Getenv("GOMEMLIMIT") != "" {

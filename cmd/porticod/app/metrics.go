@@ -17,7 +17,8 @@ func (vc *virtualCluster) servesMetrics() bool {
 	return ptr.Deref(vc.config.Integrations.MetricsServer.Enabled, true)
 }
 
-// checkMetrics makes sure of what was asked for expressly.
+// checkMetrics makes sure that the host has the metrics that the configuration
+// asks for.
 func (vc *virtualCluster) checkMetrics(ctx context.Context) error {
 	if !ptr.Deref(vc.config.Integrations.MetricsServer.Enabled, false) {
 		return nil

@@ -26,8 +26,8 @@ func (vc *virtualCluster) hostAllows(ctx context.Context, right authorizationv1.
 	return review.Status.Allowed, nil
 }
 
-// checkNodes tells at the start what would otherwise only be seen as nodes
-// that never come.
+// checkNodes reports at the start a missing right that would otherwise only
+// show in nodes that never come.
 func (vc *virtualCluster) checkNodes(ctx context.Context) error {
 	if !vc.config.Sync.Nodes.Real() {
 		return nil

@@ -36,8 +36,8 @@ import (
 	"portico.dev/portico/sync/volumes"
 )
 
-// composition is everything that the parts of one virtual cluster are made from,
-// and what they leave for the storages of the API server.
+// composition is everything that the parts of one virtual cluster are made
+// from, and the values that they leave for the storages of the API server.
 type composition struct {
 	*virtualCluster
 	virtual kubernetes.Interface // of the loopback

@@ -23,8 +23,8 @@ import (
 	"portico.dev/portico/sync/leader"
 )
 
-// leaderClients are the clients of what only a leader does. They refuse to work
-// for a replica that does not lead.
+// leaderClients are the clients of parts that only a leader runs. They refuse
+// to work for a replica that does not lead.
 type leaderClients struct {
 	virtual, host kubernetes.Interface
 	hostMetadata  metadata.Interface
@@ -37,7 +37,7 @@ func (vc *virtualCluster) compete(loopback *rest.Config, virtual kubernetes.Inte
 		return newLeaderClients(loopback, vc.hostConfig)
 	}
 	// Unlike that of any process before. The tenant can read it, so it says
-	// nothing of the machine; the log has it beside the machine's name.
+	// nothing of the machine; the log has it next to the machine's name.
 	identity := rand.Text()
 	klog.Background().Info("This replica has an identity", "identity", identity, "address", vc.at.String())
 	vc.work.elector, err = leader.New(leader.Config{Virtual: virtual, Identity: identity})
@@ -61,7 +61,7 @@ func newLeaderClients(virtual, host *rest.Config) (c leaderClients, err error) {
 }
 
 // noticeTime is how long kube-proxies and load balancers have to notice that a
-// replica is about to end. Alone, there is nobody else to lead traffic to.
+// replica is about to end. A single replica has no other to lead traffic to.
 const noticeTime = 3 * time.Second
 
 func (vc *virtualCluster) shutdownDelay() time.Duration {
@@ -79,7 +79,7 @@ func (vc *virtualCluster) checkDoors(ctx context.Context, hostClient kubernetes.
 	}
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "kubernetes.default.svc", MinVersion: tls.VersionTLS12},
-		// What pods reach, without what people may have put in between.
+		// Ask as pods do, not through HTTPS_PROXY.
 		Proxy: nil,
 	}
 	defer transport.CloseIdleConnections()

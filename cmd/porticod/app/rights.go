@@ -26,10 +26,10 @@ kubectl apply. Without --config: those of a cluster with nothing configured.`,
 			if file != "" {
 				var err error
 				if c, err = config.Read(file); err != nil {
-					return &usageError{withHint(err, "docs/configuration.md says what each key means")}
+					return &usageError{withHint(err, "docs/configuration.md explains each key")}
 				}
 			}
-			_, err := fmt.Fprint(s.Out, rights.Manifest("porticod", c.Host.Namespace, rights.Of(c)))
+			_, err := fmt.Fprint(s.Out, rights.Manifest("porticod", c.Host.Namespace, rights.For(c)))
 			return err
 		},
 	}

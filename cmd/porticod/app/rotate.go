@@ -40,7 +40,7 @@ purposes are revoked too.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loader.Load()
 			if err != nil {
-				return &usageError{withHint(err, "docs/configuration.md says what each key means")}
+				return &usageError{withHint(err, "docs/configuration.md explains each key")}
 			}
 			return rotate(c.Context(), s, cfg, patience)
 		},

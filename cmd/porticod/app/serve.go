@@ -48,7 +48,7 @@ written when the cluster is ready.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loader.Load()
 			if err != nil {
-				return &usageError{withHint(err, "docs/configuration.md says what each key means")}
+				return &usageError{withHint(err, "docs/configuration.md explains each key")}
 			}
 			return runServe(c.Context(), cfg)
 		},
@@ -87,7 +87,7 @@ type virtualCluster struct {
 	hostClient kubernetes.Interface
 	translator *rewrite.Translator
 	at         netip.AddrPort // where others reach the door
-	services   netip.Prefix   // of the host's ClusterIPs; invalid when the host does not tell
+	services   netip.Prefix   // of the host's ClusterIPs; invalid when the host does not say
 	doors      *door.Doors
 	keeper     *door.Keeper
 	keys       *door.Keys
@@ -244,12 +244,12 @@ func (vc *virtualCluster) shareRoots() func(context.Context, func() (certs.Roots
 	}
 }
 
-// serviceRange is where the host allocates the addresses of Services. That the
-// host does not tell is no reason not to start.
+// serviceRange is where the host allocates the addresses of Services. A host
+// that does not say does not prevent the start.
 func (vc *virtualCluster) serviceRange(ctx context.Context, doorIP string) netip.Prefix {
 	p, err := door.ServiceRange(ctx, vc.hostClient, vc.config.Host.Namespace, doorIP)
 	if err != nil {
-		klog.FromContext(ctx).Info("Host does not tell its range of ClusterIPs", "err", err)
+		klog.FromContext(ctx).Info("Host does not say its range of ClusterIPs", "err", err)
 	}
 	return p
 }
@@ -337,13 +337,13 @@ func newReporter(client kubernetes.Interface) *reporter {
 	}
 }
 
-// begin writes what is reported from here on, until the broadcaster is shut
-// down.
+// begin writes the Events that are reported from here on, until the broadcaster
+// is shut down.
 func (r *reporter) begin() {
 	r.broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: r.client.CoreV1().Events("")})
 }
 
-// Run begins to write what was reported, and ends when ctx does.
+// Run begins to write the reported Events, and ends when ctx does.
 func (r *reporter) Run(ctx context.Context) error {
 	r.begin()
 	<-ctx.Done()

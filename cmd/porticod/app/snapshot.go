@@ -49,7 +49,7 @@ meanwhile: the snapshot has everything that was acknowledged before it began,
 and nothing that came later. It is verified before the file appears.
 
 The certificates and keys of the cluster are in it, unless --pki=false is given.
-Whoever can read it can then do anything in the cluster. Without them, no
+Anyone who can read it can then do anything in the cluster. Without them, no
 kubeconfig and no token of the old cluster is valid in the restored one.
 
 FILE may be - for standard output, for use with kubectl exec.`,
@@ -71,7 +71,7 @@ be empty, or not there.
 
 The revision of the store is raised far beyond the snapshot's, and its history
 is given up, so that no client mistakes an object for a later one of the lost
-cluster: those that were watching list anew.`,
+cluster: those that were watching list again.`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error { return restoreSnapshot(c.Context(), s, args[0], args[1]) },
 	}
@@ -100,7 +100,7 @@ func saveSnapshot(ctx context.Context, s Streams, dataDir, path string, withPKI 
 	return report(s.Out, saved)
 }
 
-// saveToStdout saves to a file that nobody else sees, and passes it on.
+// saveToStdout saves to a private file, and passes it on.
 func saveToStdout(ctx context.Context, s Streams, storePath string, files map[string][]byte) error {
 	dir, err := os.MkdirTemp("", "portico-snapshot-")
 	if err != nil {
@@ -152,8 +152,8 @@ func restoreSnapshot(ctx context.Context, s Streams, path, dataDir string) error
 	if err := refuseUsed(dataDir); err != nil {
 		return withHint(err, "a snapshot is restored into an empty directory; move the old one away first")
 	}
-	// What is complete moves to its place at the end, the store last: until then
-	// porticod refuses the directory.
+	// Complete files move to their places at the end, the store last: until
+	// then porticod refuses the directory.
 	work := filepath.Join(dataDir, restoringDir)
 	restored, files, err := sqlite.RestoreSnapshot(ctx, path, filepath.Join(work, storeDir))
 	if err != nil {
@@ -186,8 +186,8 @@ func withRestoreHint(err error) error {
 	return err
 }
 
-// refuseUsed refuses a data directory that has anything in it but what a new
-// file system has.
+// refuseUsed refuses a data directory with any file in it that a new file
+// system does not have.
 func refuseUsed(dataDir string) error {
 	entries, err := os.ReadDir(dataDir)
 	if err != nil {
@@ -240,7 +240,7 @@ func writeSynced(path string, content []byte) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// report prints what was done as JSON.
+// report prints the result as JSON.
 func report(to io.Writer, what any) error {
 	out := json.NewEncoder(to)
 	out.SetIndent("", "  ")

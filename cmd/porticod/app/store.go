@@ -67,7 +67,7 @@ func sharedStore(c config.Store) storeOpener {
 		backend, err := openShared(ctx, c)
 		switch {
 		case errors.Is(err, store.ErrDenied):
-			return nil, withHint(fmt.Errorf("open store: %w", err), "check store.usernameFile, store.passwordFile and what the user may do")
+			return nil, withHint(fmt.Errorf("open store: %w", err), "check store.usernameFile, store.passwordFile and the rights of the user")
 		case err != nil:
 			return nil, withHint(fmt.Errorf("open store: %w", err), "check store.endpoint and store.tls, and that the store is up")
 		}

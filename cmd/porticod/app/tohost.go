@@ -13,8 +13,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// checkToHost asks the host at the start for the rights to have what of the
-// tenant's it is to get.
+// checkToHost checks at the start that the host grants the rights that
+// sync.toHost needs.
 func (vc *virtualCluster) checkToHost(ctx context.Context) error {
 	to := vc.config.Sync.ToHost
 	if to.PriorityClasses.Enabled {

@@ -15,8 +15,8 @@ import (
 	"portico.dev/portico/proxy/tracing"
 )
 
-// tracesOf makes the spans of a virtual cluster. It returns nil if nobody asked
-// for any.
+// tracesOf makes the spans of a virtual cluster. It returns nil if tracing is
+// off.
 func tracesOf(ctx context.Context, cfg *config.Config) (*tracing.Provider, error) {
 	t := cfg.Tracing
 	verify, err := tracingTLS(t.TLS)

@@ -34,7 +34,7 @@ was deleted without hooks, or porticod was not installed by the chart.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loader.Load()
 			if err != nil {
-				return &usageError{withHint(err, "docs/configuration.md says what each key means")}
+				return &usageError{withHint(err, "docs/configuration.md explains each key")}
 			}
 			ctx, cancel := context.WithTimeout(c.Context(), timeout)
 			defer cancel()
@@ -66,9 +66,9 @@ func runUninstall(ctx context.Context, s Streams, cfg *config.Config) error {
 	}.Run(ctx, client, meta)
 	switch {
 	case errors.Is(err, door.ErrInUse):
-		return withHint(err, "delete the release first (portico delete, helm uninstall), or what runs porticod")
+		return withHint(err, "delete the release first (portico delete, helm uninstall), or the workload that runs porticod")
 	case errors.Is(err, context.DeadlineExceeded):
-		return withHint(err, "look at what holds them, such as finalizers, and run this again")
+		return withHint(err, "look for their finalizers, and run this again")
 	case err != nil:
 		return err
 	}

@@ -42,10 +42,10 @@ type Config struct {
 
 	Store Store `json:"store"`
 
-	// Reads says what a read of the latest state of a host-backed kind is
-	// answered from: "cached" from memory, once it has caught up with every
-	// write through this process; "strict" from the host. Default: "cached" for
-	// one replica, "strict" for more, which do not see each other's writes.
+	// Reads chooses the source of a read of the latest state of a host-backed
+	// kind: "cached" is memory, once it has caught up with every write through
+	// this process; "strict" is the host. Default: "cached" for one replica,
+	// "strict" for more, which do not see each other's writes.
 	Reads string `json:"reads,omitempty"`
 
 	// Replicas is the number of porticod processes of this cluster. If it is
@@ -111,8 +111,8 @@ type Store struct {
 	Prefix string `json:"prefix,omitempty"`
 	// TLS says how a shared store is verified, and how it knows us.
 	TLS StoreTLS `json:"tls"`
-	// Insecure lets a shared store be spoken to without TLS. Whoever can listen
-	// on the way then has all Secrets of the cluster.
+	// Insecure allows connections to a shared store without TLS. Anyone who can
+	// listen on the way then has all Secrets of the cluster.
 	Insecure bool `json:"insecure,omitempty"`
 	// UsernameFile and PasswordFile hold the credentials for a shared store, so
 	// that they are in no configuration, command line or log.
@@ -139,16 +139,17 @@ type StoreTLS struct {
 	ServerName string `json:"serverName,omitempty"`
 }
 
-// Sync says what else is kept in step with the host.
+// Sync chooses further kinds that are kept in step with the host.
 type Sync struct {
 	Nodes Nodes `json:"nodes"`
 	// FromHost is shown inside as the host has it.
 	FromHost FromHost `json:"fromHost"`
-	// ToHost is what the tenant makes, and the host gets a copy of.
+	// ToHost has the kinds of which the host gets copies of the tenant's
+	// objects.
 	ToHost ToHost `json:"toHost"`
 }
 
-// Nodes chooses what Nodes the tenant sees. All false means made-up nodes.
+// Nodes chooses the Nodes that the tenant sees. All false means made-up nodes.
 type Nodes struct {
 	// Enabled shows those host nodes that run a pod of this cluster.
 	Enabled bool `json:"enabled"`
@@ -157,7 +158,7 @@ type Nodes struct {
 	// NodeSelector shows the host nodes with these labels, a=b,c=d, and keeps
 	// every pod on them.
 	NodeSelector string `json:"nodeSelector,omitempty"`
-	// ClearImageStatus hides what images a host node has.
+	// ClearImageStatus hides the images of host nodes.
 	ClearImageStatus bool `json:"clearImageStatus"`
 	// Proxy serves a part of nodes/proxy. It needs a right on the host that is
 	// worth every pod of every node there.
@@ -176,7 +177,7 @@ func (n *Nodes) Labels() (map[string]string, error) {
 	return labels.ConvertSelectorToLabelsMap(n.NodeSelector)
 }
 
-// EnforcedNodeSelector is what every pod's host node must have.
+// EnforcedNodeSelector has the labels that every pod's host node must have.
 func (c *Config) EnforcedNodeSelector() (map[string]string, error) {
 	shown, err := c.Sync.Nodes.Labels()
 	if err != nil {
@@ -248,7 +249,7 @@ func Default() *Config {
 	}
 }
 
-// complete fills in what follows from other values.
+// complete fills in the values that follow from others.
 func (c *Config) complete() {
 	if c.KubeconfigPath == "" {
 		c.KubeconfigPath = filepath.Join(c.DataDir, "kubeconfig.yaml")

@@ -19,7 +19,7 @@ import (
 	"portico.dev/portico/cmd/porticod/config"
 )
 
-var update = flag.Bool("update", false, "write the golden reports anew")
+var update = flag.Bool("update", false, "write the golden reports again")
 
 func load(t *testing.T, file string, env map[string]string, args ...string) (*config.Config, error) {
 	t.Helper()
@@ -65,7 +65,7 @@ func TestPrecedence(t *testing.T) {
 }
 
 // An operator fixes a file once, not once per mistake. Each file of testdata
-// has its whole report beside it.
+// has its whole report next to it.
 func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -168,8 +168,8 @@ func TestEndpointsOfSharedStores(t *testing.T) {
 	}
 }
 
-// Somebody will put a password into the endpoint. What is then printed must not
-// spread it further.
+// Somebody will put a password into the endpoint. The printed configuration
+// must not spread it further.
 func TestPasswordInTheEndpointIsNotRepeated(t *testing.T) {
 	for _, endpoint := range []string{"etcd://user:secret@etcd:2379", "user:secret@etcd:2379", "nonsense://u:secret@x", "etcd://user:se@cret@etcd:2379",
 		"postgres://user:secret@db/portico", "postgres://user@db/portico?password=secret", "mysql://user:secret@tcp(db:3306)/portico"} {
@@ -214,8 +214,8 @@ func TestAttackStoreIsSpokenToInTheClear(t *testing.T) {
 	}
 }
 
-// Who says nothing of metadata has the safe lists, and what is allowed is
-// allowed for its kind.
+// An operator who says nothing of metadata has the safe lists, and an allowed
+// key is allowed for its kind.
 func TestMetadata(t *testing.T) {
 	cfg, err := load(t, "name: a\nhost: {namespace: b}\n", nil)
 	if err != nil || !cfg.Metadata.HideNodeAnnotations {

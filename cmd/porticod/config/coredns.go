@@ -25,8 +25,8 @@ type CoreDNS struct {
 	// Upstream are the resolvers, IP or IP:port, of names outside of the
 	// cluster. Default: those of porticod's, or its pods', /etc/resolv.conf.
 	Upstream []string `json:"upstream,omitempty"`
-	// Clients are the networks that may ask an embedded DNS, beside the cluster's
-	// own pods and their nodes. Default: those of loopback.
+	// Clients are the networks that may ask an embedded DNS, besides the
+	// cluster's own pods and their nodes. Default: those of loopback.
 	Clients []string `json:"clients,omitempty"`
 	// QueriesPerSecond is how many questions one client may ask an embedded DNS
 	// in a second, and Connections how many it may have open.
@@ -50,7 +50,7 @@ func defaultCoreDNS() CoreDNS {
 	return CoreDNS{
 		Enabled: true,
 		Mode:    CoreDNSEmbedded,
-		// What has such an address comes from porticod's own machine or pod.
+		// A client with such an address is in porticod's own machine or pod.
 		Clients:          []string{"127.0.0.0/8", "::1/128"},
 		QueriesPerSecond: 1000,
 		Connections:      50,

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package config is the configuration of porticod serve: its file format, its
-// environment variables and its flags, and what they may say.
+// environment variables and its flags, and their allowed values.
 //
 // It is not where values take effect; it does no I/O beyond reading the file.
 //
@@ -19,8 +19,8 @@
 //	config.go    the format and its defaults
 //	load.go      where values come from
 //	unknown.go   which key was meant
-//	validate.go  what they may be
-//	keys.go      what each key means
+//	validate.go  the allowed values
+//	keys.go      the meaning of each key
 //	reference.go the same as a table
 //	schema.go    the JSON schema
 //	coredns.go metadata.go store.go fromhost.go tohost.go egress.go isolation.go mapservices.go observe.go  the sections of the file that have rules of their own

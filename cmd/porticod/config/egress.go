@@ -11,7 +11,8 @@ import (
 	"portico.dev/portico/proxy/egress/policy"
 )
 
-// Egress is what porticod itself may reach where objects of a tenant name it.
+// Egress has the addresses that porticod itself may reach where objects of a
+// tenant name them.
 type Egress struct {
 	// Allow are networks, in CIDR notation, in addition to the cluster's own
 	// pods and Services.

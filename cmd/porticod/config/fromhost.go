@@ -13,11 +13,11 @@ import (
 	"k8s.io/utils/ptr"
 )
 
-// FromHost chooses what of the host's cluster-scoped objects the tenant sees,
+// FromHost chooses the cluster-scoped objects of the host that the tenant sees,
 // under their own names.
 type FromHost struct {
 	// PriorityClasses that are shown can be used by pods on the host. A pod may
-	// then preempt what others run there.
+	// then preempt the pods of others there.
 	PriorityClasses FromHostKind `json:"priorityClasses"`
 	// RuntimeClasses that are shown can be used by pods on the host.
 	RuntimeClasses FromHostKind `json:"runtimeClasses"`
@@ -38,8 +38,8 @@ type FromHostOptional struct {
 	Selector metav1.LabelSelector `json:"selector"`
 }
 
-// Demanded reports whether the objects are asked for expressly. A selector, which
-// limits what tenants may use, is as good as the switch.
+// Demanded reports whether the objects are asked for expressly. A selector,
+// which limits the tenants' use, is as good as the switch.
 func (k *FromHostOptional) Demanded() bool {
 	return ptr.Deref(k.Enabled, k.Limits())
 }

@@ -64,7 +64,7 @@ type IsolationNetworkPolicy struct {
 	// OutgoingConnections are those of pods besides connections within the
 	// cluster.
 	OutgoingConnections OutgoingConnections `json:"outgoingConnections"`
-	// Workloads and ControlPlane add to what is allowed to either.
+	// Workloads and ControlPlane add to the peers that are allowed to either.
 	Workloads    AddedEgress        `json:"workloads"`
 	ControlPlane ControlPlaneEgress `json:"controlPlane"`
 }
@@ -216,7 +216,7 @@ func (n *IsolationNetworkPolicy) validate(path *field.Path) field.ErrorList {
 	return errs
 }
 
-// validate refuses what the host would refuse.
+// validate refuses rules that the host would refuse.
 func (b *IPBlock) validate(path *field.Path) field.ErrorList {
 	if b.CIDR == "" {
 		return nil

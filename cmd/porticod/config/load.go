@@ -93,7 +93,7 @@ func settings() []setting {
 		{"coredns.replicas", "number of pods in the mode deployment", number(func(c *Config) *int { return &c.CoreDNS.Replicas })},
 		{"coredns.image", "image of the pods in the mode deployment", text(func(c *Config) *string { return &c.CoreDNS.Image })},
 		{"store.endpoint", "shared store; empty means SQLite", text(func(c *Config) *string { return &c.Store.Endpoint })},
-		{"store.prefix", "what is before every key in a shared etcd", text(func(c *Config) *string { return &c.Store.Prefix })},
+		{"store.prefix", "beginning of every key in a shared etcd", text(func(c *Config) *string { return &c.Store.Prefix })},
 		{"store.tls.caFile", "authorities of a shared store's certificate", text(func(c *Config) *string { return &c.Store.TLS.CAFile })},
 		{"store.tls.certFile", "client certificate for a shared store", text(func(c *Config) *string { return &c.Store.TLS.CertFile })},
 		{"store.tls.keyFile", "key of the client certificate", text(func(c *Config) *string { return &c.Store.TLS.KeyFile })},

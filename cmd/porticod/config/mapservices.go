@@ -109,7 +109,8 @@ func (c *Config) notOurs(path *field.Path, key string) field.ErrorList {
 }
 
 // hostServiceName refuses a name that is not one of a Service, or that a
-// tenant's Service could have on the host: whoever has the name first keeps it.
+// tenant's Service could have on the host: the first Service with the name
+// keeps it.
 func (c *Config) hostServiceName(path *field.Path, name string) field.ErrorList {
 	var errs field.ErrorList
 	if name == "" {

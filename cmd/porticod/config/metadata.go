@@ -12,9 +12,9 @@ import (
 )
 
 // Metadata says which labels and annotations of tenants reach the host, in
-// addition to what is known of tooling there (docs/metadata.md). An entry is a
-// key, a prefix that ends in "/" or "*", or a domain and all below it,
-// "*.example.com/".
+// addition to those that are known of tooling there (docs/metadata.md). An
+// entry is a key, a prefix that ends in "/" or "*", or a domain and all below
+// it, "*.example.com/".
 type Metadata struct {
 	// MovedLabels are labels that have another key on the host.
 	MovedLabels []string `json:"movedLabels,omitempty"`
@@ -70,7 +70,7 @@ func (m *Metadata) validate(path *field.Path) field.ErrorList {
 	return errs
 }
 
-// allowed refuses entries that allow nothing, whatever else is set.
+// allowed refuses entries that allow nothing under any other setting.
 func allowed(path *field.Path, entries, held []string, list string) field.ErrorList {
 	errs := keys(path, entries)
 	for i, entry := range entries {

@@ -54,7 +54,7 @@ func TestDocumentedDefaultsHold(t *testing.T) {
 				continue
 			}
 			if v.IsZero() && v.Kind() != reflect.Bool {
-				continue // the text says what follows from elsewhere
+				continue // the text names the other value that it follows
 			}
 			standard := strings.Split(k.standard, ", ")
 			if got := strings.Trim(standard[min(i, len(standard)-1)], "`"); got != fmt.Sprint(v.Interface()) {
@@ -92,7 +92,7 @@ func TestPageHasTheTable(t *testing.T) {
 	if d := cmp.Diff(Reference(), got); d == "" {
 		return
 	} else if !updating() {
-		t.Fatalf("%s is out of date; go test ./cmd/porticod/config -update writes it anew (-want +got):\n%s", page, d)
+		t.Fatalf("%s is out of date; go test ./cmd/porticod/config -update writes it again (-want +got):\n%s", page, d)
 	}
 	anew := string(content[:begin]) + Reference() + string(content[begin+length:])
 	if err := os.WriteFile(page, []byte(anew), 0o600); err != nil {

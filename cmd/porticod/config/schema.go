@@ -14,8 +14,8 @@ import (
 // SchemaDialect is the one that schemas are written in, which Helm knows too.
 const SchemaDialect = "http://json-schema.org/draft-07/schema#"
 
-// limits are what the type of a key does not say. Package-wide rules between
-// keys are in no schema: porticod and the chart say those.
+// limits are the bounds of a value that the type of its key does not have.
+// Rules between keys are in no schema: porticod and the chart have those.
 var limits = map[string]map[string]any{
 	"name":                                 {"minLength": 1, "maxLength": maxName},
 	"replicas":                             {"minimum": 1},
@@ -37,7 +37,7 @@ var limits = map[string]map[string]any{
 }
 
 // Schema returns the JSON schema of portico.yaml, without the keys of some
-// paths. It is for editors and charts; what porticod takes, [Read] decides.
+// paths. It is for editors and charts; porticod goes by [Read].
 func Schema(without ...string) map[string]any {
 	described := map[string]string{}
 	for _, k := range reference {

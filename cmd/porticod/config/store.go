@@ -18,7 +18,7 @@ import (
 	"portico.dev/portico/store/kine/dsn"
 )
 
-// StoreKind is what keeps a cluster's objects.
+// StoreKind is the kind of store that keeps a cluster's objects.
 type StoreKind string
 
 // The kinds of stores.
@@ -29,7 +29,7 @@ const (
 	StoreMySQL      StoreKind = "mysql"
 )
 
-// storeSchemes are the schemes of endpoints, and what they lead to.
+// storeSchemes are the schemes of endpoints, and the stores that they lead to.
 var storeSchemes = map[string]struct {
 	kind StoreKind
 	tls  bool
@@ -54,8 +54,8 @@ type StoreEndpoint struct {
 }
 
 // Parse takes Endpoint apart. Connections are made with TLS if the scheme or
-// any setting of TLS asks for it: what was meant to be encrypted never goes out
-// in the clear.
+// any setting of TLS asks for it, so that a store is never reached in the clear
+// by mistake.
 //
 //	etcd://HOST:PORT[,HOST:PORT]...
 //	etcds://HOST:PORT[,HOST:PORT]...                 with TLS; also etcd+https://
@@ -88,7 +88,8 @@ func (s *Store) Parse() (StoreEndpoint, error) {
 }
 
 // tlsParameters turn TLS on and off in the endpoints of databases. Other values
-// of them encrypt without verifying, which protects from nobody in the way.
+// of them encrypt without verifying, which protects from no attacker on the
+// way.
 var tlsParameters = map[StoreKind]struct{ name, on, off string }{
 	StorePostgreSQL: {"sslmode", "verify-full", "disable"},
 	StoreMySQL:      {"tls", "true", "false"},
@@ -108,7 +109,7 @@ func (s *Store) parseDatabase(kind StoreKind, rest string) (StoreEndpoint, error
 		case value == t.on:
 			e.TLS = true
 		case value != t.off:
-			return StoreEndpoint{}, endpointError(fmt.Sprintf("%s must be %s or %s: what is not verified is not secure", t.name, t.on, t.off))
+			return StoreEndpoint{}, endpointError(fmt.Sprintf("%s must be %s or %s: an unverified connection is not secure", t.name, t.on, t.off))
 		case e.TLS:
 			return StoreEndpoint{}, endpointError(fmt.Sprintf("%s=%s contradicts store.tls", t.name, value))
 		}
@@ -123,8 +124,8 @@ func (s *Store) parseDatabase(kind StoreKind, rest string) (StoreEndpoint, error
 	return e, nil
 }
 
-// endpointError says what is wrong with an endpoint and does not repeat it: it
-// may contain a password that somebody put there by mistake.
+// endpointError names the fault of an endpoint and does not repeat the
+// endpoint: it may contain a password that somebody put there by mistake.
 type endpointError string
 
 func (e endpointError) Error() string { return string(e) }
@@ -138,11 +139,11 @@ func hostPort(v string) bool {
 	return err == nil && n > 0 && n <= 65535
 }
 
-// prefixPattern keeps prefixes what they look like: no empty or dotted part,
-// nothing that needs quoting.
+// prefixPattern keeps prefixes plain: no empty or dotted part, nothing that
+// needs quoting.
 var prefixPattern = regexp.MustCompile(`^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$`)
 
-// leastSize is what a cluster has room to begin in.
+// leastSize is room enough for a cluster to begin.
 const leastSize = 16 << 20
 
 // MaxBytes is MaxSize as a number; 0 means no limit.
@@ -207,8 +208,8 @@ func (s *Store) validate(path *field.Path) field.ErrorList {
 	return errs
 }
 
-// validateInsecure demands that nobody speaks to a store in the clear without
-// having written so.
+// validateInsecure refuses a connection to a store in the clear, unless the
+// operator has written so.
 func (s *Store) validateInsecure(path *field.Path, endpoint StoreEndpoint, known bool) field.ErrorList {
 	switch {
 	case !known:
@@ -240,7 +241,7 @@ func together(path *field.Path, a, valueA, b, valueB string) field.ErrorList {
 	}
 }
 
-// redacted is an endpoint without what may be credentials.
+// redacted is an endpoint without its possible credentials.
 func redacted(endpoint string) string {
 	if address, _, found := strings.Cut(endpoint, "?"); found {
 		endpoint = address + "?***"

@@ -5,12 +5,12 @@ package config
 
 import "k8s.io/apimachinery/pkg/util/validation/field"
 
-// highestPriority is what the API allows a class that is not the system's
-// (HighestUserDefinablePriority in pkg/apis/scheduling).
+// highestPriority is the highest value that the API allows a class that is not
+// the system's (HighestUserDefinablePriority in pkg/apis/scheduling).
 const highestPriority = 1_000_000_000
 
-// ToHost chooses what of the tenant's the host gets besides pods, Services and
-// volume claims.
+// ToHost chooses the kinds of the tenant that the host gets besides pods,
+// Services and volume claims.
 type ToHost struct {
 	PriorityClasses ToHostPriorityClasses `json:"priorityClasses"`
 	ResourceClaims  ToHostResourceClaims  `json:"resourceClaims"`
@@ -42,7 +42,7 @@ type ToHostPriorityClasses struct {
 
 func (p *ToHostPriorityClasses) validate(path *field.Path) field.ErrorList {
 	if p.MaxValue > highestPriority {
-		return field.ErrorList{field.Invalid(path.Child("maxValue"), p.MaxValue, "must not be above 1000000000: what is higher is the system's")}
+		return field.ErrorList{field.Invalid(path.Child("maxValue"), p.MaxValue, "must not be above 1000000000: higher values are the system's")}
 	}
 	return nil
 }

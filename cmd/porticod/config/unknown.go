@@ -47,7 +47,7 @@ func keysOf(path string) []string {
 	return keys
 }
 
-// below is the type of what the key leads to, or of its elements.
+// below is the type of the value that the key leads to, or of its elements.
 func below(t reflect.Type, key string) reflect.Type {
 	if t.Kind() != reflect.Struct {
 		return nil

@@ -94,7 +94,7 @@ func (h *Host) validate(path *field.Path) field.ErrorList {
 // mostOfHost is more than any API server takes.
 const mostOfHost = 100_000
 
-// validateBounds refuses what would keep everybody out.
+// validateBounds refuses bounds that would keep everyone out.
 func (h *Host) validateBounds(path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for _, bound := range []struct {
@@ -108,7 +108,8 @@ func (h *Host) validateBounds(path *field.Path) field.ErrorList {
 	return errs
 }
 
-// validateReplicas refuses what would look highly available and is not.
+// validateReplicas refuses configurations that look highly available and are
+// not.
 func (c *Config) validateReplicas() field.ErrorList {
 	path := field.NewPath("replicas")
 	switch {
@@ -140,11 +141,11 @@ func (n *Nodes) validate(path *field.Path) field.ErrorList {
 	return errs
 }
 
-// validateSelectors refuses what no pod could satisfy.
+// validateSelectors refuses selectors that no pod can satisfy.
 func (c *Config) validateSelectors() field.ErrorList {
 	shown, err := c.Sync.Nodes.Labels()
 	if err != nil {
-		return nil // told already
+		return nil // reported already
 	}
 	var errs field.ErrorList
 	for _, k := range slices.Sorted(maps.Keys(shown)) {
@@ -155,10 +156,11 @@ func (c *Config) validateSelectors() field.ErrorList {
 	return errs
 }
 
-// validate finds out now what the host would say about every single pod.
+// validate finds now the faults that the host would report for every single
+// pod.
 func (p *Pods) validate(path *field.Path) field.ErrorList {
 	errs := metav1validation.ValidateLabels(p.NodeSelector, path.Child("nodeSelector"))
-	if strings.TrimSpace(p.HostsImage) != p.HostsImage { // what else is valid is the runtime's to say
+	if strings.TrimSpace(p.HostsImage) != p.HostsImage { // the runtime judges the rest
 		errs = append(errs, field.Invalid(path.Child("hostsImage"), p.HostsImage, "must not begin or end with a space"))
 	}
 	errs = append(errs, p.validateAllowed(path)...)
@@ -212,7 +214,7 @@ func (p *Pods) validateAllowed(path *field.Path) field.ErrorList {
 	return errs
 }
 
-// images checks the map of images. What a valid image is, is the runtime's to say.
+// images checks the map of images. The runtime judges the images themselves.
 func images(path *field.Path, m map[string]string) field.ErrorList {
 	var errs field.ErrorList
 	for _, from := range slices.Sorted(maps.Keys(m)) {

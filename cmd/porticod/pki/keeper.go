@@ -92,7 +92,7 @@ func (k *Keeper) Credentials() certs.Credentials {
 // ready is closed, and then with each change.
 func (k *Keeper) Run(ctx context.Context, ready <-chan struct{}) error {
 	isReady, unpublished := false, true
-	rounds := Rounds{Clock: k.cfg.Clock, Of: "door", Retry: retry, Wake: k.wake, Ready: ready}
+	rounds := Rounds{Clock: k.cfg.Clock, Name: "door", Retry: retry, Wake: k.wake, Ready: ready}
 	return rounds.Run(ctx, func(ctx context.Context) (time.Duration, error) {
 		select {
 		case <-ready:

@@ -24,8 +24,8 @@ const (
 // logged and tried again: certificates are issued months before their end.
 type Rounds struct {
 	Clock clock.WithTicker
-	// Of names the certificates in the log.
-	Of string
+	// Name is that of the certificates in the log.
+	Name string
 	// Retry is the time after a failure.
 	Retry time.Duration
 	// Wake begins a round with each value, and Ready one when it is closed. Both
@@ -43,7 +43,7 @@ func (r Rounds) Run(ctx context.Context, round func(context.Context) (time.Durat
 		if err != nil {
 			pause = r.Retry
 			if ctx.Err() == nil {
-				klog.FromContext(ctx).Error(err, "Certificates are not as they should be; those of before are in use", "certificates", r.Of)
+				klog.FromContext(ctx).Error(err, "Certificates are not as they should be; those of before are in use", "certificates", r.Name)
 			}
 		}
 		timer := r.Clock.NewTimer(pause)

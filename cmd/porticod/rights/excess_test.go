@@ -26,7 +26,7 @@ func TestExcess(t *testing.T) {
 		has("authentication.k8s.io", "selfsubjectreviews", "create"),
 		has("certificates.k8s.io", "clustertrustbundles", "get", "list", "watch"),
 	}
-	for _, r := range rights.Role(rights.Of(plain)) {
+	for _, r := range rights.Role(rights.For(plain)) {
 		exact = append(exact, authorizationv1.ResourceRule{APIGroups: r.APIGroups, Resources: r.Resources, Verbs: r.Verbs})
 	}
 	for name, c := range map[string]struct {
@@ -45,7 +45,7 @@ func TestExcess(t *testing.T) {
 		"classes, which are of use": {plain, []authorizationv1.ResourceRule{has("storage.k8s.io", "storageclasses", "get", "list", "watch")}, nil},
 		"classes, which are not":    {withoutClasses, []authorizationv1.ResourceRule{has("storage.k8s.io", "storageclasses", "list")}, []string{"list storageclasses.storage.k8s.io"}},
 	} {
-		if d := cmp.Diff(c.want, rights.Excess(slices.Concat(rights.Of(c.config), rights.Optional(c.config)), append(exact[:len(exact):len(exact)], c.more...))); d != "" {
+		if d := cmp.Diff(c.want, rights.Excess(slices.Concat(rights.For(c.config), rights.Optional(c.config)), append(exact[:len(exact):len(exact)], c.more...))); d != "" {
 			t.Errorf("%s (-want +got):\n%s", name, d)
 		}
 	}

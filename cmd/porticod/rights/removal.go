@@ -11,9 +11,10 @@ import (
 	"portico.dev/portico/cmd/porticod/config"
 )
 
-// OfRemoval returns the grants that porticod uninstall needs for a cluster with
-// a configuration: a subset of porticod's own, and a look at what runs it.
-func OfRemoval(c *config.Config) []Grant {
+// ForRemoval returns the grants that porticod uninstall needs for a cluster
+// with a configuration: a subset of porticod's own, and a look at the workload
+// that runs it.
+func ForRemoval(c *config.Config) []Grant {
 	return slices.DeleteFunc(slices.Clone(removal), func(g Grant) bool { return g.needed != nil && !g.needed(c) })
 }
 

@@ -35,8 +35,8 @@ type Grant struct {
 	each func(*config.Config) []Grant
 }
 
-// Of returns the grants that a configuration needs, in the order of the table.
-func Of(c *config.Config) []Grant {
+// For returns the grants that a configuration needs, in the order of the table.
+func For(c *config.Config) []Grant {
 	var all []Grant
 	for _, g := range table {
 		switch {

@@ -19,7 +19,7 @@ import (
 )
 
 func TestNothingClusterWideByDefault(t *testing.T) {
-	grants := rights.Of(config.Default())
+	grants := rights.For(config.Default())
 	if got := rights.ClusterRole(grants); len(got) != 0 {
 		t.Errorf("got %v, want no rule of a ClusterRole", got)
 	}
@@ -44,12 +44,12 @@ func TestRightsFollowTheConfiguration(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := config.Default()
 			tc.change(c)
-			for _, r := range rights.ClusterRole(rights.Of(c)) {
+			for _, r := range rights.ClusterRole(rights.For(c)) {
 				if cmp.Equal(r, tc.want) {
 					return
 				}
 			}
-			t.Errorf("got %v, want %v among them", rights.ClusterRole(rights.Of(c)), tc.want)
+			t.Errorf("got %v, want %v among them", rights.ClusterRole(rights.For(c)), tc.want)
 		})
 	}
 }
@@ -59,11 +59,11 @@ func TestRightsFollowTheConfiguration(t *testing.T) {
 func TestMappedServicesNeedRolesOfTheirOwn(t *testing.T) {
 	c := config.Default()
 	c.Host.Namespace = "team-a"
-	before := rights.Role(rights.Of(c))
+	before := rights.Role(rights.For(c))
 	for _, from := range []string{"shop/web", "shop/db", "team-a/own", "infra/log", "shop/web"} {
 		c.MapServices.FromHost = append(c.MapServices.FromHost, config.ServiceMapping{From: from})
 	}
-	grants := rights.Of(c)
+	grants := rights.For(c)
 	if d := cmp.Diff(before, rights.Role(grants)); d != "" || len(rights.ClusterRole(grants)) > 0 {
 		t.Errorf("other rights than those in the namespaces (-before +after):\n%s\n%v", d, rights.ClusterRole(grants))
 	}
@@ -94,7 +94,7 @@ func TestEventsOnTheHostAreForMappedServices(t *testing.T) {
 	events := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}}
 	c := config.Default()
 	for _, want := range []bool{false, true} {
-		has := slices.ContainsFunc(rights.Role(rights.Of(c)), func(r rbacv1.PolicyRule) bool { return cmp.Equal(r, events) })
+		has := slices.ContainsFunc(rights.Role(rights.For(c)), func(r rbacv1.PolicyRule) bool { return cmp.Equal(r, events) })
 		if has != want {
 			t.Errorf("with %v, Events can be made: %v, want %v", c.MapServices.FromVirtual, has, want)
 		}
@@ -152,7 +152,7 @@ func TestDocumentedRolesAreThese(t *testing.T) {
 	}
 	c := config.Default()
 	c.MapServices.FromHost = []config.ServiceMapping{{From: "default/nettool-host", To: "default/nettool-host"}}
-	_, other, _ := strings.Cut(rights.Manifest("porticod", "portico-my-vcluster", rights.Of(c)), "---\n")
+	_, other, _ := strings.Cut(rights.Manifest("porticod", "portico-my-vcluster", rights.For(c)), "---\n")
 	if !bytes.Contains(content, []byte("```yaml\n"+other+"```\n")) {
 		t.Errorf("docs/configuration.md does not have this Role:\n%s", other)
 	}
