@@ -193,6 +193,10 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 		o.Features.EnableProfiling = false
 	}
 
+	// Upstream applies these as if each were set, and logs an error for the file
+	// of a list that nobody has written. Nil means the defaults.
+	o.Metrics = nil
+
 	completed, err := o.Complete(ctx)
 	if err != nil {
 		return kubeoptions.CompletedOptions{}, fmt.Errorf("complete API server options: %w", err)

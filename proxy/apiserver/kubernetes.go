@@ -6,8 +6,10 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	genericapiserver "k8s.io/apiserver/pkg/server"
+	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 	"k8s.io/kubernetes/pkg/controlplane"
@@ -46,7 +49,7 @@ func addKubernetesServiceHook(server *genericapiserver.GenericAPIServer, c contr
 	}
 	controller := kubernetesservice.New(kubernetesservice.Config{
 		PublicIP:           c.ControlPlane.Generic.PublicAddress,
-		EndpointReconciler: reconcilers.NewNoneEndpointReconciler(),
+		EndpointReconciler: &noEndpoints{EndpointReconciler: reconcilers.NewNoneEndpointReconciler()},
 		EndpointInterval:   endpointsInterval,
 		ServiceIP:          c.Extra.APIServerServiceIP,
 		ServicePort:        c.Extra.APIServerServicePort,
@@ -62,6 +65,22 @@ func addKubernetesServiceHook(server *genericapiserver.GenericAPIServer, c contr
 		controller.Stop()
 		return nil
 	})
+}
+
+// noEndpoints is upstream's reconciler that does nothing. The removal of endpoints
+// at a start has to find none: success is a crash of before to upstream, which it
+// logs as an error.
+type noEndpoints struct {
+	reconcilers.EndpointReconciler
+	started atomic.Bool
+}
+
+// RemoveEndpoints implements reconcilers.EndpointReconciler.
+func (n *noEndpoints) RemoveEndpoints(string, net.IP, []corev1.EndpointPort) error {
+	if n.started.Swap(true) {
+		return nil
+	}
+	return storage.NewKeyNotFoundError("kubernetes", 0)
 }
 
 // addEndpointsHook keeps the Endpoints and EndpointSlice of default/kubernetes

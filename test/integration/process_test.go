@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -191,3 +192,34 @@ func TestNamespaceDeletionDeletesHostPods(t *testing.T) {
 		t.Errorf("host pod: %v, want not found", err)
 	}
 }
+
+// A start has nothing to complain of, so an operator may be alerted to lines of
+// that level.
+func TestStartLogsNoErrors(t *testing.T) {
+	h := embedded.PrivateHost(t)
+	c := newClusterOn(t, h)
+	for name, p := range map[string]*embedded.Process{"porticod host": h.Process, "porticod serve": c.Process} {
+		log, err := os.ReadFile(p.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(log)) {
+			if errorLine.MatchString(line) && !strings.Contains(line, hookRace) {
+				t.Errorf("%s logged %s", name, line)
+			}
+		}
+		if !infoLine.Match(log) {
+			t.Errorf("%s: the log has no line of the known format:\n%s", name, p.Tail())
+		}
+	}
+}
+
+// hookRace is said of a new cluster whose first namespaces are made later than
+// another of upstream's hooks wants them, which then tries again.
+const hookRace = `err="namespaces \"kube-system\" not found"`
+
+// Lines of the text format of component-base/logs.
+var (
+	errorLine = regexp.MustCompile(`^[EF][0-9]{4} `)
+	infoLine  = regexp.MustCompile(`(?m)^I[0-9]{4} `)
+)
