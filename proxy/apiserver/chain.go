@@ -5,6 +5,7 @@ package apiserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -91,6 +92,10 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	inject(kube, st)
 	endRevoked(kube)
+	var own ownAPIs
+	if cfg.virtual() {
+		own.guard(&kube.Aggregator.GenericConfig.Config)
+	}
 	if cfg.Tracing != nil {
 		kube.Aggregator.GenericConfig.TracerProvider = cfg.Tracing // the outermost handlers
 	}
@@ -115,7 +120,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	var metrics *resourceMetrics
 	if st.host != nil && st.host.ResourceMetrics {
-		if metrics, err = newResourceMetrics(st.host, shared); err != nil {
+		if metrics, err = newResourceMetrics(st.host, shared, &own); err != nil {
 			return nil, err
 		}
 	}
@@ -132,7 +137,8 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	if cfg.virtual() {
 		installMetrics(aggregator.GenericAPIServer)
-		if err := addMetricsHook(aggregator.GenericAPIServer, metrics); err != nil {
+		own.note(native.GenericAPIServer, aggregator.GenericAPIServer.Handler.NonGoRestfulMux.ListedPaths)
+		if err := errors.Join(own.addHook(aggregator.GenericAPIServer), addMetricsHook(aggregator.GenericAPIServer, metrics)); err != nil {
 			return nil, err
 		}
 	}

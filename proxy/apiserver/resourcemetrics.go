@@ -33,20 +33,21 @@ const (
 	// metricsLabelValue stands for the metrics of the host.
 	metricsLabelValue = "host-metrics"
 	// metricsReader lets those who may view a namespace see its pods' metrics,
-	// as metrics-server's own role does under another name, which a tenant's
-	// own metrics-server must be able to take.
+	// as metrics-server's own role does under another name, which the chart of
+	// a metrics server inside must be able to take.
 	metricsReader = "portico:aggregated-metrics-reader"
 )
 
 // resourceMetrics serves metrics.k8s.io of a virtual cluster. The group is
 // installed like a native one. An APIService makes it a part of the API. It is
-// created once the host is seen to serve metrics, and only if there is none:
-// tenants who have a metrics server of their own keep it.
+// created once the host is seen to serve metrics; from then on the group is the
+// cluster's own, and one that leads to a server of the tenant's is put back.
 type resourceMetrics struct {
 	config resourcemetrics.Config
+	own    *ownAPIs
 }
 
-func newResourceMetrics(h *Host, shared informers.SharedInformerFactory) (*resourceMetrics, error) {
+func newResourceMetrics(h *Host, shared informers.SharedInformerFactory, own *ownAPIs) (*resourceMetrics, error) {
 	client, err := metricsclient.NewForConfig(h.REST)
 	if err != nil {
 		return nil, fmt.Errorf("client for the host's metrics: %w", err)
@@ -55,7 +56,7 @@ func newResourceMetrics(h *Host, shared informers.SharedInformerFactory) (*resou
 	// Asking for them makes the factory start them.
 	core.Pods().Informer()
 	core.Nodes().Informer()
-	return &resourceMetrics{config: resourcemetrics.Config{
+	return &resourceMetrics{own: own, config: resourcemetrics.Config{
 		Host: client, Translator: h.Translator, Pods: core.Pods().Lister(), Nodes: core.Nodes().Lister(), Shown: h.NodeShown,
 	}}, nil
 }
@@ -126,20 +127,12 @@ func (m *resourceMetrics) publish(ctx context.Context, loopback *restclient.Conf
 	if _, err := client.RbacV1().ClusterRoles().Create(ctx, role, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create ClusterRole %s: %w", metricsReader, err)
 	}
-	service := &apiregistrationv1.APIService{
-		ObjectMeta: metav1.ObjectMeta{Name: metricsService(), Labels: map[string]string{metricsLabel: metricsLabelValue}},
-		// No service: the aggregator hands requests to the next server, where
-		// the group is installed.
-		Spec: apiregistrationv1.APIServiceSpec{
-			Group: resourcemetrics.GroupVersion.Group, Version: resourcemetrics.GroupVersion.Version,
-			GroupPriorityMinimum: 100, VersionPriority: 100, // metrics-server's own
-		},
-	}
+	m.own.metrics.Store(true) // from here on no other comes
+	service := newMetricsService()
 	_, err = services.APIServices().Create(ctx, service, metav1.CreateOptions{})
 	switch {
 	case apierrors.IsAlreadyExists(err):
-		klog.FromContext(ctx).V(1).Info("metrics.k8s.io is served as its APIService says", "apiService", service.Name)
-		return nil
+		return m.own.putBack(ctx, client, services.APIServices(), service.Name)
 	case err != nil:
 		return fmt.Errorf("create APIService %s: %w", service.Name, err)
 	}
@@ -166,6 +159,16 @@ func withdrawMetrics(ctx context.Context, services *apiregistration.Apiregistrat
 	return nil
 }
 
-func metricsService() string {
-	return resourcemetrics.GroupVersion.Version + "." + resourcemetrics.GroupVersion.Group
+func metricsService() string { return apiServiceName(resourcemetrics.GroupVersion) }
+
+// newMetricsService names no service: the aggregator hands requests to the next
+// server, where the group is installed.
+func newMetricsService() *apiregistrationv1.APIService {
+	return &apiregistrationv1.APIService{
+		ObjectMeta: metav1.ObjectMeta{Name: metricsService(), Labels: map[string]string{metricsLabel: metricsLabelValue}},
+		Spec: apiregistrationv1.APIServiceSpec{
+			Group: resourcemetrics.GroupVersion.Group, Version: resourcemetrics.GroupVersion.Version,
+			GroupPriorityMinimum: 100, VersionPriority: 100, // metrics-server's own
+		},
+	}
 }
