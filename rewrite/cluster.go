@@ -64,6 +64,10 @@ type Cluster struct {
 	// Schedulers are those of the host that a tenant's pods may name, besides the
 	// default one. A pod that names another waits.
 	Schedulers []string
+	// SchedulesInside says that schedulers inside place the cluster's pods, all
+	// but those that name HostScheduler or one of Schedulers. On the host these
+	// pods wait for a binding.
+	SchedulesInside bool
 	// VolumeDrivers are those whose volumes a tenant's pods may describe
 	// themselves, without a claim: rules.VolumeDrivers.
 	//

@@ -22,7 +22,9 @@ const seeds = 40
 // TestLaw1RestoreUndoesTranslate: ToVirtual(ToHost(v)) == v.
 func TestLaw1RestoreUndoesTranslate(t *testing.T) {
 	bare := rewrite.Cluster{Name: "c", HostNamespace: "h", VolumeDrivers: []string{rewrite.Everything}}
-	for name, cluster := range map[string]rewrite.Cluster{"everything on": testCluster(), "everything off": bare} {
+	inside := testCluster()
+	inside.SchedulesInside = true
+	for name, cluster := range map[string]rewrite.Cluster{"everything on": testCluster(), "everything off": bare, "a scheduler inside": inside} {
 		t.Run(name, func(t *testing.T) {
 			tr := mustNew(t, cluster)
 			for seed := range uint64(seeds) {
@@ -161,6 +163,7 @@ func TestUnchangedStaysAsItIsOnTheHost(t *testing.T) {
 		c.Images = map[string]string{"a": "elsewhere"}
 		c.EtcHostsImage = "elsewhere/porticod:2"
 		c.AllowedTolerations, c.Schedulers, c.VolumeDrivers = nil, nil, nil
+		c.SchedulesInside = true
 		return c
 	}())
 	for name, change := range hostChanges {

@@ -20,6 +20,7 @@ func (c *translation) placement(spec *corev1.PodSpec) {
 	drop(c.overlay, "evictionResponders", &spec.EvictionResponders)
 
 	c.scheduler(spec)
+	c.judged(spec)
 	c.nodeSelector(spec)
 	c.tolerations(spec)
 }
@@ -27,7 +28,8 @@ func (c *translation) placement(spec *corev1.PodSpec) {
 func (c *restoration) placement(spec *corev1.PodSpec) {
 	c.tolerations(spec)
 	c.nodeSelector(spec)
-	unreplace(c.overlay, "schedulerName", &spec.SchedulerName)
+	c.judged(spec)
+	unreplace(c.overlay, schedulerKey, &spec.SchedulerName)
 	undrop(c.overlay, "evictionResponders", &spec.EvictionResponders)
 	undrop(c.overlay, "schedulingGroup", &spec.SchedulingGroup)
 	c.runtimeClass(spec)
@@ -39,16 +41,63 @@ func (c *restoration) placement(spec *corev1.PodSpec) {
 // with this prefix.
 const NoScheduler = Prefix + "virtual"
 
+// HostScheduler is the name by which a pod is left to the host's scheduler, in a
+// cluster whose own scheduler places all others (Cluster.SchedulesInside).
+const HostScheduler = "host.portico.dev"
+
 // scheduler leaves a pod to a scheduler of the host only if the operator allows
 // it. Any other name is that of a program of the tenant's, which the host does
-// not have, even if it happens to have one of that name: the pod waits.
+// not have, even if it happens to have one of that name: the pod waits, for a
+// binding that comes through the door or for ever.
 func (c *translation) scheduler(spec *corev1.PodSpec) {
-	name := spec.SchedulerName
-	if name == "" || name == corev1.DefaultSchedulerName || slices.Contains(c.t.cluster.Schedulers, name) {
+	name, inside := spec.SchedulerName, c.t.cluster.SchedulesInside
+	switch isDefault := name == "" || name == corev1.DefaultSchedulerName; {
+	case isDefault && !inside:
+	case !isDefault && slices.Contains(c.t.cluster.Schedulers, name):
+	case inside && name == HostScheduler:
+		replace(c.overlay, schedulerKey, &spec.SchedulerName, corev1.DefaultSchedulerName)
+	default:
+		replace(c.overlay, schedulerKey, &spec.SchedulerName, NoScheduler)
+	}
+}
+
+// placedInside reports whether a scheduler of the virtual cluster chooses the
+// node of a pod, given its spec on the host. A pod never changes sides.
+func (c *translation) placedInside(spec *corev1.PodSpec) bool {
+	if host, ok := c.in.Host.(*corev1.Pod); ok {
+		spec = &host.Spec
+	}
+	return c.t.cluster.SchedulesInside && spec.SchedulerName == NoScheduler
+}
+
+// judged keeps off the host the terms over labels of nodes that were for a
+// scheduler inside. It judges them by the labels of virtual nodes, of which the
+// host's may have fewer, and a kubelet would judge again by those and refuse the
+// pod. The enforced selector, which comes later, is the host's to judge.
+func (c *translation) judged(spec *corev1.PodSpec) {
+	if !c.placedInside(spec) {
 		return
 	}
-	replace(c.overlay, "schedulerName", &spec.SchedulerName, NoScheduler)
+	drop(c.overlay, ownSelector, &spec.NodeSelector)
+	if spec.Affinity != nil {
+		drop(c.overlay, nodeAffinityKey, &spec.Affinity.NodeAffinity)
+	}
 }
+
+func (c *restoration) judged(spec *corev1.PodSpec) {
+	undrop(c.overlay, ownSelector, &spec.NodeSelector)
+	if spec.Affinity != nil {
+		undrop(c.overlay, nodeAffinityKey, &spec.Affinity.NodeAffinity)
+	}
+}
+
+// The records of a pod's placement, besides those of single passes.
+const (
+	schedulerKey    = "schedulerName"
+	enforcedKey     = "nodeSelector"
+	ownSelector     = "nodeSelector.own"
+	nodeAffinityKey = "affinity.nodeAffinity"
+)
 
 // enforcedSelector is the record of an enforced node selector.
 type enforcedSelector struct {
@@ -76,13 +125,13 @@ func (c *translation) nodeSelector(spec *corev1.PodSpec) {
 		record.Host[k], spec.NodeSelector[k] = v, v
 	}
 	if len(record.Host) > 0 {
-		c.overlay.put("nodeSelector", record)
+		c.overlay.put(enforcedKey, record)
 	}
 }
 
 func (c *restoration) nodeSelector(spec *corev1.PodSpec) {
 	var record enforcedSelector
-	if !c.overlay.get("nodeSelector", &record) {
+	if !c.overlay.get(enforcedKey, &record) {
 		return
 	}
 	for k, v := range record.Host {

@@ -29,6 +29,8 @@ func (t *Translator) PodToVirtual(h *corev1.Pod) (*corev1.Pod, error) {
 // write virtual names come before the names are translated, those that write
 // host names after.
 func (c *translation) pod(h, v *corev1.Pod) {
+	was, there := c.in.Host.(*corev1.Pod)
+	c.bound = there && was.Spec.NodeName == "" && v.Spec.NodeName != ""
 	c.own(&v.Spec)
 	c.ephemeralVolumes(h)
 	c.resourceClaims(&h.Spec)

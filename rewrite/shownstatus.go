@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 
 	"portico.dev/portico/rewrite/rules"
@@ -40,6 +41,7 @@ func (c *translation) shown(own []rules.StatusRule, s forms) {
 		case areConditions(out.Type()):
 			c.shownConditions(rule, after, seen, out)
 		case rule.Share != rules.Shown:
+		case rule.Placement && (c.bound || !c.t.cluster.SchedulesInside):
 		case !apiequality.Semantic.DeepEqual(after.Interface(), seen.Interface()):
 			c.overlay.put(key, shownValue{Virtual: encoded(after), Host: digestOf(out)})
 		default:
@@ -64,8 +66,8 @@ func (c *translation) shownConditions(rule rules.StatusRule, after, seen, out re
 		}
 	}
 	for typ := range types {
-		if _, ruled := rule.Unqualified[typ]; ruled {
-			continue // controllers inside act on it, and their part of it is on the host
+		if c.ofHost(rule, typ) {
+			continue
 		}
 		a, wanted := condition(after, typ)
 		s, visible := condition(seen, typ)
@@ -89,6 +91,15 @@ func (c *translation) shownConditions(rule rules.StatusRule, after, seen, out re
 	}
 }
 
+// ofHost reports whether a condition is shown as the host has it. Controllers
+// inside act on one that is ruled, and their part of it is on the host; only a
+// scheduler inside writes one, of pods that it preempts, that the host's would
+// act on. That a pod has its node is the host's to say.
+func (c *translation) ofHost(rule rules.StatusRule, typ string) bool {
+	_, ruled := rule.Unqualified[typ]
+	return ruled && !c.t.cluster.SchedulesInside || c.bound && typ == string(corev1.PodScheduled)
+}
+
 // shown puts the tenant's values into v, the status as it is shown, where the
 // host's in h are still those that they were written over.
 func (c *restoration) shown(own []rules.StatusRule, v, h any) {
@@ -103,6 +114,9 @@ func (c *restoration) shown(own []rules.StatusRule, v, h any) {
 			continue
 		}
 		var r shownValue
+		if rule.Placement && !c.t.cluster.SchedulesInside {
+			continue
+		}
 		if rule.Share == rules.Shown && c.overlay.get(key, &r) && r.Host == digestOf(host) {
 			c.decode(key, r, shown)
 		}

@@ -76,6 +76,8 @@ type translation struct {
 	names  set
 	labels set // label keys with another name on the host
 	keys   set // annotation keys with another name on the host
+	// bound says that the object is a pod that gets its node now.
+	bound bool
 }
 
 func (t *Translator) begin(kind string, m metav1.Object, in Inputs) *translation {

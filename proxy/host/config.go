@@ -88,9 +88,14 @@ type Config struct {
 	// that counts is the host's; a virtual one proves nothing. Nil means any class.
 	MayHaveStorage func(ctx context.Context, class string) (bool, error)
 
-	// AllowBinding lets the tenant's scheduler assign pods to nodes on which
+	// AllowBinding lets a scheduler inside assign pods to nodes on which
 	// NodeTakesPods.
 	AllowBinding bool
+
+	// Fits returns why a pod has no room on a node, both as the host has them, in
+	// words for the tenant. It is asked about bindings, because the host asks
+	// nobody. Nil means that there is room. It needs ReadNodes.
+	Fits func(node *corev1.Node, pod *corev1.Pod) error
 
 	// Memory is shared by the storages, so that one finds in another the objects
 	// that its own refer to. Nil means that the host is asked for each.

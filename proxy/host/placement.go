@@ -24,30 +24,51 @@ import (
 // A node that the virtual cluster does not show is answered like one that does
 // not exist: otherwise names of nodes could be found out.
 func (s *Storage) mayRunOn(ctx context.Context, k key, node string, h *corev1.Pod) error {
+	_, err := s.nodeFor(ctx, k, node, h)
+	return err
+}
+
+// mayBind is mayRunOn for a binding, which a scheduler inside makes. It knows the
+// room on the node as of a moment ago, and gets a conflict if that is gone: it
+// will look for another node.
+func (s *Storage) mayBind(ctx context.Context, k key, node string, h *corev1.Pod) error {
+	n, err := s.nodeFor(ctx, k, node, h)
+	if err != nil || n == nil || s.cfg.Fits == nil {
+		return err
+	}
+	if err := s.cfg.Fits(n, h); err != nil {
+		return apierrors.NewConflict(s.resource, k.name, err)
+	}
+	return nil
+}
+
+// nodeFor returns the node of mayRunOn as the host has it, or nil when its nodes
+// cannot be read.
+func (s *Storage) nodeFor(ctx context.Context, k key, node string, h *corev1.Pod) (*corev1.Node, error) {
 	unknown := apierrors.NewForbidden(s.resource, k.name, fmt.Errorf("node %q is not a node of this cluster that takes pods", node))
 	if s.cfg.NodeTakesPods == nil || !s.cfg.NodeTakesPods(node) {
-		return unknown
+		return nil, unknown
 	}
 	if !s.cfg.ReadNodes {
-		return nil
+		return nil, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	defer cancel()
 	n, err := s.cfg.Client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return unknown
+		return nil, unknown
 	case err != nil:
 		klog.FromContext(ctx).Error(err, "Node of a pod cannot be looked up", "virtualObject", k.ref(), "node", node)
-		return unavailable("the node of the pod cannot be looked up now")
+		return nil, unavailable("the node of the pod cannot be looked up now")
 	case !labels.SelectorFromSet(s.cfg.Translator.Cluster().NodeSelector).Matches(labels.Set(n.Labels)):
-		return unknown
+		return nil, unknown
 	}
 	if taint, found := untolerated(ctx, n, h); found {
-		return apierrors.NewForbidden(s.resource, k.name, fmt.Errorf(
+		return nil, apierrors.NewForbidden(s.resource, k.name, fmt.Errorf(
 			"node %q has the taint %s, and the pod has no toleration of it that counts on the host of this cluster", node, taint.ToString()))
 	}
-	return nil
+	return n, nil
 }
 
 // untolerated returns the first taint of a node that would keep the host's

@@ -4,6 +4,7 @@
 package host_test
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -110,6 +111,43 @@ func TestAttackPodNamesItsNode(t *testing.T) {
 			check("spec.nodeName", born, born.Create(t.Context(), podKey(pod), pod, &corev1.Pod{}, 0))
 		})
 	}
+}
+
+// A binding for which the host has no room is a conflict, after which a scheduler
+// looks again. A pod that names its node is the kubelet's to refuse.
+func TestBindingNeedsRoom(t *testing.T) {
+	full := errors.New(`node "plain" has not enough room: cpu`)
+	var asked []string
+	f := nodesFixture(t, func(c *host.Config) {
+		c.Fits = func(n *corev1.Node, p *corev1.Pod) error {
+			asked = append(asked, n.Name+" "+p.Name)
+			return full
+		}
+	})
+	waiting := f.create(newPod("demo", "web"))
+	f.host.writes()
+	bind := func() error {
+		_, err := f.update(as(t.Context(), "binding"), waiting, func(p *corev1.Pod) { p.Spec.NodeName = "plain" })
+		return err
+	}
+	if err := bind(); !apierrors.IsConflict(err) || !strings.HasSuffix(err.Error(), full.Error()) {
+		t.Errorf("got %v, want a conflict", err)
+	}
+	if w := f.host.writes(); len(w) > 0 {
+		t.Errorf("host calls %v", w)
+	}
+	if len(asked) == 0 || asked[0] != "plain "+hostWeb {
+		t.Errorf("asked about %v, want the pod as the host has it", asked)
+	}
+	full = nil
+	if err := bind(); err != nil || f.host.get("pods", hostWeb)["spec"].(tree)["nodeName"] != "plain" {
+		t.Errorf("with room: %v", err)
+	}
+
+	full = errors.New("full")
+	named := newPod("demo", "named")
+	named.Spec.NodeName = "plain"
+	f.create(named)
 }
 
 // A tenant finds out names of host nodes by naming them in pods. The answers

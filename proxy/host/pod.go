@@ -59,7 +59,7 @@ func (s *Storage) mayUpdatePod(ctx context.Context, k key, p plan) error {
 			return apierrors.NewForbidden(s.resource, k.name,
 				fmt.Errorf("pods of this cluster are assigned to nodes by its host's scheduler"))
 		}
-		if err := s.mayRunOn(ctx, k, st.bind, pod); err != nil {
+		if err := s.mayBind(ctx, k, st.bind, pod); err != nil {
 			return err
 		}
 	}

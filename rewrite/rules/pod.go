@@ -29,6 +29,8 @@ var podStatus = []StatusRule{
 	// door may dial a pod, and is always the host's.
 	{Field: "message", Share: Shown},
 	{Field: "reason", Share: Shown},
+	// On the host a nominated node reserves room.
+	{Field: "nominatedNodeName", Share: Shown, Placement: true},
 }
 
 var podRules = []Rule{

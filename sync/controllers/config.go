@@ -43,7 +43,7 @@ type Config struct {
 	// those of any other have no devices.
 	ResourceClaims bool
 
-	// Scheduler also runs upstream's scheduler. It is for Mode Host: in a virtual cluster the host schedules.
+	// Scheduler also runs upstream's scheduler. In a virtual cluster without it the host schedules.
 	Scheduler bool
 }
 
@@ -63,9 +63,6 @@ func (c Config) validate() error {
 	}
 	if (c.SigningCertFile == "") != (c.SigningKeyFile == "") {
 		errs = append(errs, errors.New("a signing certificate and its key go together"))
-	}
-	if c.Scheduler && c.Mode != Host {
-		errs = append(errs, errors.New("a scheduler runs in mode host only"))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("configure controllers: %w", errors.Join(errs...))

@@ -161,11 +161,11 @@ func TestRunActsAsServiceAccount(t *testing.T) {
 }
 
 func TestRunRefusesIncompleteConfig(t *testing.T) {
-	err := Run(t.Context(), Config{SigningKeyFile: "key", Scheduler: true})
+	err := Run(t.Context(), Config{SigningKeyFile: "key"})
 	if err == nil {
 		t.Fatal("Run accepted an empty configuration")
 	}
-	for _, part := range []string{"client configuration", "informers", "root CA", "service account key", "signing certificate", "scheduler"} {
+	for _, part := range []string{"client configuration", "informers", "root CA", "service account key", "signing certificate"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("error %q does not mention %q", err, part)
 		}

@@ -21,6 +21,7 @@ import (
 	"portico.dev/portico/sync/internal/hostview"
 	"portico.dev/portico/sync/internal/mirror"
 	"portico.dev/portico/sync/internal/queue"
+	"portico.dev/portico/sync/occupancy"
 )
 
 // MirrorConfig says which host nodes a Mirror reads, and where it shows them.
@@ -40,6 +41,9 @@ type MirrorConfig struct {
 	// Tolerations are what every pod of the virtual cluster has on the host, unseen by the tenant. Taints that they
 	// tolerate are not shown: inside, they would keep DaemonSets away and evict pods.
 	Tolerations []corev1.Toleration
+	// Room is the room that pods of others take. A scheduler inside sees the nodes
+	// without it. Nil shows them whole.
+	Room *occupancy.Room
 
 	// Linger is how long a Node outlives its last pod with InUse; 0 means half a minute.
 	Linger time.Duration
@@ -57,6 +61,10 @@ type Mirror struct {
 	usage   *usage // nil unless InUse
 	loop    *queue.Loop[string]
 }
+
+// roomSettles is for how long changes of the room on a node are gathered. Many
+// pods come and go together, and each write is seen by all that watch Nodes.
+const roomSettles = time.Second
 
 // NewMirror returns a Mirror. It registers with the virtual informers, so it must be called before they are relied on.
 func NewMirror(cfg MirrorConfig) (*Mirror, error) {
@@ -87,6 +95,11 @@ func NewMirror(cfg MirrorConfig) (*Mirror, error) {
 			look(node)
 		}
 	}}
+	if cfg.Room != nil {
+		if err := cfg.Room.Listen(m.loop, func(node string) { m.loop.AddAfter(node, roomSettles) }); err != nil {
+			return nil, err
+		}
+	}
 	return m, errors.Join(
 		queue.Listen(m.loop, "host nodes", m.outside.Core().V1().Nodes().Informer(), on),
 		queue.Listen(m.loop, "nodes", cfg.Informers.Core().V1().Nodes().Informer(), on),
@@ -149,10 +162,20 @@ func (m *Mirror) reconcile(ctx context.Context, name string) (time.Duration, err
 		}
 		return 0, m.shown.Remove(ctx, node)
 	case node == nil:
-		return again, m.create(ctx, host)
+		return again, m.create(ctx, m.withRoomLeft(host))
 	default:
-		return again, m.update(ctx, node, host)
+		return again, m.update(ctx, node, m.withRoomLeft(host))
 	}
+}
+
+// withRoomLeft is a host node of which can be allocated what others leave.
+func (m *Mirror) withRoomLeft(host *corev1.Node) *corev1.Node {
+	if m.cfg.Room == nil {
+		return host
+	}
+	left := *host
+	left.Status.Allocatable = m.cfg.Room.Left(host.Name, host.Status.Allocatable)
+	return &left
 }
 
 // optional turns "not found" into nil.

@@ -66,6 +66,7 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"all nodes":               "sync: {nodes: {syncAllNodes: true}}",
 			"selected nodes":          "sync: {nodes: {nodeSelector: a=b}}",
 			"nodes without metrics":   "{sync: {nodes: {enabled: true}}, integrations: {metricsServer: {enabled: false}}}",
+			"scheduler":               "sync: {nodes: {syncAllNodes: true, enableScheduler: true}}",
 			"kubelets":                "sync: {nodes: {enabled: true, proxy: true}}",
 			"host's priority classes": "sync: {fromHost: {priorityClasses: {enabled: true}}}",
 			"host's runtime classes":  "sync: {fromHost: {runtimeClasses: {enabled: true}}}",

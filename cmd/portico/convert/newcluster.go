@@ -6,7 +6,9 @@ package convert
 import "slices"
 
 const (
-	noScheduler    = "There is no scheduler inside: the host schedules, by the host's labels and taints."
+	schedulerInside    = "Also shows all nodes of the host, unless labels choose some: a scheduler needs nodes to choose from."
+	schedulerInProcess = "A scheduler inside is in porticod: sync.nodes.enableScheduler."
+
 	noIntegration  = "No operator of the host is shared with tenants. They can install their own: custom resources and webhooks work inside."
 	noPrivateNodes = "A virtual cluster has no nodes of its own: its pods run on the host's."
 	noPlatform     = "Portico needs no platform and no license."

@@ -27,7 +27,7 @@ var newControlRows = slices.Concat(
 		all(k8s+".imagePullPolicy", noK8s),
 		always(k8s+".apiServer.enabled", "porticod is the API server."),
 		always(k8s+".controllerManager.enabled", "The controllers are in porticod."),
-		none(k8s+".scheduler.enabled", noScheduler),
+		via(k8s+".scheduler.enabled", "sync.nodes.enableScheduler", boolean, scheduler, schedulerInside),
 	),
 	each(none, noFlags,
 		k8s+".apiServer.command", k8s+".apiServer.extraArgs", k8s+".controllerManager.command", k8s+".controllerManager.extraArgs",

@@ -27,7 +27,7 @@ var newSyncRows = slices.Concat(
 
 		move("sync.toHost.pods.translateImage", "images", object, "Exact matches only."),
 		via("sync.toHost.pods.enforceTolerations", "pods.tolerations", list, tolerations, "As Kubernetes writes tolerations. Tenants do not see them."),
-		none("sync.toHost.pods.hybridScheduling.enabled", "Without a scheduler inside, the host's schedulers have all pods; see hostSchedulers.", true),
+		none("sync.toHost.pods.hybridScheduling.enabled", "Pods that name one of hostSchedulers, or host.portico.dev, are always left to the host; see hostSchedulers.", true),
 		move("sync.toHost.pods.hybridScheduling.hostSchedulers", "pods.schedulers", list, ""),
 		all("sync.toHost.pods.useSecretsForSATokens", "Tokens are always in Secrets, and expire."),
 		none("sync.toHost.pods.runtimeClassName", "No class can be forced on pods. Classes of the host can be shown: sync.fromHost.runtimeClasses."),

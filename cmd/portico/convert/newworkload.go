@@ -68,7 +68,7 @@ var newWorkloadRows = slices.Concat(
 
 	one(
 		none(advanced+".defaultImageRegistry", "There are few images: write controlPlane.image.repository, and coredns.image for the mode deployment."),
-		none(advanced+".virtualScheduler", noScheduler),
+		via(advanced+".virtualScheduler.enabled", "sync.nodes.enableScheduler", boolean, scheduler, schedulerInside),
 		via(advanced+".serviceAccount.imagePullSecrets", "controlPlane.image.pullSecrets", list, secretNames, "The names alone."),
 		move(advanced+".podDisruptionBudget.enabled", "controlPlane.podDisruptionBudget.enabled", boolean, ""),
 		always(advanced+".serviceAccount.enabled", noAccounts),

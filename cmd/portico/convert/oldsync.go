@@ -23,9 +23,9 @@ var oldSyncRows = slices.Concat(
 		none("sync.fake-persistentvolumes.enabled", "The volumes of bound claims are shown, as the host has them.", true),
 
 		ours("sync.nodes.enabled", boolean),
-		ours("sync.nodes.syncAllNodes", boolean),
+		via("sync.nodes.syncAllNodes", "sync.nodes.syncAllNodes", boolean, either, ""),
 		ours("sync.nodes.nodeSelector", text),
-		none("sync.nodes.enableScheduler", noScheduler),
+		via("sync.nodes.enableScheduler", "sync.nodes.enableScheduler", boolean, scheduler, schedulerInside),
 		none("sync.nodes.syncNodeChanges", "No tenant can change a node of the host."),
 		all("sync.nodes.fakeKubeletIPs", "Made-up nodes have no kubelet; with real ones see sync.nodes.proxy."),
 		none("sync.nodes.reservedResources", "Real nodes are shown with the resources that the host says they have."),

@@ -19,7 +19,7 @@ var oldWorkloadRows = slices.Concat(
 		via("syncer.replicas", "controlPlane.replicas", number, highest, onePod),
 		via("api.replicas", "controlPlane.replicas", number, highest, onePod),
 		via("controller.replicas", "controlPlane.replicas", number, highest, onePod),
-		all("scheduler.replicas", noScheduler),
+		all("scheduler.replicas", schedulerInProcess),
 
 		via("syncer.extraArgs", "", list, syncerArgs, "--tls-san becomes certSANs, --enforce-toleration pods.tolerations, --translate-image images. Others are missing."),
 		move("syncer.resources", "controlPlane.resources", object, "Measured for another program: compare docs/configuration.md, Bounds."),

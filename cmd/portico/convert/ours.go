@@ -13,7 +13,7 @@ const byChart = "The chart sets it."
 var porticoRows = slices.Concat(
 	owns(boolean,
 		"coredns.enabled", "store.insecure", "metadata.hideNodeAnnotations",
-		"sync.nodes.enabled", "sync.nodes.syncAllNodes", "sync.nodes.clearImageStatus", "sync.nodes.proxy",
+		"sync.nodes.enabled", "sync.nodes.syncAllNodes", "sync.nodes.clearImageStatus", "sync.nodes.proxy", "sync.nodes.enableScheduler",
 		"sync.fromHost.priorityClasses.enabled", "sync.fromHost.runtimeClasses.enabled", "sync.fromHost.deviceClasses.enabled",
 		"sync.fromHost.storageClasses.enabled", "sync.toHost.priorityClasses.enabled", "sync.toHost.resourceClaims.enabled", "integrations.metricsServer.enabled",
 		"isolation.enabled", "isolation.resourceQuota.enabled", "isolation.limitRange.enabled", "isolation.networkPolicy.enabled",
@@ -42,7 +42,6 @@ var porticoRows = slices.Concat(
 	// A quantity, which may look like a number.
 	owns(anything, "store.maxSize"),
 	one(
-		none("sync.nodes.enableScheduler", noScheduler),
 		move("replicas", "controlPlane.replicas", number, ""),
 		none("name", "The name of the release is the name of the cluster."),
 		none("host.namespace", "The namespace of the release is the namespace of the cluster."),

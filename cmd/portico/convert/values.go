@@ -132,7 +132,25 @@ func allNodes(c *conversion, r row, v any) error {
 		c.needless(r.path)
 		return nil
 	}
-	return c.put(r, r.to, v)
+	return either(c, r, v)
+}
+
+// scheduler also shows all nodes, unless labels choose some.
+func scheduler(c *conversion, r row, v any) error {
+	if v != true {
+		return either(c, r, v)
+	}
+	labels, _ := c.at("sync.fromHost.nodes.selector.labels").(map[string]any)
+	selector, _ := c.at("sync.nodes.nodeSelector").(string)
+	if selector == "" && (len(labels) == 0 || !c.on("sync.fromHost.nodes.enabled")) {
+		const all = "sync.nodes.syncAllNodes"
+		delete(c.origin, all)
+		if err := c.set(r.path, all, true); err != nil {
+			return err
+		}
+		delete(c.origin, all)
+	}
+	return either(c, r, v)
 }
 
 // nodeLabels writes a selector as labels, a=b,c=d.

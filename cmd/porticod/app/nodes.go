@@ -50,3 +50,38 @@ func (vc *virtualCluster) checkNodes(ctx context.Context) error {
 	}
 	return nil
 }
+
+// checkScheduler tells at the start of rights that a scheduler inside needs and
+// the host does not give.
+func (vc *virtualCluster) checkScheduler(ctx context.Context) error {
+	if !vc.config.Sync.Nodes.EnableScheduler {
+		return nil
+	}
+	for _, right := range []authorizationv1.ResourceAttributes{
+		{Verb: "create", Resource: "pods", Subresource: "binding", Namespace: vc.config.Host.Namespace},
+		{Verb: "list", Resource: "pods"},
+		{Verb: "watch", Resource: "pods"},
+	} {
+		allowed, err := vc.hostAllows(ctx, right)
+		if err != nil {
+			return fmt.Errorf("ask the host for the rights of sync.nodes.enableScheduler: %w", err)
+		}
+		if !allowed {
+			return withHint(fmt.Errorf("sync.nodes.enableScheduler: the host does not let porticod %s %s", right.Verb, described(right)),
+				"porticod needs the Role and ClusterRole that porticod rights prints for this configuration")
+		}
+	}
+	return nil
+}
+
+// described names the resource of a right, and where the right is missing.
+func described(right authorizationv1.ResourceAttributes) string {
+	name, where := right.Resource, "in all namespaces"
+	if right.Subresource != "" {
+		name += "/" + right.Subresource
+	}
+	if right.Namespace != "" {
+		where = "in " + right.Namespace
+	}
+	return name + " " + where
+}

@@ -29,6 +29,7 @@ import (
 	"portico.dev/portico/sync/kubedns"
 	"portico.dev/portico/sync/nodes"
 	"portico.dev/portico/sync/nslabels"
+	"portico.dev/portico/sync/occupancy"
 	"portico.dev/portico/sync/push"
 	"portico.dev/portico/sync/tokens"
 	"portico.dev/portico/sync/trust"
@@ -44,6 +45,7 @@ type composition struct {
 	lead    leaderClients
 	shared  informers.SharedInformerFactory
 	report  *reporter
+	room    *occupancy.Room // nil unless a scheduler runs inside
 
 	// storage is completed by the parts.
 	storage apiserver.Host
@@ -73,6 +75,7 @@ var parts = []struct {
 	{"mapped services", (*composition).mapServicesPart},
 	{"namespace labels", (*composition).namespaceLabelsPart},
 	{"events", (*composition).eventsPart},
+	{"scheduler", (*composition).schedulerPart},
 	{"nodes", (*composition).nodesPart},
 	{"volumes", (*composition).volumesPart},
 	{"classes", (*composition).classesPart},
@@ -208,6 +211,20 @@ func (c *composition) eventsPart() (part, error) {
 	return part{leading: e.Run}, nil
 }
 
+// schedulerPart lets schedulers inside place pods, and knows the room that is left
+// for them. The cluster's own scheduler runs with the controllers.
+func (c *composition) schedulerPart() (part, error) {
+	if !c.config.Sync.Nodes.EnableScheduler {
+		return part{}, nil
+	}
+	room, err := occupancy.New(occupancy.Config{Translator: c.translator, Informers: c.shared, Host: c.hostClient})
+	if err != nil {
+		return part{}, err
+	}
+	c.room, c.storage.AllowBinding, c.storage.Fits = room, true, room.Fits
+	return part{always: room.Observe}, nil
+}
+
 // nodesPart keeps the Nodes of the virtual cluster. If they are host nodes,
 // every replica watches those, and one writes.
 func (c *composition) nodesPart() (part, error) {
@@ -232,6 +249,7 @@ func (c *composition) nodesPart() (part, error) {
 		InUse:       !n.SyncAllNodes && n.NodeSelector == "",
 		HideImages:  n.ClearImageStatus,
 		Tolerations: c.config.Pods.Tolerations,
+		Room:        c.room,
 	})
 	if err != nil {
 		return part{}, err

@@ -150,6 +150,9 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	if err := vc.checkNodes(ctx); err != nil {
 		return nil, err
 	}
+	if err := vc.checkScheduler(ctx); err != nil {
+		return nil, err
+	}
 	if err := vc.checkToHost(ctx); err != nil {
 		return nil, err
 	}
@@ -175,6 +178,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		Tolerations:            cfg.Pods.Tolerations,
 		AllowedTolerations:     cfg.Pods.AllowedTolerations,
 		Schedulers:             cfg.Pods.Schedulers,
+		SchedulesInside:        cfg.Sync.Nodes.EnableScheduler,
 		VolumeDrivers:          cfg.Pods.VolumeDrivers,
 		Images:                 cfg.Images,
 		EtcHostsImage:          cfg.Pods.HostsImage,
@@ -223,7 +227,9 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		shareCredentials: vc.shareCredentials,
 		tracing:          atDoor(traces, cfg.Tracing.Trusted),
 		kubeconfigPath:   cfg.KubeconfigPath,
-		controllers:      controllers.Config{Mode: controllers.Virtual, ResourceClaims: cfg.Sync.ToHost.ResourceClaims.Enabled},
+		controllers: controllers.Config{
+			Mode: controllers.Virtual, ResourceClaims: cfg.Sync.ToHost.ResourceClaims.Enabled, Scheduler: cfg.Sync.Nodes.EnableScheduler,
+		},
 	}, listener)
 	if err != nil {
 		return nil, err

@@ -162,7 +162,9 @@ type Nodes struct {
 	ClearImageStatus bool `json:"clearImageStatus"`
 	// Proxy serves a part of nodes/proxy. It needs a right on the host that is
 	// worth every pod of every node there.
-	Proxy           bool `json:"proxy"`
+	Proxy bool `json:"proxy"`
+	// EnableScheduler runs a scheduler in the virtual cluster, which places pods by
+	// what the tenant sees: labels, taints and cordons of the tenant's included.
 	EnableScheduler bool `json:"enableScheduler"`
 }
 

@@ -176,7 +176,7 @@ var reference = []key{
 	{"sync.toHost.priorityClasses.maxValue", "1000000000",
 		"the highest value of such a copy, and at most 1000000000; a higher class is pushed with this"},
 	{"sync.nodes.enableScheduler", "false",
-		"not supported yet, and refused"},
+		"run a scheduler inside, which places the cluster's pods by the nodes as the tenant sees them: see [A scheduler inside](#a-scheduler-inside). Needs `syncAllNodes` or `nodeSelector`"},
 	{"integrations.metricsServer.enabled", "unset",
 		"`true`: serve `metrics.k8s.io` from the host's, and do not start if the host refuses; `false`: do not; unset: if the host lets it. See [Metrics](#metrics)"},
 	{"metrics.listen", "empty",

@@ -135,8 +135,9 @@ func (n *Nodes) validate(path *field.Path) field.ErrorList {
 	if n.Proxy && !n.Real() {
 		errs = append(errs, field.Invalid(path.Child("proxy"), true, "made-up nodes have no kubelet; set enabled as well"))
 	}
-	if n.EnableScheduler {
-		errs = append(errs, field.Forbidden(path.Child("enableScheduler"), "not supported yet; the host schedules"))
+	if n.EnableScheduler && !n.SyncAllNodes && n.NodeSelector == "" {
+		errs = append(errs, field.Invalid(path.Child("enableScheduler"), true,
+			"a scheduler needs host nodes to choose from before a pod runs there; set syncAllNodes or nodeSelector as well"))
 	}
 	return errs
 }

@@ -64,6 +64,12 @@ var table = []Grant{
 		each:    mappedServices,
 	},
 	{
+		Feature: "sync.nodes.enableScheduler",
+		Why:     "Pods of a scheduler inside get their nodes.",
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"pods/binding"}, "create")},
+		needed:  func(c *config.Config) bool { return c.Sync.Nodes.EnableScheduler },
+	},
+	{
 		Feature: "sync.nodes",
 		Why:     "The host's nodes.",
 		Cluster: true,
@@ -78,6 +84,13 @@ var table = []Grant{
 		needed: func(c *config.Config) bool {
 			return c.Sync.Nodes.Real() && ptr.Deref(c.Integrations.MetricsServer.Enabled, true)
 		},
+	},
+	{
+		Feature: "sync.nodes.enableScheduler",
+		Why:     "The room that other pods take on the host's nodes, for a scheduler inside. RBAC cannot leave out the rest of a pod; porticod keeps requests and ports only.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"pods"}, "get", "list", "watch")},
+		needed:  func(c *config.Config) bool { return c.Sync.Nodes.EnableScheduler },
 	},
 	{
 		Feature: "sync.nodes.proxy",
