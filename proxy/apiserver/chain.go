@@ -241,7 +241,7 @@ func providers(c controlplane.CompletedConfig, client *kubernetes.Clientset, cor
 		appsrest.StorageProvider{},
 		admissionregistrationrest.RESTStorageProvider{Authorizer: g.Authorization.Authorizer, DiscoveryClient: client.Discovery()},
 		eventsrest.RESTStorageProvider{TTL: c.ControlPlane.EventTTL},
-		resourcerest.RESTStorageProvider{NamespaceClient: client.CoreV1().Namespaces(), Authorizer: g.Authorization.Authorizer},
+		core.triesClaims(resourcerest.RESTStorageProvider{NamespaceClient: client.CoreV1().Namespaces(), Authorizer: g.Authorization.Authorizer}),
 	}
 }
 

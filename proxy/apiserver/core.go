@@ -179,5 +179,6 @@ func (p *coreProvider) addWorkloads(v1 map[string]rest.Storage, opts generic.RES
 		})}
 	}
 	letHostAllocate(services)
+	dryRuns(v1)
 	return p.streamFromHost(v1, pods, services, serviceProxy)
 }

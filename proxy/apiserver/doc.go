@@ -37,6 +37,7 @@
 //	storage.go          which storage stands under which resource
 //	core.go             the core group, where virtual and ordinary clusters differ
 //	service.go          service hooks of a virtual cluster, address allocation of an ordinary one
+//	dryrun.go           dry runs of translated kinds, which the host answers
 //	streams.go          log, exec, attach, portforward and proxy of a virtual cluster
 //	metrics.go          the measurements that a tenant may read
 //	resourcemetrics.go  metrics.k8s.io of a virtual cluster, from its host

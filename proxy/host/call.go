@@ -73,7 +73,7 @@ func (a hostAPI) create(ctx context.Context, obj runtime.Object) (out runtime.Ob
 	defer done(&err)
 	out = a.kind.new()
 	err = a.request(a.client.Post()).
-		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
+		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager, DryRun: dryRun(ctx)}, scheme.ParameterCodec).
 		Body(obj).Do(ctx).Into(out)
 	return out, err
 }
@@ -83,7 +83,7 @@ func (a hostAPI) patch(ctx context.Context, name string, p patch) (out runtime.O
 	defer done(&err)
 	out = a.kind.new()
 	err = a.request(a.client.Patch(p.format)).Name(name).SubResource(p.subresources()...).
-		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
+		VersionedParams(&metav1.PatchOptions{FieldManager: fieldManager, DryRun: dryRun(ctx)}, scheme.ParameterCodec).
 		Body(p.body).Do(ctx).Into(out)
 	return out, err
 }
@@ -93,7 +93,7 @@ func (a hostAPI) post(ctx context.Context, name, subresource string, body runtim
 	ctx, done := a.timed(ctx, "create")
 	defer done(&err)
 	return a.request(a.client.Post()).Name(name).SubResource(subresource).
-		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager}, scheme.ParameterCodec).
+		VersionedParams(&metav1.CreateOptions{FieldManager: fieldManager, DryRun: dryRun(ctx)}, scheme.ParameterCodec).
 		Body(body).Do(ctx).Error()
 }
 
@@ -111,6 +111,7 @@ func (a hostAPI) delete(ctx context.Context, name string, grace *int64, uid type
 			GracePeriodSeconds: grace,
 			Preconditions:      &metav1.Preconditions{UID: &uid, ResourceVersion: &rv},
 			PropagationPolicy:  &background,
+			DryRun:             dryRun(ctx),
 		}).Do(ctx).Get()
 	if err != nil {
 		return nil, err

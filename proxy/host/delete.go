@@ -99,12 +99,12 @@ func (s *Storage) hostRemove(ctx context.Context, k key, orig *state) (runtime.O
 	switch {
 	case apierrors.IsNotFound(err) && held:
 		// The host deleted it when the finalizer went.
-		s.revisions.expectGone(uid)
+		s.expectGone(ctx, uid)
 		return nil, nil
 	case err != nil:
 		return nil, err
 	case reply == nil:
-		s.revisions.expectGone(uid)
+		s.expectGone(ctx, uid)
 	}
 	return reply, nil
 }

@@ -61,7 +61,7 @@
 //	kind.go         the table of kinds; conversion
 //	pod.go service.go volumeclaim.go resourceclaim.go   the hooks of one kind each
 //	state.go        reading one object; find.go  the host object of a virtual one
-//	create.go update.go delete.go   writing
+//	create.go update.go delete.go   writing; dryrun.go  trying without writing
 //	admission.go    refused writes
 //	referents.go    objects that are brought to the host before another
 //	placement.go    pods that a tenant puts on a node

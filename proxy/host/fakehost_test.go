@@ -52,6 +52,7 @@ type fakeHost struct {
 	down      bool
 	dropAll   bool // every watch, as soon as it is open
 	late      bool // watches get no events
+	trying    bool // changes are not kept
 	untold    []change
 	// answer, when set, may answer a request in the place of the host.
 	answer func(c call) *metav1.Status
@@ -64,6 +65,7 @@ type fakeHost struct {
 type call struct {
 	verb, resource, name, subresource string
 	body                              []byte
+	dryRun                            bool
 }
 
 func (c call) String() string {
@@ -73,6 +75,9 @@ func (c call) String() string {
 	}
 	if c.subresource != "" {
 		s += "/" + c.subresource
+	}
+	if c.dryRun {
+		s += " (dry run)"
 	}
 	return s
 }
@@ -304,6 +309,9 @@ func (h *fakeHost) drop(resource string, old tree) tree {
 }
 
 func (h *fakeHost) publish(c change) {
+	if h.trying {
+		return
+	}
 	h.history = append(h.history, c)
 	if h.late {
 		h.untold = append(h.untold, c)
@@ -390,6 +398,12 @@ func (h *fakeHost) serve(rw http.ResponseWriter, req *http.Request) {
 	if len(parts) > 2 {
 		c.subresource = parts[2]
 	}
+	c.dryRun = slices.Contains(req.URL.Query()["dryRun"], metav1.DryRunAll)
+	if c.verb == "DELETE" {
+		var o metav1.DeleteOptions
+		_ = json.Unmarshal(body, &o)
+		c.dryRun = slices.Contains(o.DryRun, metav1.DryRunAll)
+	}
 	if c.verb == "GET" && c.name == "" {
 		c.verb = "LIST"
 		if req.URL.Query().Get("watch") == "true" || req.URL.Query().Get("watch") == "1" {
@@ -434,6 +448,25 @@ func refuse(code int, reason metav1.StatusReason, resource, name, message string
 func (h *fakeHost) handle(c call, req *http.Request) (int, tree) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if !c.dryRun {
+		return h.execute(c, req)
+	}
+	rv, objects := h.rv, maps.Clone(h.objects)
+	h.trying = true
+	code, out := h.execute(c, req)
+	h.trying, h.rv, h.objects = false, rv, objects
+	// As upstream: a change that was not made has no revision of its own.
+	if was, ok := objects[c.resource+"/"+c.name]; ok && code < 300 {
+		out = clone(out)
+		md(out)["resourceVersion"] = md(was)["resourceVersion"]
+	} else if code < 300 {
+		delete(md(out), "resourceVersion")
+	}
+	return code, out
+}
+
+// execute is handle with its effects. REQUIRES: mu.
+func (h *fakeHost) execute(c call, req *http.Request) (int, tree) {
 	old, exists := h.objects[c.resource+"/"+c.name]
 	switch {
 	case c.verb == "LIST":

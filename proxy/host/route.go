@@ -70,6 +70,14 @@ type plan struct {
 	settle func(refused bool)
 }
 
+// calls counts the calls of a plan.
+func (p plan) calls() int {
+	if p.grace != nil {
+		return len(p.steps) + 1
+	}
+	return len(p.steps)
+}
+
 // route decides which host calls apply d.
 //
 // The request's own subresource determines its changes. Other differences come

@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/klog/v2"
 
@@ -178,11 +179,15 @@ func (s *Storage) reportCorrupt(ctx context.Context, m metav1.Object, err error)
 // deleted says that the last call of the write was a DELETE.
 func (s *Storage) accept(ctx context.Context, reply, out runtime.Object, deleted bool) error {
 	defer s.translatingBack(ctx)()
-	if _, err := s.acknowledge(reply); err != nil {
-		return err
-	}
 	if out == nil {
 		out = s.newFunc()
+	}
+	if isDryRun(ctx) {
+		_, err := s.show(ctx, reply, out)
+		return err
+	}
+	if _, err := s.acknowledge(reply); err != nil {
+		return err
 	}
 	m, err := meta.Accessor(reply)
 	if err != nil {
@@ -195,6 +200,13 @@ func (s *Storage) accept(ctx context.Context, reply, out runtime.Object, deleted
 	s.shown.remove(m.GetName())
 	_, err = s.show(ctx, reply, out)
 	return err
+}
+
+// expectGone makes reads wait until an object is seen to be gone.
+func (s *Storage) expectGone(ctx context.Context, uid types.UID) {
+	if !isDryRun(ctx) {
+		s.revisions.expectGone(uid)
+	}
 }
 
 // isLast reports whether a reply is the last about an object: it is being

@@ -92,8 +92,11 @@ func (s *Storage) tryOnce(ctx context.Context, k key, orig *state, destination r
 	if err != nil {
 		return s.failure(ctx, err, k.about(p.after))
 	}
-	if reply == nil { // nothing that the host has a say in
+	switch {
+	case reply == nil: // nothing that the host has a say in
 		return done, assign(destination, orig.virtual)
+	case isDryRun(ctx) && p.calls() > 1: // each answer has the changes of one call
+		return done, assign(destination, updated)
 	}
 	return done, s.accept(ctx, reply, destination, p.grace != nil)
 }
@@ -188,7 +191,7 @@ func (s *Storage) execute(ctx context.Context, k key, orig *state, p plan) (runt
 		return nil, err
 	}
 	if deleted == nil { // an old host; reply, if any, has the state before
-		s.revisions.expectGone(uid)
+		s.expectGone(ctx, uid)
 		return orig.host, nil
 	}
 	return deleted, nil
