@@ -126,31 +126,31 @@ func through(ctx context.Context, options *[]string) context.Context {
 type hostTries struct{ upstream rest.StandardStorage }
 
 // Create implements rest.Creater.
-func (a hostTries) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
+func (t hostTries) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
 	options = options.DeepCopy()
 	ctx = through(ctx, &options.DryRun)
-	return a.upstream.Create(ctx, obj, validate, options)
+	return t.upstream.Create(ctx, obj, validate, options)
 }
 
 // Update implements rest.Updater.
-func (a hostTries) Update(ctx context.Context, name string, objInfo rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,
+func (t hostTries) Update(ctx context.Context, name string, objInfo rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,
 	updateValidation rest.ValidateObjectUpdateFunc, forceAllowCreate bool, options *metav1.UpdateOptions,
 ) (runtime.Object, bool, error) {
-	return updateThrough(ctx, a.upstream, name, objInfo, createValidation, updateValidation, forceAllowCreate, options)
+	return updateThrough(ctx, t.upstream, name, objInfo, createValidation, updateValidation, forceAllowCreate, options)
 }
 
 // Delete implements rest.GracefulDeleter.
-func (a hostTries) Delete(ctx context.Context, name string, validate rest.ValidateObjectFunc, options *metav1.DeleteOptions) (runtime.Object, bool, error) {
+func (t hostTries) Delete(ctx context.Context, name string, validate rest.ValidateObjectFunc, options *metav1.DeleteOptions) (runtime.Object, bool, error) {
 	options = options.DeepCopy()
 	ctx = through(ctx, &options.DryRun)
-	return a.upstream.Delete(ctx, name, validate, options)
+	return t.upstream.Delete(ctx, name, validate, options)
 }
 
 // DeleteCollection implements rest.CollectionDeleter.
-func (a hostTries) DeleteCollection(ctx context.Context, validate rest.ValidateObjectFunc, options *metav1.DeleteOptions, list *metainternalversion.ListOptions) (runtime.Object, error) {
+func (t hostTries) DeleteCollection(ctx context.Context, validate rest.ValidateObjectFunc, options *metav1.DeleteOptions, list *metainternalversion.ListOptions) (runtime.Object, error) {
 	options = options.DeepCopy()
 	ctx = through(ctx, &options.DryRun)
-	return a.upstream.DeleteCollection(ctx, validate, options, list)
+	return t.upstream.DeleteCollection(ctx, validate, options, list)
 }
 
 func updateThrough(ctx context.Context, upstream rest.Updater, name string, objInfo rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,

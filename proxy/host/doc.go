@@ -68,6 +68,7 @@
 //	diff.go route.go the changes, and the host calls that apply them
 //	list.go watch.go the input of the cache
 //	shown.go        the host objects behind the shown ones
+//	superseded.go   writes on a revision that was the newest a moment ago
 //	memory.go       the storages of a cluster, for one to find another's objects
 //	revision.go     how far a cache must have come; health.go  whether it can
 //	delegator.go    reads of the latest state

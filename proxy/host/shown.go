@@ -6,6 +6,7 @@ package host
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,6 +33,10 @@ type entry struct {
 	uid     types.UID
 	rv      uint64
 	proto   []byte
+	// written is a digest of all that tenants write: everything but the status.
+	// superseded are the latest revisions with the same, the newest last.
+	written    uint64
+	superseded []revision
 	// corrupt: the overlay could not be read, and the tenant has got the Event.
 	corrupt bool
 }
@@ -61,12 +66,15 @@ func (s *shown) retain(rv uint64, items []item) {
 
 // put keeps e unless something newer is there. It reports whether the overlay
 // of this object was found corrupt for the first time.
-func (s *shown) put(hostName string, e entry) (newlyCorrupt bool) {
+func (s *shown) put(hostName string, e entry, now time.Time) (newlyCorrupt bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	prior, ok := s.entries[hostName]
 	if ok && prior.rv > e.rv {
 		return false
+	}
+	if ok {
+		e.superseded = prior.until(e, now)
 	}
 	s.entries[hostName] = e
 	return e.corrupt && (!ok || prior.uid != e.uid || !prior.corrupt)
@@ -158,8 +166,12 @@ func (s *Storage) remember(h runtime.Object, v metav1.Object, corrupt bool) (new
 	if err != nil {
 		return false, err
 	}
+	written, err := digest(h)
+	if err != nil {
+		return false, err
+	}
 	return s.shown.put(m.GetName(), entry{
 		virtual: types.NamespacedName{Namespace: v.GetNamespace(), Name: v.GetName()},
-		uid:     m.GetUID(), rv: rv, proto: raw, corrupt: corrupt,
-	}), nil
+		uid:     m.GetUID(), rv: rv, proto: raw, written: written, corrupt: corrupt,
+	}, s.cfg.Clock.Now()), nil
 }

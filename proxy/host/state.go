@@ -26,6 +26,10 @@ type state struct {
 	rv      uint64         // 0 then
 	corrupt bool           // the overlay
 
+	// shownAs are revisions that a request may take this state for, besides its
+	// own: see superseded.go.
+	shownAs []uint64
+
 	// current: read from the host for this write, not remembered from before.
 	current bool
 }
@@ -38,7 +42,7 @@ func (s *Storage) remembered(ctx context.Context, k key, ignoreNotFound bool, su
 	if !ok {
 		return s.read(ctx, k, ignoreNotFound)
 	}
-	st := &state{host: s.kind.new(), rv: e.rv, corrupt: e.corrupt}
+	st := &state{host: s.kind.new(), rv: e.rv, corrupt: e.corrupt, shownAs: e.shownAs(s.cfg.Clock.Now())}
 	if err := e.decode(st.host); err != nil {
 		return s.read(ctx, k, ignoreNotFound)
 	}
@@ -81,6 +85,9 @@ func (s *Storage) read(ctx context.Context, k key, ignoreNotFound bool) (*state,
 	}
 	if e, ok := s.shown.get(m.GetName()); ok && e.uid == m.GetUID() {
 		st.corrupt = e.corrupt
+		if e.rv == st.rv {
+			st.shownAs = e.shownAs(s.cfg.Clock.Now())
+		}
 	}
 	return st, nil
 }

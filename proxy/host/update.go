@@ -26,7 +26,8 @@ const (
 // etcd3 store with a host PATCH in the place of the transaction: try on the
 // remembered state, and on any failure that old data could explain, read from
 // the host and try again. A client's own resourceVersion is compared by
-// tryUpdate, so running it again on newer data gives that client its conflict.
+// tryUpdate, so running it again on newer data gives that client its conflict,
+// but for that of a moment ago (superseded.go).
 func (s *Storage) GuaranteedUpdate(ctx context.Context, path string, destination runtime.Object, ignoreNotFound bool,
 	preconditions *storage.Preconditions, tryUpdate storage.UpdateFunc, suggestion runtime.Object,
 ) error {
@@ -42,7 +43,7 @@ func (s *Storage) GuaranteedUpdate(ctx context.Context, path string, destination
 		if err := ctx.Err(); err != nil {
 			return s.interpret(ctx, err, k)
 		}
-		end, err := s.tryOnce(ctx, k, orig, destination, preconditions, tryUpdate)
+		end, err := s.tryShown(ctx, k, orig, destination, preconditions, tryUpdate)
 		if end == done || end == failed && orig.current {
 			return err
 		}

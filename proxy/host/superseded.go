@@ -1,0 +1,145 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"hash/maphash"
+	"reflect"
+	"slices"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/apiserver/pkg/storage"
+)
+
+// A read of the newest state is answered from the cache, which may be some
+// milliseconds behind a kubelet. A client that writes back the object which it
+// read, with its revision, would then get a conflict that the host would not have
+// given: there, the read would have shown the status that the kubelet has just
+// written.
+//
+// Such a write is made all the same, if nothing but the status has changed since
+// that revision, and the door showed it as the newest a moment ago. The status is
+// the host's: neither write has a part of the other, so the outcome is the same
+// as if the tenant's had come first, as they saw it. Writes of a status,
+// deletions and evictions keep their conflict, for these may well depend on a
+// status, and so does every write after a change of anything else.
+
+const (
+	// supersededFor is how long ago the newest revision may have stopped to be
+	// it: the delay of a watch event on a busy machine.
+	supersededFor = 500 * time.Millisecond
+	// supersededMost is how many are remembered: a kubelet that starts a pod
+	// writes a few in a row.
+	supersededMost = 4
+)
+
+// revision is one that the door showed as the newest, until then.
+type revision struct {
+	rv    uint64
+	until time.Time
+}
+
+// until returns the revisions that next supersedes.
+func (e entry) until(next entry, now time.Time) []revision {
+	switch {
+	case next.rv == e.rv:
+		return e.superseded
+	case next.uid != e.uid || next.written != e.written:
+		return nil
+	}
+	recent := slices.DeleteFunc(slices.Clone(e.superseded), func(r revision) bool { return now.Sub(r.until) > supersededFor })
+	recent = append(recent, revision{rv: e.rv, until: now})
+	return recent[max(0, len(recent)-supersededMost):]
+}
+
+// shownAs returns the revisions that were the newest a moment ago, the latest
+// first.
+func (e entry) shownAs(now time.Time) []uint64 {
+	var out []uint64
+	for _, r := range slices.Backward(e.superseded) {
+		if now.Sub(r.until) <= supersededFor {
+			out = append(out, r.rv)
+		}
+	}
+	return out
+}
+
+// seed is of this process, and so are the digests that it makes.
+var seed = maphash.MakeSeed()
+
+// digest returns a digest of a host object without what a write of its main part
+// leaves alone: its status, its revision and its managers.
+func digest(h runtime.Object) (uint64, error) {
+	shallow := reflect.New(reflect.TypeOf(h).Elem())
+	shallow.Elem().Set(reflect.ValueOf(h).Elem())
+	if status := shallow.Elem().FieldByName("Status"); status.IsValid() {
+		status.SetZero()
+	}
+	written := shallow.Interface().(runtime.Object)
+	m, err := meta.Accessor(written)
+	if err != nil {
+		return 0, err
+	}
+	m.SetResourceVersion("")
+	raw, err := encode(written)
+	if err != nil {
+		return 0, err
+	}
+	return maphash.Bytes(seed, raw), nil
+}
+
+// mayTakeFor reports whether a request is one that goes together with a change of
+// the status.
+func (s *Storage) mayTakeFor(ctx context.Context) bool {
+	info, ok := request.RequestInfoFrom(ctx)
+	if !ok || info.Verb != "update" && info.Verb != "patch" {
+		return false
+	}
+	switch s.subresourceOf(ctx) {
+	case subMain, subEphemeral, subResize:
+		return true
+	}
+	return false
+}
+
+// tryShown is tryOnce that, on a conflict which the registry found, lets the
+// request take the state for the revisions of a moment ago, one after the other.
+func (s *Storage) tryShown(ctx context.Context, k key, orig *state, destination runtime.Object,
+	preconditions *storage.Preconditions, tryUpdate storage.UpdateFunc,
+) (outcome, error) {
+	end, err := s.tryOnce(ctx, k, orig, destination, preconditions, tryUpdate)
+	if end != failed || !apierrors.IsConflict(err) || !s.mayTakeFor(ctx) {
+		return end, err
+	}
+	for _, rv := range orig.shownAs {
+		as := *orig
+		as.virtual = orig.virtual.DeepCopyObject()
+		if err := s.versioner.UpdateObject(as.virtual, rv); err != nil {
+			return failed, err
+		}
+		taken, takenErr := s.tryOnce(ctx, k, &as, destination, preconditions, tryUpdate)
+		if taken == failed && apierrors.IsConflict(takenErr) {
+			continue
+		}
+		if taken == done && takenErr == nil && destination != nil {
+			return s.revised(destination, rv, orig.rv)
+		}
+		return taken, takenErr
+	}
+	return end, err
+}
+
+// revised gives the answer to a write without changes the revision of the object:
+// the host has given none.
+func (s *Storage) revised(destination runtime.Object, taken, rv uint64) (outcome, error) {
+	if got, err := s.versioner.ObjectResourceVersion(destination); err != nil || got != taken {
+		return done, err
+	}
+	return done, s.versioner.UpdateObject(destination, rv)
+}
