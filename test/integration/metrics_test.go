@@ -5,6 +5,7 @@ package integration
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -19,6 +20,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/test/embedded"
@@ -140,5 +143,38 @@ func TestMeasurements(t *testing.T) {
 	err = c.Virtual.Discovery().RESTClient().Delete().AbsPath("/metrics").Do(t.Context()).Error()
 	if err == nil {
 		t.Error("a tenant resets the measurements")
+	}
+}
+
+// TestTheHostHearsHowAClusterIs: an operator finds Events about the anchor, and
+// a store that is nearly full is among them.
+func TestTheHostHearsHowAClusterIs(t *testing.T) {
+	c := embedded.NewClusterWith(t, embedded.SharedHost(t), "store:\n  maxSize: 16Mi\n")
+	c.CreateNamespace("a")
+	hears := func(kind, reason string) {
+		embedded.Eventually(t, kind+" Event "+reason, func(ctx context.Context) (bool, string) {
+			found, err := c.Host.CoreV1().Events(c.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "reason=" + reason + ",type=" + kind})
+			return err == nil && len(found.Items) > 0 && found.Items[0].InvolvedObject.Name == c.Name+".anchor", fmt.Sprint(found, err)
+		})
+	}
+	hears(corev1.EventTypeNormal, "ClusterReady")
+	for i := range 15 {
+		_, err := c.Virtual.CoreV1().ConfigMaps("a").Create(t.Context(), &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("cm-%d", i)}, BinaryData: map[string][]byte{"content": make([]byte, 960<<10)},
+		}, metav1.CreateOptions{})
+		if apierrors.IsForbidden(err) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	hears(corev1.EventTypeWarning, "StoreNearlyFull")
+	if err := c.Virtual.CoreV1().ConfigMaps("a").DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	hears(corev1.EventTypeNormal, "StoreNearlyFull")
+	if got, err := c.Virtual.CoreV1().Events("").List(t.Context(), metav1.ListOptions{FieldSelector: "reason=StoreNearlyFull"}); err != nil || len(got.Items) > 0 {
+		t.Errorf("the tenant reads %v (%v)", got, err)
 	}
 }

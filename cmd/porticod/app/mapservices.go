@@ -4,8 +4,6 @@
 package app
 
 import (
-	"context"
-
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/sync/mapservices"
 )
@@ -23,11 +21,7 @@ func (c *composition) mapServicesPart() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	return part{leading: func(ctx context.Context) error {
-		hostEvents.begin() // before anything is reported
-		defer hostEvents.broadcaster.Shutdown()
-		return m.Run(ctx)
-	}}, nil
+	return part{leading: hostEvents.during(m.Run)}, nil
 }
 
 // mapServices adds the mappings of a configuration to cfg.

@@ -91,25 +91,36 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		leading = 0
 	}
 	ch <- prometheus.MustNewConstMetric(leadingDesc, prometheus.GaugeValue, leading)
-	b := s.bundle()
-	for _, c := range []struct {
-		name string
-		end  func() (time.Time, error)
-	}{
-		{"serving", func() (time.Time, error) { return endOfFile(b.ServingCertFile) }},
-		{"front-proxy-client", func() (time.Time, error) { return endOfFile(b.FrontProxyClientCertFile) }},
-		{"admin", func() (time.Time, error) { return endOf(b.Admin.CertPEM) }},
-		{"ca", func() (time.Time, error) { return endOf(b.CAPEM) }},
-		{"signer-ca", func() (time.Time, error) { return endOfFile(b.SignerCAFile) }},
-		{"front-proxy-ca", func() (time.Time, error) { return endOfFile(b.FrontProxyCAFile) }},
-	} {
-		end, err := c.end()
-		if err != nil {
-			ch <- prometheus.NewInvalidMetric(expiryDesc, fmt.Errorf("certificate %s: %w", c.name, err))
+	for _, c := range endsOf(s.bundle()) {
+		if c.err != nil {
+			ch <- prometheus.NewInvalidMetric(expiryDesc, fmt.Errorf("certificate %s: %w", c.name, c.err))
 			continue
 		}
-		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(end.Unix()), c.name)
+		ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(c.at.Unix()), c.name)
 	}
+}
+
+// end is when a certificate ends.
+type end struct {
+	name string
+	at   time.Time
+	err  error
+}
+
+func endsOf(b *certs.Bundle) []end {
+	var ends []end
+	add := func(name string, at time.Time, err error) { ends = append(ends, end{name, at, err}) }
+	for name, path := range map[string]string{
+		"serving": b.ServingCertFile, "front-proxy-client": b.FrontProxyClientCertFile, "signer-ca": b.SignerCAFile, "front-proxy-ca": b.FrontProxyCAFile,
+	} {
+		at, err := endOfFile(path)
+		add(name, at, err)
+	}
+	for name, content := range map[string][]byte{"admin": b.Admin.CertPEM, "ca": b.CAPEM} {
+		at, err := endOf(content)
+		add(name, at, err)
+	}
+	return ends
 }
 
 func endOfFile(path string) (time.Time, error) {

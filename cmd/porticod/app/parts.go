@@ -83,6 +83,7 @@ var parts = []struct {
 	{"kube-dns", (*composition).kubeDNSPart},
 	{"DNS", (*composition).dnsPart},
 	{"metrics", (*composition).measurementsPart},
+	{"conditions", (*composition).conditionsPart},
 }
 
 // describeHost is called while the API server is composed, and makes the parts

@@ -349,10 +349,19 @@ func (r *reporter) begin() {
 	r.broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: r.client.CoreV1().Events("")})
 }
 
-// Run begins to write the reported Events, and ends when ctx does.
+// Run begins to write the reports, and ends when ctx does.
 func (r *reporter) Run(ctx context.Context) error {
-	r.begin()
-	<-ctx.Done()
-	r.broadcaster.Shutdown()
-	return nil
+	return r.during(func(ctx context.Context) error {
+		<-ctx.Done()
+		return nil
+	})(ctx)
+}
+
+// during returns work whose reports are written from its beginning to its end.
+func (r *reporter) during(work func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		r.begin()
+		defer r.broadcaster.Shutdown()
+		return work(ctx)
+	}
 }

@@ -6,7 +6,6 @@ package rights_test
 import (
 	"bytes"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -88,18 +87,6 @@ func TestMappedServicesNeedRolesOfTheirOwn(t *testing.T) {
 	}
 	if d := cmp.Diff(want, role.Rules); d != "" || role.Namespace != "shop" || role.Name != "team-a-porticod" || role.Kind != "Role" {
 		t.Errorf("Role %s/%s (-want +got):\n%s", role.Namespace, role.Name, d)
-	}
-}
-
-func TestEventsOnTheHostAreForMappedServices(t *testing.T) {
-	events := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create", "patch"}}
-	c := config.Default()
-	for _, want := range []bool{false, true} {
-		has := slices.ContainsFunc(rights.Role(rights.For(c)), func(r rbacv1.PolicyRule) bool { return cmp.Equal(r, events) })
-		if has != want {
-			t.Errorf("with %v, Events can be made: %v, want %v", c.MapServices.FromVirtual, has, want)
-		}
-		c.MapServices.FromVirtual = []config.ServiceMapping{{From: "shop/api", To: "api"}}
 	}
 }
 

@@ -32,8 +32,8 @@ var table = []Grant{
 	},
 	{
 		Feature: "events",
-		Why:     "Events of the host about these objects.",
-		Rules:   []rbacv1.PolicyRule{rule("", []string{"events"}, "get", "list", "watch")},
+		Why:     "Events of the host about these objects, and Events that say how the cluster is.",
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"events"}, "get", "list", "watch", "create", "patch")},
 	},
 	{
 		Feature: "workload ServiceAccount",
@@ -51,12 +51,6 @@ var table = []Grant{
 		Why:     "Devices, with sync.toHost.resourceClaims.",
 		Rules:   []rbacv1.PolicyRule{rule("resource.k8s.io", []string{"resourceclaims"}, "get", "list", "watch", "create", "patch", "delete")},
 		needed:  func(c *config.Config) bool { return c.Sync.ToHost.ResourceClaims.Enabled },
-	},
-	{
-		Feature: "mapServices.fromVirtual",
-		Why:     "Events that say why a Service of mapServices.fromVirtual is not there.",
-		Rules:   []rbacv1.PolicyRule{rule("", []string{"events"}, "create", "patch")},
-		needed:  func(c *config.Config) bool { return len(c.MapServices.FromVirtual) > 0 },
 	},
 	{
 		Feature: "mapServices.fromHost",

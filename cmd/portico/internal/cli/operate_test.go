@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -141,8 +142,19 @@ func TestStatusDescribeAndLogs(t *testing.T) {
 		ObjectMeta:     metav1.ObjectMeta{Namespace: "portico-vc", Name: "e"},
 		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Name: "vc-0"}, Type: corev1.EventTypeWarning, Reason: "Unhealthy", Message: "probe failed",
 	}
+	about := corev1.ObjectReference{Kind: "ConfigMap", Name: "vc.anchor"}
+	minute := func(n int) metav1.Time { return metav1.NewTime(time.Date(2026, 1, 1, 0, n, 0, 0, time.UTC)) }
+	condition := func(name, kind, reason, message string, at int) *corev1.Event {
+		return &corev1.Event{
+			ObjectMeta:     metav1.ObjectMeta{Namespace: "portico-vc", Name: name},
+			InvolvedObject: about, Type: kind, Reason: reason, Message: message, LastTimestamp: minute(at),
+		}
+	}
 	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "portico-vc", Name: "vc"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}}
-	b := newBench(t, porticod(true), tenants, event, service)
+	b := newBench(t, porticod(true), tenants, event, service,
+		condition("c1", corev1.EventTypeWarning, "StoreNearlyFull", "435Mi of 512Mi", 2),
+		condition("c2", corev1.EventTypeWarning, "CertificateEnds", "soon", 1),
+		condition("c3", corev1.EventTypeNormal, "CertificateEnds", "This is over", 3))
 	b.run(0, "create", "vc", "--connect=false", "--set", "logLevel=3")
 	var got overview
 	if err := json.Unmarshal([]byte(b.run(0, "status", "vc", "-o", "json")), &got); err != nil {
@@ -153,8 +165,11 @@ func TestStatusDescribeAndLogs(t *testing.T) {
 		got.Problem != "the load balancer of the host has given no address to the Service portico-vc/vc" {
 		t.Errorf("status: %+v", got)
 	}
+	if len(got.Conditions) != 1 || got.Conditions[0].Reason != "StoreNearlyFull" {
+		t.Errorf("conditions: %+v, want the one that is not over", got.Conditions)
+	}
 	text := b.run(0, "describe", "vc")
-	for _, want := range []string{"State:       Running (1 of 1 replicas ready)", "  logLevel: 3\n", "vc-0", "probe failed"} {
+	for _, want := range []string{"State:       Running (1 of 1 replicas ready)", "  logLevel: 3\n", "vc-0", "probe failed", "Warning:     StoreNearlyFull: 435Mi of 512Mi\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("describe lacks %q:\n%s", want, text)
 		}

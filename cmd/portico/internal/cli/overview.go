@@ -6,6 +6,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"portico.dev/portico/cmd/portico/internal/inpod"
 	"portico.dev/portico/cmd/portico/internal/release"
 	"portico.dev/portico/cmd/portico/internal/wait"
+	"portico.dev/portico/rewrite"
 )
 
 // overview is all there is to say of a cluster. Its JSON form is stable.
@@ -29,11 +31,13 @@ type overview struct {
 	Address     string `json:"address,omitempty"`
 	Credentials bool   `json:"credentials"`
 
-	Release *releaseView  `json:"release,omitempty"`
-	Pods    []podView     `json:"pods"`
-	Claims  []string      `json:"claims"`
-	Tenants int           `json:"workloadPods"`
-	Events  []warningView `json:"warnings"`
+	Release *releaseView `json:"release,omitempty"`
+	Pods    []podView    `json:"pods"`
+	Claims  []string     `json:"claims"`
+	Tenants int          `json:"workloadPods"`
+	// Conditions are what porticod itself reports to be wrong now.
+	Conditions []warningView `json:"conditions"`
+	Events     []warningView `json:"warnings"`
 }
 
 type releaseView struct {
@@ -67,7 +71,7 @@ const lastWarnings = 10
 // overview looks at everything of a cluster. Parts that one may not read are
 // left out.
 func (a *app) overview(ctx context.Context, h *host.Host, c *cluster.Cluster) (*overview, error) {
-	o := &overview{Cluster: a.seen(h, []cluster.Cluster{*c})[0], Pods: []podView{}, Claims: []string{}, Events: []warningView{}}
+	o := &overview{Cluster: a.seen(h, []cluster.Cluster{*c})[0], Pods: []podView{}, Claims: []string{}, Conditions: []warningView{}, Events: []warningView{}}
 	pods, err := inpod.List(ctx, h.Client, c.Namespace, c.Name)
 	if err != nil {
 		return nil, err
@@ -94,6 +98,7 @@ func (a *app) overview(ctx context.Context, h *host.Host, c *cluster.Cluster) (*
 	if o.Release, err = a.viewRelease(h, c); err != nil {
 		return nil, err
 	}
+	o.Conditions = conditions(ctx, h, c)
 	o.Events = append(o.Events, a.warnings(ctx, h, c, pods)...)
 	return o, nil
 }
@@ -154,6 +159,33 @@ func (a *app) warnings(ctx context.Context, h *host.Host, c *cluster.Cluster, po
 	}
 	slices.SortFunc(found, func(a, b warningView) int { return b.Seen.Compare(a.Seen) })
 	return found[:min(len(found), lastWarnings)]
+}
+
+// conditions returns what porticod reports to be wrong now: the reasons whose
+// last Event about the anchor is a warning.
+func conditions(ctx context.Context, h *host.Host, c *cluster.Cluster) []warningView {
+	found := []warningView{}
+	events, err := h.Client.CoreV1().Events(c.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=" + rewrite.AnchorName(c.Name)})
+	if err != nil {
+		return found
+	}
+	last := map[string]corev1.Event{}
+	for _, e := range events.Items {
+		if e.InvolvedObject.Name != rewrite.AnchorName(c.Name) {
+			continue
+		}
+		if before, ok := last[e.Reason]; !ok || !wait.Seen(e).Before(wait.Seen(before)) {
+			last[e.Reason] = e
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(last)) {
+		if e := last[reason]; e.Type == corev1.EventTypeWarning {
+			found = append(found, warningView{
+				Object: e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name, Reason: e.Reason, Message: e.Message, Seen: wait.Seen(e), Count: max(e.Count, 1),
+			})
+		}
+	}
+	return found
 }
 
 // look finds a cluster and looks at everything of it.

@@ -78,6 +78,9 @@ func (a *app) printStatus(o *overview) error {
 	}
 	line("Address", address)
 	line("Pods", fmt.Sprintf("%d of the tenant", o.Tenants))
+	for _, c := range o.Conditions {
+		line("Warning", c.Reason+": "+c.Message)
+	}
 	return nil
 }
 

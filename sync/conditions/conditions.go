@@ -1,0 +1,96 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package conditions
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/utils/clock"
+)
+
+const (
+	// Interval is how often each condition is looked at.
+	Interval = 15 * time.Second
+	// repeat is how often a warning is reported again. An API server keeps Events
+	// for an hour.
+	repeat = 30 * time.Minute
+)
+
+// ReasonReady is the reason of the Event with which a watcher begins.
+const ReasonReady = "ClusterReady"
+
+// Condition is something that can be wrong.
+type Condition struct {
+	// Reason is that of its Events, in upper camel case.
+	Reason string
+	// Problem says what is wrong, for an operator; "" means nothing is. It does
+	// not wait for a network.
+	Problem func(now time.Time) string
+}
+
+// Config says what to look at, and where to report it.
+type Config struct {
+	Conditions []Condition
+	// About is the host object that the Events are about.
+	About *corev1.ObjectReference
+	// Events writes to the host.
+	Events record.EventRecorder
+	// Clock is the real one when nil.
+	Clock clock.WithTicker
+}
+
+// Watcher reports the conditions of one cluster.
+type Watcher struct {
+	cfg   Config
+	wrong map[string]*trouble // by reason
+}
+
+// trouble is a condition that is wrong.
+type trouble struct{ since, reported time.Time }
+
+// New returns a watcher that has not looked at anything.
+func New(cfg Config) *Watcher {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.RealClock{}
+	}
+	return &Watcher{cfg: cfg, wrong: map[string]*trouble{}}
+}
+
+// Run reports that the cluster is ready, and then every change, until ctx ends.
+// It is called once.
+func (w *Watcher) Run(ctx context.Context) error {
+	w.cfg.Events.Event(w.cfg.About, corev1.EventTypeNormal, ReasonReady, "The virtual cluster serves, and is kept in step with the host")
+	ticker := w.cfg.Clock.NewTicker(Interval)
+	defer ticker.Stop()
+	for {
+		w.look(w.cfg.Clock.Now())
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C():
+		}
+	}
+}
+
+func (w *Watcher) look(now time.Time) {
+	for _, c := range w.cfg.Conditions {
+		problem, before := c.Problem(now), w.wrong[c.Reason]
+		switch {
+		case problem == "" && before != nil:
+			delete(w.wrong, c.Reason)
+			w.cfg.Events.Event(w.cfg.About, corev1.EventTypeNormal, c.Reason, fmt.Sprintf("This is over after %s", now.Sub(before.since).Round(time.Second)))
+		case problem == "":
+		case before == nil:
+			w.wrong[c.Reason] = &trouble{since: now, reported: now}
+			w.cfg.Events.Event(w.cfg.About, corev1.EventTypeWarning, c.Reason, problem)
+		case now.Sub(before.reported) >= repeat:
+			before.reported = now
+			w.cfg.Events.Event(w.cfg.About, corev1.EventTypeWarning, c.Reason, problem)
+		}
+	}
+}

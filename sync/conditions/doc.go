@@ -1,0 +1,21 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package conditions reports on the host how a virtual cluster is: one Event
+// when something is wrong, again while it lasts, and one when it is over.
+//
+// It repairs nothing and decides nothing, and does not know the things that it
+// is asked to look at: each is a function that says what is wrong. A host that is
+// away gets no Events; /readyz and the measurements tell of it.
+//
+// # Invariants
+//
+//   - The last Event of a reason says how it is: a warning while it is wrong.
+//   - A condition that does not change makes no Event, except that a warning is
+//     repeated before the host forgets it.
+//   - No Event has the name of a tenant's object.
+//
+// # Map
+//
+//	conditions.go  Watcher: the loop
+package conditions
