@@ -18,7 +18,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// host answers a list of Services when it is told to, and a watch never.
+// host answers a list of Services when the test lets it, and a watch never.
 func host(t *testing.T, list <-chan struct{}) (kubeconfig string) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -52,8 +52,8 @@ func host(t *testing.T, list <-chan struct{}) (kubeconfig string) {
 	return kubeconfig
 }
 
-// TestRun: it is ready when it knows the host's doors, and ends when it is told
-// to.
+// TestRun: it is ready when it knows the host's doors, and ends with its
+// context.
 func TestRun(t *testing.T) {
 	list := make(chan struct{})
 	kubeconfig := host(t, list)

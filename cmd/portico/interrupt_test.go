@@ -86,7 +86,7 @@ func (d *door) answered(r *http.Response) error {
 }
 
 // run runs portico, and kills it after so many writes; never with 0. It returns
-// what it said, the number of writes, and whether it ended well.
+// its output, the number of writes, and whether it ended well.
 func (d *door) run(t *testing.T, killAfter int, args ...string) (said string, writes int, err error) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), os.Args[0], args...)

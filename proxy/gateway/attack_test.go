@@ -19,10 +19,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestAttackRelay: a holder of a good token asks the gateway to connect to other
-// servers: the metadata service of a cloud, a door's own address, other ports,
-// addresses in odd forms. Every target but the token's cluster is refused, and
-// nothing is dialled, whatever proxy the environment names.
+// TestAttackRelay: a holder of a good token asks the gateway to connect to
+// other servers: the metadata service of a cloud, a door's own address, other
+// ports, addresses in odd forms. Every target but the token's cluster is
+// refused, and nothing is dialled, even if the environment names a proxy.
 func TestAttackRelay(t *testing.T) {
 	trap := listen(t)
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"} {
@@ -194,8 +194,8 @@ func TestAttackFakeDoors(t *testing.T) {
 }
 
 // TestAttackSlowHello: clients send a byte now and then, so that their
-// connections stay open and nobody else gets one. The time until a client has
-// said where to is limited as a whole.
+// connections stay open and no other client gets one. The time until a client
+// has named its target is limited as a whole.
 func TestAttackSlowHello(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, clients, _ := inMemory(t, nil)
@@ -365,7 +365,7 @@ func TestAttackTokenFlood(t *testing.T) {
 	}
 }
 
-// TestAttackNoise: a client sends anything but what is expected. The gateway
+// TestAttackNoise: a client sends anything but the expected bytes. The gateway
 // answers or closes, leads nowhere, and serves the next one.
 func TestAttackNoise(t *testing.T) {
 	h := newHost(t, func(o *Options) { o.Timeouts = DefaultTimeouts; o.Timeouts.Hello = time.Second })

@@ -36,7 +36,7 @@ func (p *pipes) connect() net.Conn {
 	return near
 }
 
-// inMemory serves on pipes. Doors are the other ends of what is dialled.
+// inMemory serves on pipes. Doors are the other ends of dialled connections.
 func inMemory(t *testing.T, change func(*Options)) (g *Gateway, clients *pipes, doors chan net.Conn) {
 	t.Helper()
 	clients, doors = &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}, make(chan net.Conn, 8)

@@ -44,7 +44,7 @@ func (g *Gateway) newServer() *http.Server {
 // attempt is a CONNECT request on its way through goproxy.
 type attempt struct {
 	door *far        // once it is connected
-	up   atomic.Bool // the client is told so, and nothing may be written to it
+	up   atomic.Bool // the client knows, and nothing may be written to it
 }
 
 type attemptKey struct{}
@@ -92,12 +92,12 @@ func (g *Gateway) handler() http.Handler {
 		a := &attempt{}
 		p.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), attemptKey{}, a)))
 		if a.door != nil && !a.up.Load() {
-			_ = a.door.Close() // The client went before it was told.
+			_ = a.door.Close() // The client went before the answer.
 		}
 	})
 }
 
-// errForward is returned for what is never done.
+// errForward is returned for a request to forward, which is never done.
 var errForward = errors.New("a gateway forwards no request")
 
 // refusal is an answer other than 200. Its reason is in the status line, the

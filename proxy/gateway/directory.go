@@ -52,7 +52,8 @@ func NewDirectory(client kubernetes.Interface, namespaces ...string) *Directory 
 	return d
 }
 
-// lean drops what is not looked at: most labelled Services are a tenant's.
+// lean drops the fields that are not looked at: most labelled Services are a
+// tenant's.
 func lean(obj any) (any, error) {
 	svc, ok := obj.(*corev1.Service)
 	if !ok {

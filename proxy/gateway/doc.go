@@ -14,7 +14,7 @@
 //
 //   - Only a door is dialled: the ClusterIP and port 443 of a host Service that
 //     is labelled and named as porticod makes it. No address and no port comes
-//     from a client. Whoever makes such a Service by hand names a cluster of
+//     from a client. A user who makes such a Service by hand names a cluster of
 //     their own namespace, and none of another.
 //   - Without a rule that permits it, a connection is refused. A request other
 //     than CONNECT is never forwarded, and the environment names no proxy.
@@ -30,11 +30,11 @@
 //
 // # Map
 //
-//	gateway.go      Gateway: accepts, tells TLS from HTTP, drains
+//	gateway.go      Gateway: accepts, distinguishes TLS and HTTP, drains
 //	hello.go        reads a ClientHello and keeps its bytes
 //	passthrough.go  the way by SNI
 //	connect.go      the way by CONNECT, on goproxy
-//	names.go        names of clusters in what clients say
+//	names.go        names of clusters as clients write them
 //	directory.go    Directory: the doors of a host
 //	tokens.go       Tokens: whose a token is, by the host's word
 //	conn.go         connections that end by silence

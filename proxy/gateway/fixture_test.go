@@ -30,7 +30,7 @@ import (
 	"portico.dev/portico/certs"
 )
 
-// patience is for what happens in an instant.
+// patience is for events that take an instant.
 const patience = 30 * time.Second
 
 var (
@@ -96,7 +96,8 @@ type host struct {
 	reviews   *fake.Clientset
 }
 
-// tokenOf returns what the host of the tests takes for a token of an account.
+// tokenOf returns a text that the host of the tests takes for a token of an
+// account.
 func tokenOf(namespace, account string) string {
 	return "x." + strings.ReplaceAll(namespace+"/"+account, ".", "~") + ".y"
 }
@@ -277,7 +278,7 @@ func helloOf(t *testing.T, name string) []byte {
 	return w.read
 }
 
-// writes keeps what is written, and not what is read.
+// writes keeps the written bytes, and not those that are read.
 type writes struct{ *recorder }
 
 func (w *writes) Write(p []byte) (int, error) {

@@ -215,7 +215,7 @@ func (g *Gateway) admit(conn net.Conn) (*client, error) {
 	return c, nil
 }
 
-// handle finds out which way a client goes. It closes c, or whoever has it then
+// handle finds out which way a client goes. It closes c, or the next owner
 // does.
 func (g *Gateway) handle(ctx context.Context, c *client) {
 	logger := klog.FromContext(ctx).WithValues("client", c.RemoteAddr().String())

@@ -53,7 +53,7 @@ func readHello(from io.Reader) (name string, read []byte, err error) {
 	return "", nil, fmt.Errorf("read a ClientHello: %w", err)
 }
 
-// recorder is a connection that keeps what is read, and says nothing.
+// recorder is a connection that keeps the bytes that are read, and writes none.
 type recorder struct {
 	from io.Reader
 	read []byte

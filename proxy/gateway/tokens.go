@@ -30,7 +30,7 @@ const (
 	remember = 30 * time.Second
 	// remembered is how many tokens are.
 	remembered = 4096
-	// reviewsPerSecond bound what strangers can make the host do.
+	// reviewsPerSecond bound the work that strangers can cause the host.
 	reviewsPerSecond = 20
 	reviewBurst      = 100
 	reviewLimit      = 10 * time.Second
@@ -76,7 +76,7 @@ func NewTokens(reviews authenticationclient.TokenReviewInterface, c clock.Passiv
 // Review returns the cluster to which a token leads.
 func (t *Tokens) Review(ctx context.Context, token string) (types.NamespacedName, error) {
 	if len(token) > tokenLimit || strings.Count(token, ".") != 2 {
-		return types.NamespacedName{}, ErrBadToken // not what a host issues
+		return types.NamespacedName{}, ErrBadToken // no host issues such a token
 	}
 	key := sha256.Sum256([]byte(token))
 	if v, ok := t.remembers(key); ok {

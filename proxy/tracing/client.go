@@ -13,7 +13,8 @@ import (
 )
 
 // Client returns a wrapper for a client of the host's API. It makes a span of
-// each request that is part of one which has a span, and tells the host of it.
+// each request that is part of one which has a span, and passes it on to the
+// host.
 func (p *Provider) Client() transport.WrapperFunc {
 	traced := tracing.WrapperFor(p.TracerProvider)
 	return func(plain http.RoundTripper) http.RoundTripper { return &client{plain: plain, traced: traced(plain)} }

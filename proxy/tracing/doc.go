@@ -24,5 +24,5 @@
 //	provider.go  New: the provider, its exporter and its sampler
 //	door.go      Door: which requests have a span, and whose context is its parent
 //	client.go    Client: the span of a request to the host
-//	secrets.go   removes what spans say about Secrets
+//	secrets.go   removes the names and contents of Secrets from spans
 package tracing

@@ -43,7 +43,7 @@ type doorTracer struct {
 
 // Start implements trace.Tracer. A span that is a request's first has the
 // context that the client sent, if there is one, as its parent or its link,
-// whatever upstream's handler asks for.
+// even where upstream's handler asks for another.
 func (t doorTracer) Start(ctx context.Context, name string, o ...trace.SpanStartOption) (context.Context, trace.Span) {
 	sent := trace.SpanContextFromContext(ctx)
 	if sent.IsValid() && !sent.IsRemote() {

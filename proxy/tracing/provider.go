@@ -29,7 +29,7 @@ const (
 	HTTP = "http/protobuf"
 )
 
-// Config of a provider. The standard variables OTEL_* say what it does not.
+// Config of a provider. The standard variables OTEL_* have the other settings.
 type Config struct {
 	// Service and Attributes are in every span, unless OTEL_SERVICE_NAME or
 	// OTEL_RESOURCE_ATTRIBUTES say something else.

@@ -13,8 +13,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// withoutSecrets exports spans without what they say about Secrets. Paths, keys
-// of the store and errors have their names in them.
+// withoutSecrets exports spans without the names of Secrets, which are in
+// paths, keys of the store and errors.
 type withoutSecrets struct{ sdktrace.SpanExporter }
 
 // ExportSpans implements sdktrace.SpanExporter.

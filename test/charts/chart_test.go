@@ -51,8 +51,8 @@ func withEverything(t *testing.T) []runtime.Object {
 	return all
 }
 
-// TestRightsAreThoseOfTheConfiguration: the templates say by hand what a table
-// in package rights says, and must not say anything else.
+// TestRightsAreThoseOfTheConfiguration: the templates repeat by hand a table in
+// package rights, and must not say anything else.
 func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 	features := make(chan map[string]bool, 1)
 	features <- map[string]bool{}
@@ -257,7 +257,7 @@ func podTemplates(t *testing.T, all []runtime.Object) map[string]corev1.PodTempl
 }
 
 // TestRenderingIsPure: tools that render and compare find no difference where
-// nobody changed anything.
+// no value changed.
 func TestRenderingIsPure(t *testing.T) {
 	impure := regexp.MustCompile(`\b(lookup|rand[A-Z]\w*|gen(CA|SelfSigned|Signed|Private)\w*|uuidv4|now|htpasswd|bcrypt|getHostByName)\b`)
 	read := 0

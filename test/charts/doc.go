@@ -2,15 +2,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package charts tests the chart in charts/portico: it renders the chart as
-// Helm does, and compares the objects with golden files and with what the rest of
-// the source says about them.
+// Helm does, and compares the objects with golden files and with the rest of
+// the source.
 //
 // It asks no cluster: test/e2e does.
 //
 // # Invariants
 //
-//   - Every file under testdata is a golden rendering of the values beside it.
-//   - What is tested is the embedded chart, as a command line tool has it.
+//   - Every file under testdata is a golden rendering of the values next to it.
+//   - The tested chart is the embedded one, as a command line tool has it.
 //
 // # Map
 //
@@ -19,5 +19,5 @@
 //	golden_test.go  golden renderings
 //	schema_test.go  values.schema.json and values.yaml
 //	gateway_test.go the chart of the gateway
-//	chart_test.go   rights, selectors, Pod Security, and what must not be rendered
+//	chart_test.go   rights, selectors, Pod Security, and values that must not render
 package charts

@@ -71,8 +71,8 @@ func TestValuesHaveEveryKey(t *testing.T) {
 	}
 }
 
-// pathsOf returns the paths in values, down to those that are known: what is
-// below is free.
+// pathsOf returns the paths in values, down to those that are known: paths
+// below them are free.
 func pathsOf(values map[string]any, prefix string, known []string) []string {
 	var all []string
 	for name, v := range values {
@@ -86,7 +86,8 @@ func pathsOf(values map[string]any, prefix string, known []string) []string {
 	return all
 }
 
-// TestSchemaRefuses what porticod would refuse, or what would change nothing.
+// TestSchemaRefuses values that porticod would refuse, or that would change
+// nothing.
 func TestSchemaRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ values, want string }{
 		"a key that nobody knows":        {"sync: {nodez: {enabled: true}}", "nodez"},

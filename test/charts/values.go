@@ -99,7 +99,7 @@ var fixed = []string{
 	"host.kubeconfig", "host.namespace", "host.advertiseAddress", "host.serviceName",
 }
 
-// limits are what the type of a value does not say.
+// limits are the bounds of a value that its type does not have.
 var limits = map[string]map[string]any{
 	"image.repository":              {"minLength": 1},
 	"image.digest":                  {"pattern": "^(sha256:[0-9a-f]{64})?$"},

@@ -10,7 +10,7 @@
 //
 //   - No suggestion is better than a wrong one: a word that is too different
 //     from all others gets none.
-//   - The same question has the same answer, whatever the order of the words.
+//   - The same question has the same answer, in any order of the words.
 //
 // # Map
 //

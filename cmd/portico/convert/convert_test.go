@@ -278,8 +278,8 @@ func TestConvertedValuesStayAsTheyAre(t *testing.T) {
 	}
 }
 
-// TestEveryKindOfValue: whatever somebody writes for a key, the answer is an
-// account or an error that has the path.
+// TestEveryKindOfValue: for any value of a key, the answer is an account or an
+// error that has the path.
 func TestEveryKindOfValue(t *testing.T) {
 	values := []any{
 		nil, true, false, int64(0), int64(7), 1.5, "", "text", []any{}, []any{"a"}, []any{nil}, []any{int64(1)}, []any{map[string]any{}},
@@ -348,8 +348,8 @@ func TestNoCredentialIsTold(t *testing.T) {
 	}
 }
 
-// TestAddressesOfStores: no part of a password is in an address, whatever
-// characters it has.
+// TestAddressesOfStores: no part of a password is in an address, even with odd
+// characters.
 func TestAddressesOfStores(t *testing.T) {
 	for source, want := range map[string]struct {
 		user     string

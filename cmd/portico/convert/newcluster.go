@@ -31,7 +31,7 @@ var newClusterRows = slices.Concat(
 		none("networking.podCIDR", "The host allocates all addresses.", "10.244.0.0/16"),
 
 		ours("integrations.metricsServer.enabled", boolean),
-		none("integrations.metricsServer.apiService", "Metrics come from the host's own API, whoever serves it there."),
+		none("integrations.metricsServer.apiService", "Metrics come from the host's own API, served by any program there."),
 		always("integrations.metricsServer.nodes", "Metrics of nodes and pods go together."),
 		always("integrations.metricsServer.pods", "Metrics of nodes and pods go together."),
 	),

@@ -150,7 +150,7 @@ type KeyError struct {
 	// Path of the key, and the form of its file.
 	Path string
 	Form Form
-	// Of is the form that has it, if another has.
+	// The form that has it, if another has.
 	Of Form
 	// Meant is the path of the key that was probably meant, if there is one.
 	Meant string

@@ -216,7 +216,7 @@ func (n *IsolationNetworkPolicy) validate(path *field.Path) field.ErrorList {
 	return errs
 }
 
-// validate refuses rules that the host would refuse.
+// validate refuses networks that the host would refuse.
 func (b *IPBlock) validate(path *field.Path) field.ErrorList {
 	if b.CIDR == "" {
 		return nil

@@ -57,8 +57,8 @@ func Find(ctx context.Context, client kubernetes.Interface, namespace, name stri
 }
 
 // throughGateway returns the way through the gateway of the host, if there is
-// one that people are told of (charts/portico-gateway). The name in the
-// certificate is how the gateway knows the cluster.
+// one that is announced (charts/portico-gateway). The name in the certificate
+// is how the gateway knows the cluster.
 func throughGateway(ctx context.Context, client kubernetes.Interface, namespace, name string) Address {
 	found, err := client.CoreV1().ConfigMaps(metav1.NamespacePublic).Get(ctx, "portico-gateway", metav1.GetOptions{})
 	if err != nil {

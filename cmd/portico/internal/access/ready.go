@@ -26,8 +26,8 @@ func Client(e kubeconfig.Entry) (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(config)
 }
 
-// Ready reports whether the API serves what every pod needs. If it does not yet,
-// it returns why.
+// Ready reports whether the API serves the objects that every pod needs. If it
+// does not yet, it returns why.
 func Ready(ctx context.Context, virtual kubernetes.Interface) (ready bool, why error) {
 	_, err := virtual.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
 	switch {

@@ -45,7 +45,7 @@ func (a *app) apply(ctx context.Context, h *host.Host, namespace string, r relea
 	return nil
 }
 
-// mayApply refuses what would have effects that nobody asked for.
+// mayApply refuses a change with effects that the user did not ask for.
 func (a *app) mayApply(ctx context.Context, h *host.Host, namespace, name string) error {
 	c, err := finder(h).Get(ctx, namespace, name)
 	if errors.Is(err, cluster.ErrNotFound) {
@@ -80,7 +80,7 @@ func (a *app) serves(ctx context.Context, h *host.Host, namespace, name string, 
 	})
 }
 
-// why says what is missing of a cluster that should serve.
+// why names the missing part of a cluster that should serve.
 func (a *app) why(h *host.Host, namespace, name string) func(context.Context) string {
 	pods := wait.Pods(h.Client, namespace, cluster.DoorPods(name), name)
 	return func(ctx context.Context) string {

@@ -124,7 +124,7 @@ func (a *app) connect(ctx context.Context, h *host.Host, c *cluster.Cluster, f e
 		}
 	}
 	if c.State == cluster.Scaled {
-		return a.resume(ctx, h, c, f.timeout) // which says what is wrong
+		return a.resume(ctx, h, c, f.timeout) // which names the fault
 	}
 	if err := a.serves(ctx, h, c.Namespace, c.Name, f.timeout); err != nil {
 		return err

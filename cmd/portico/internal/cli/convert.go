@@ -20,7 +20,7 @@ func (a *app) newConvert() *cobra.Command {
 		Use:   "convert FILE",
 		Short: "Turn the values of a vcluster into those of Portico",
 		Long: `Turn a vcluster.yaml, or a values file of the charts before it, into values of
-Portico on standard output, and say of each key what became of it. FILE may be -
+Portico on standard output, and report the fate of each key. FILE may be -
 for standard input. portico create -f does so by itself.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -43,8 +43,8 @@ for standard input. portico create -f does so by itself.`,
 	return c
 }
 
-// readValues makes values of a file, which may be a vcluster's, and tells what
-// became of its keys.
+// readValues makes values of a file, which may be a vcluster's, and reports the
+// fate of each of its keys.
 func (a *app) readValues(file string, content []byte) (map[string]any, error) {
 	r, err := convert.Convert(content)
 	if err != nil {

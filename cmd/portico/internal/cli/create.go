@@ -54,7 +54,7 @@ is converted.`,
 	flags.BoolVar(&f.isolate, "isolate", false, "limit the cluster's resources, connections and Pod Security, see isolation in docs/configuration.md")
 	flags.BoolVar(&f.wait, "wait", f.wait, "wait until the cluster serves")
 	flags.DurationVar(&f.timeout, "timeout", f.timeout, "how long to wait, at each step")
-	flags.StringVar(&f.distro, "distro", "", "accepted for scripts: what is served is Kubernetes as upstream makes it")
+	flags.StringVar(&f.distro, "distro", "", "accepted for scripts: every cluster serves Kubernetes as upstream makes it")
 	flags.StringVar(&f.kubernetes, "kubernetes-version", "", "fail unless this version of Kubernetes is served, as 1.37 or v1.37.2")
 	f.enter.register(flags)
 	return c
@@ -115,8 +115,8 @@ func (a *app) create(ctx context.Context, name string, f createFlags) error {
 	return a.enter(ctx, h, c, f.enter)
 }
 
-// creationNamespace is where a cluster is created: as told, or where one of the
-// name is, or the default.
+// creationNamespace is where a cluster is created: in the given namespace, or
+// where one of the name is, or in the default.
 func (a *app) creationNamespace(ctx context.Context, h *host.Host, name string) (string, error) {
 	if a.namespace != "" {
 		return a.namespace, nil

@@ -32,7 +32,7 @@ func (a *app) newDebug() *cobra.Command {
 	var path string
 	c := &cobra.Command{
 		Use:   "debug NAME",
-		Short: "Collect what somebody needs who is to find a fault",
+		Short: "Collect the logs and objects that show a fault",
 		Long: `Collect a gzipped tar archive with the state of a virtual cluster's control plane:
 its objects on the host, warnings and logs. No Secret is in it. The values and the
 logs are in it as they are: read them before you hand them on.`,
@@ -121,7 +121,7 @@ type part struct {
 	err     error
 }
 
-// objects returns what there is on the host, but for Secrets and what is the
+// objects returns the cluster's objects on the host, but for Secrets and the
 // tenant's.
 func (a *app) objects(ctx context.Context, h *host.Host, o *overview) []part {
 	namespace, own := o.Namespace, metav1.ListOptions{LabelSelector: "portico.dev/door=" + o.Name}

@@ -45,7 +45,7 @@ of the cluster go in any case.`,
 	}
 	flags := c.Flags()
 	flags.BoolVar(&f.keepPVC, "keep-pvc", false, "keep the volume claim with the data of the control plane")
-	flags.BoolVar(&f.deleteNamespace, "delete-namespace", false, "delete the host namespace, whatever is in it")
+	flags.BoolVar(&f.deleteNamespace, "delete-namespace", false, "delete the host namespace with everything in it")
 	flags.BoolVar(&f.autoDeleteNamespace, "auto-delete-namespace", f.autoDeleteNamespace, "delete a host namespace that portico create made, if nothing else is in it")
 	flags.BoolVar(&f.ignoreNotFound, "ignore-not-found", false, "succeed if there is no such cluster")
 	flags.BoolVar(&f.wait, "wait", f.wait, "wait until everything is gone")
@@ -85,9 +85,9 @@ func (a *app) delete(ctx context.Context, name string, f deleteFlags) error {
 	return nil
 }
 
-// leftovers finds what an interrupted deletion has left of a cluster that is
-// gone: its anchor with everything that it owns, its data, or the namespace that
-// was made for it.
+// leftovers finds the rest of a cluster after an interrupted deletion: its
+// anchor with everything that it owns, its data, or the namespace that was made
+// for it.
 func (a *app) leftovers(ctx context.Context, h *host.Host, name string, notFound error) (*cluster.Cluster, error) {
 	namespace := a.namespace
 	if namespace == "" {

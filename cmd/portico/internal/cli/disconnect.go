@@ -59,7 +59,7 @@ that the current context leads into.`,
 	}
 }
 
-// leave ends what leads into a cluster: the forward in the background, and the
+// leave ends the ways into a cluster: the forward in the background, and the
 // context as the current one. With remove, all contexts of the cluster go.
 func (a *app) leave(ctx context.Context, file kubeconfig.File, origin kubeconfig.Origin, remove bool) error {
 	_, err := a.endForwards(ctx, func(s forward.Spec) bool {
@@ -72,7 +72,7 @@ func (a *app) leave(ctx context.Context, file kubeconfig.File, origin kubeconfig
 	if err != nil {
 		return err
 	}
-	for _, name := range kubeconfig.Of(all, origin) {
+	for _, name := range kubeconfig.ContextsOf(all, origin) {
 		next, err := kubeconfig.Leave(file, name, remove)
 		if err != nil {
 			return err

@@ -13,7 +13,7 @@
 //
 // # Map
 //
-//	root.go        Main, app: what the commands share
+//	root.go        Main, app: the state that the commands share
 //	plugin.go      the name, when kubectl runs it
 //	create.go      portico create
 //	apply.go       the steps of create and upgrade

@@ -40,9 +40,9 @@ func (a *app) newDoctor() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check whether virtual clusters can be made on the host",
-		Long: `Check the host for what a virtual cluster needs, and say what to do: its version,
-the rights that one has, storage, DNS, and what is left in the kubeconfig. -n
-names the host namespace of the cluster to be. Nothing is changed.`,
+		Long: `Check the host for the needs of a virtual cluster, and name the remedies: its
+version, your rights, storage, DNS, and leftovers in the kubeconfig. -n names the
+host namespace of the cluster to be. Nothing is changed.`,
 		Args: none,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := output.CheckFormat(format, output.Table, output.JSON, output.YAML); err != nil {
@@ -113,7 +113,7 @@ func (a *app) examineVersion(h *host.Host) finding {
 	return f
 }
 
-// rights are what creating, entering and deleting a cluster takes.
+// rights are those that creating, entering and deleting a cluster takes.
 var rights = []struct {
 	verb, group, resource string
 	cluster               bool // not in a namespace

@@ -166,7 +166,7 @@ func (b *bench) run(want int, args ...string) string {
 	return b.out.String()
 }
 
-// says checks what the last command has said.
+// says checks the output of the last command.
 func (b *bench) says(wants ...string) {
 	b.t.Helper()
 	for _, want := range wants {
@@ -184,8 +184,8 @@ func (b *bench) deployed() *release.Release {
 	return release.Deployed(history)
 }
 
-// workload is what the host makes of a release: it is there while Helm's record
-// says so, and has as many ready pods as it wants.
+// workload is the StatefulSet that the host makes of a release: it is there
+// while Helm's record says so, and has as many ready pods as it wants.
 func (b *bench) workload(clienttesting.Action) (bool, runtime.Object, error) {
 	kind := appsv1.SchemeGroupVersion.WithResource("statefulsets")
 	tracked, err := b.client.Tracker().Get(kind, "portico-vc", "vc")

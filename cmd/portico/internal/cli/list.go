@@ -26,7 +26,7 @@ func (a *app) newList() *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List the virtual clusters of the host",
 		Long: `List the virtual clusters of the host, of all namespaces unless -n names one. From
-within a virtual cluster, those inside of it come first, then those beside it.
+within a virtual cluster, those inside of it come first, then those next to it.
 With -o json it is a list of objects, whose fields stay the same between
 versions.`,
 		Args: none,
@@ -93,7 +93,7 @@ func (a *app) list(ctx context.Context, format string) error {
 	return output.Rows(a.streams.Out, head, rows)
 }
 
-// seen adds to clusters what is a matter of the point of view.
+// seen adds to clusters the fields that depend on the point of view.
 func (a *app) seen(h *host.Host, some []cluster.Cluster) []cluster.Cluster {
 	origin := a.connectedTo(h)
 	for i := range some {

@@ -55,8 +55,8 @@ func TestConvertPrintsValuesAndTellsAboutKeys(t *testing.T) {
 	b.says("has the form of vcluster", "controlPlane.backingStore.etcd.deploy.enabled -> ")
 }
 
-// A portico.yaml as porticod reads it has keys that the chart sets: a user who takes
-// one for values is told what became of them.
+// A portico.yaml as porticod reads it has keys that the chart sets: a user who
+// takes one for values gets a report of their fate.
 func TestConvertTellsAboutKeysOfPorticod(t *testing.T) {
 	b := newBench(t)
 	file := write(t, b.dir+"/portico.yaml", "name: other\nreplicas: 2\nlisten: 0.0.0.0:8443\nlogLevel: 2\n")

@@ -27,7 +27,7 @@ import (
 // defaultTimeout is the limit of a command's waits, each.
 const defaultTimeout = 5 * time.Minute
 
-// app is what the commands share. Tests put fakes into it.
+// app is the state that the commands share. Tests put fakes into it.
 type app struct {
 	streams output.Streams
 	command string // how a person calls it
@@ -89,7 +89,7 @@ func (a *app) root() *cobra.Command {
 	f.StringVarP(&a.namespace, "namespace", "n", "", "host namespace of the virtual cluster (default: wherever it is; portico-NAME for a new one)")
 	f.StringVar(&a.host.Context, "context", "", "context of the host cluster (default: the current one)")
 	f.StringVar(&a.host.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: those of kubectl)")
-	f.BoolVar(&a.verbose, "debug", false, "show what Helm does")
+	f.BoolVar(&a.verbose, "debug", false, "show the work of Helm")
 	root.SetIn(a.streams.In)
 	root.SetOut(a.streams.Out)
 	root.SetErr(a.streams.Err)

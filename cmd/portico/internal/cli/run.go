@@ -35,7 +35,7 @@ func (a *app) runCommand(ctx context.Context, e kubeconfig.Entry, command []stri
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
 	c.Env = append(os.Environ(), "KUBECONFIG="+path)
 	c.Stdin, c.Stdout, c.Stderr = a.streams.In, a.streams.Out, a.streams.Err
-	// The command ends as it likes; a terminal has told it of Ctrl-C, too.
+	// The command ends as it likes; a terminal sends it Ctrl-C, too.
 	c.WaitDelay = 10 * time.Second
 	c.Cancel = func() error {
 		if runtime.GOOS == "windows" {

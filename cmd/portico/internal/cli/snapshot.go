@@ -24,7 +24,7 @@ func (a *app) newSnapshot() *cobra.Command {
 		Use:   "snapshot NAME FILE",
 		Short: "Save the store of a virtual cluster to a file",
 		Long: `Save the store of a virtual cluster with its certificates and keys to a new file,
-while it serves. Whoever can read the file can do anything in the cluster. FILE
+while it serves. Anyone who can read the file can do anything in the cluster. FILE
 may be - for standard output.
 
 Pods, Services, claims and the data of volumes are the host's, and not in it.

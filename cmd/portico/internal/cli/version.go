@@ -17,7 +17,7 @@ import (
 	"portico.dev/portico/cmd/portico/internal/output"
 )
 
-// versions are what the program is made of. The JSON form is stable.
+// versions are those of the program's parts. The JSON form is stable.
 type versions struct {
 	Portico    string `json:"portico"`
 	Chart      string `json:"chart"`
@@ -29,7 +29,7 @@ func (a *app) newVersion() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use:   "version",
-		Short: "Show the versions of portico and of what it installs",
+		Short: "Show the versions of portico and of the parts that it installs",
 		Args:  none,
 		RunE: func(*cobra.Command, []string) error {
 			if err := output.CheckFormat(format, output.Table, output.JSON, output.YAML); err != nil {
@@ -75,12 +75,12 @@ func replaced(m *debug.Module) string {
 	return m.Replace.Version
 }
 
-// distros are those that scripts for other tools name. Whichever it is, what is
-// served is Kubernetes as upstream makes it.
+// distros are those that scripts for other tools name. A cluster serves
+// Kubernetes as upstream makes it in any case.
 var distros = []string{"k8s", "k3s", "k0s", "eks"}
 
-// checkDistro judges --distro and --kubernetes-version, and returns what a
-// person should know about them.
+// checkDistro judges --distro and --kubernetes-version, and returns a remark on
+// them for a person.
 func checkDistro(distro, version string) (note string, err error) {
 	if distro != "" && !slices.Contains(distros, distro) {
 		return "", output.Misuse(output.WithHint(fmt.Errorf("--distro %s: there is no such distribution", distro), "leave the flag out, or use k8s"))

@@ -51,7 +51,8 @@ type Cluster struct {
 	// Connected says that the current context leads there.
 	Connected bool `json:"connected"`
 
-	// PausedReplicas is what a paused cluster comes back with.
+	// PausedReplicas is the number of replicas that a paused cluster comes back
+	// with.
 	PausedReplicas int32 `json:"pausedReplicas,omitempty"`
 
 	// Rolling says that not all pods are of the newest kind yet.

@@ -17,7 +17,8 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// labelEtcd is on what belongs to the etcd that the chart installs for a cluster.
+// labelEtcd is on the objects of the etcd that the chart installs for a
+// cluster.
 const labelEtcd = rewrite.Prefix + "etcd"
 
 // Data returns the names of the claims with the data of a cluster: those that

@@ -4,9 +4,9 @@
 // Package cluster finds virtual clusters on a host and says how they are.
 //
 // A virtual cluster is known by its workload, the StatefulSet or Deployment of
-// porticod, whoever made it: Helm, this tool, or kubectl apply. While a creation
-// was interrupted before there is a workload, it is known by the record that
-// Helm keeps of the release.
+// porticod, made by Helm, this tool, or kubectl apply. While a creation was
+// interrupted before there is a workload, it is known by the record that Helm
+// keeps of the release.
 //
 // # Invariants
 //
@@ -23,5 +23,5 @@
 //	namespace.go  the namespace: made, kept, deleted
 //	pause.go      Pause and Resume
 //	data.go       the claims that hold a cluster's data
-//	tenants.go    what the tenant has on the host
+//	tenants.go    the tenant's objects on the host
 package cluster

@@ -96,7 +96,7 @@ func (f Finder) list(ctx context.Context, namespace, selector string) ([]Cluster
 		return nil, fmt.Errorf("list virtual clusters: %w", err)
 	}
 	var found []Cluster
-	// What else belongs to a cluster, such as an etcd, has the label as well, and
+	// Other parts of a cluster, such as an etcd, have the label as well, and
 	// another name.
 	for i := range sets.Items {
 		if c := fromStatefulSet(&sets.Items[i]); c.Name == sets.Items[i].Name {

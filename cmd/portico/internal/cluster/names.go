@@ -31,7 +31,7 @@ const Container = "porticod"
 // maxName is the most that porticod takes.
 const maxName = 40
 
-// CheckName refuses what cannot be the name of a virtual cluster.
+// CheckName refuses a text that cannot be the name of a virtual cluster.
 func CheckName(name string) error {
 	if problems := validation.IsDNS1035Label(name); len(problems) > 0 {
 		return output.Misuse(fmt.Errorf("name %q: %s", name, strings.Join(problems, "; ")))

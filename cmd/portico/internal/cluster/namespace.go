@@ -31,8 +31,8 @@ func EnsureNamespace(ctx context.Context, client kubernetes.Interface, namespace
 	ns, err := client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
 	switch {
 	case apierrors.IsForbidden(err):
-		// One who may work in a namespace only. If it is not there, what comes
-		// next says so.
+		// A user who may work in a namespace only. If it is not there, the next
+		// request says so.
 		return true, nil
 	case apierrors.IsNotFound(err):
 		ns = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Annotations: map[string]string{AnnotationCreatedFor: name}}}

@@ -84,7 +84,7 @@ func (b Background) file() string {
 	return filepath.Join(b.Dir, b.Spec.Name+"-"+hex.EncodeToString(sum[:6])+".json")
 }
 
-// Log returns the name of the file with what the child says.
+// Log returns the name of the file with the child's output.
 func (b Background) Log() string { return b.file() + ".log" }
 
 // Running returns the local port if a child serves it.

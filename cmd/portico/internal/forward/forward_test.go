@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// pod is the far end of a port forward: it sends back what it gets.
+// pod is the far end of a port forward: it sends back the bytes that it gets.
 type pod struct {
 	closed chan bool
 	broken bool
@@ -62,7 +62,7 @@ func (p *pod) CreateStream(h http.Header) (httpstream.Stream, error) {
 		return stream{near}, nil
 	}
 	go func() {
-		io.Copy(far, far) // The test sees what is missing.
+		io.Copy(far, far) // The test sees the missing bytes.
 		far.Close()
 	}()
 	return stream{near}, nil

@@ -95,7 +95,7 @@ func (l *Listener) forward(ctx context.Context, local net.Conn) error {
 	return <-failed
 }
 
-// streams are what one forwarded connection consists of.
+// streams are the two that make one forwarded connection.
 type streams struct {
 	conn           httpstream.Connection
 	failures, data httpstream.Stream

@@ -74,7 +74,7 @@ func (h *Host) choose(explicit, name string) error {
 	}
 	h.Context = cmp.Or(explicit, c.CurrentContext)
 	if explicit == "" {
-		// Not more than there are contexts: nobody goes round in circles.
+		// Not more than there are contexts, so that a circle ends.
 		for range c.Contexts {
 			origin, ours := kubeconfig.OriginOf(c, h.Context)
 			if !ours || origin.Name != name {

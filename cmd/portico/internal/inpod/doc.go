@@ -8,7 +8,7 @@
 //
 //   - Only a container of porticod is entered, in a pod that was found by the
 //     label that no tenant can have.
-//   - A command that failed is an error with what it said, also when it has
+//   - A command that failed is an error with its message, also when it has
 //     written a part of its output.
 //
 // # Map

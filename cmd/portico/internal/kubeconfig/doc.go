@@ -18,6 +18,6 @@
 // # Map
 //
 //	origin.go   Origin: the extension; the context's name
-//	entry.go    Entry: what is put into and taken out of a kubeconfig
+//	entry.go    Entry: the part of a kubeconfig that is put in and taken out
 //	file.go     which file; Edit: locked and atomic
 package kubeconfig

@@ -133,8 +133,8 @@ func Leave(f File, context string, remove bool) (next string, err error) {
 	})
 }
 
-// Of returns the names of all contexts that lead to a virtual cluster.
-func Of(c *api.Config, o Origin) []string {
+// ContextsOf returns the names of all contexts that lead to a virtual cluster.
+func ContextsOf(c *api.Config, o Origin) []string {
 	var names []string
 	for name := range c.Contexts {
 		if found, ours := OriginOf(c, name); ours && found.Same(o) {
@@ -150,7 +150,7 @@ func Of(c *api.Config, o Origin) []string {
 func Renew(f File, o Origin, ca, cert, key []byte) (int, error) {
 	renewed := 0
 	err := f.Edit(func(c *api.Config) error {
-		for _, name := range Of(c, o) {
+		for _, name := range ContextsOf(c, o) {
 			cluster, user := c.Clusters[c.Contexts[name].Cluster], c.AuthInfos[c.Contexts[name].AuthInfo]
 			if cluster == nil || user == nil || len(user.ClientCertificateData) == 0 {
 				continue

@@ -41,7 +41,7 @@ func Locate(explicit string) File {
 	return File{Path: rules.GetDefaultFilename(), Rules: rules}
 }
 
-// Merged returns what all files say together.
+// Merged returns the content of all files together.
 func (f File) Merged() (*api.Config, error) {
 	c, err := f.Rules.Load()
 	if errors.Is(err, fs.ErrNotExist) {

@@ -27,7 +27,7 @@ type Origin struct {
 }
 
 // ContextName is the name of a context, of its cluster and of its user. It is
-// for people: what it is made of is read from the Origin.
+// for people: programs read its parts from the Origin.
 func (o Origin) ContextName() string {
 	return "portico_" + o.Name + "_" + o.Namespace + "_" + o.HostContext
 }

@@ -9,13 +9,13 @@ import (
 	"io"
 )
 
-// hintError carries what a person can do about an error.
+// hintError carries a remedy for an error, for a person to read.
 type hintError struct {
 	error
 	hint string
 }
 
-// WithHint adds to an error what a person can do about it. An error that has a
+// WithHint adds a remedy to an error, for a person to read. An error that has a
 // hint keeps it: the place nearest to the fault knows best.
 func WithHint(err error, format string, args ...any) error {
 	var has *hintError

@@ -20,7 +20,7 @@ import (
 // maxHistory is the number of records that are kept.
 const maxHistory = 10
 
-// Request is what a release shall be.
+// Request describes a release to be.
 type Request struct {
 	Name string
 	// Values are those that were named this time.
@@ -38,12 +38,13 @@ type Outcome string
 const (
 	Unchanged Outcome = "unchanged"
 	Installed Outcome = "installed"
-	Finished  Outcome = "finished" // what was interrupted or had failed
+	Finished  Outcome = "finished" // the interrupted or failed action
 	Changed   Outcome = "changed"
 )
 
-// Apply makes a release as requested: it installs it, or finishes what was
-// begun, or changes it. The objects are applied, and not waited for.
+// Apply makes a release as requested: it installs it, or finishes an
+// interrupted installation, or changes it. The objects are applied, and not
+// waited for.
 func (c *Client) Apply(ctx context.Context, r Request) (Outcome, error) {
 	history, err := c.settled(ctx, r.Name)
 	if err != nil {
@@ -57,7 +58,7 @@ func (c *Client) Apply(ctx context.Context, r Request) (Outcome, error) {
 		return "", output.WithHint(fmt.Errorf("virtual cluster %s: its deletion was begun", r.Name),
 			"portico delete %s -n %s finishes that, and then it can be created again", r.Name, c.Namespace)
 	case deployed == nil:
-		// It has never been there as a whole: what it was to be does not bind.
+		// It has never been there as a whole: its former values do not bind.
 		return Finished, c.install(ctx, r, true)
 	}
 	changes := Diff(deployed.Config, Merge(r.Values, deployed.Config))
@@ -97,7 +98,7 @@ func (c *Client) upgrade(ctx context.Context, r Request) error {
 	return c.explained(r.Name, err)
 }
 
-// explained adds to an error of Helm's what to do about it.
+// explained adds a remedy to an error of Helm's.
 func (c *Client) explained(name string, err error) error {
 	if err == nil {
 		return nil

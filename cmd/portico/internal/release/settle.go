@@ -35,8 +35,9 @@ const (
 	settleLimit = 10 * time.Minute
 )
 
-// settled returns the history of a release, none of whose records is pending:
-// a writer at work was waited for, and what a killed one left is marked failed.
+// settled returns the history of a release, none of whose records is pending: a
+// writer at work was waited for, and the record of a killed one is marked
+// failed.
 func (c *Client) settled(ctx context.Context, name string) (history []*Release, err error) {
 	var pending *Release
 	err = wait.Until(ctx, wait.Options{
@@ -77,7 +78,7 @@ func atWork(r *Release, now time.Time) bool {
 // holder names this process, in a form that a label can have.
 func holder() string { return thisMachine() + "." + strconv.Itoa(os.Getpid()) }
 
-// thisMachine tells machines, and containers of one machine, apart.
+// thisMachine distinguishes machines, and containers of one machine.
 func thisMachine() string {
 	name, _ := os.Hostname()
 	pids, _ := os.Readlink("/proc/self/ns/pid")

@@ -17,8 +17,8 @@ import (
 
 // Uninstall removes the objects of a release, and keeps its record, so that an
 // interruption before Forget leaves a trace. It returns the values that the
-// release had, and whether there was one. Hooks are left out: what porticod does
-// in one the caller does itself, and needs no image for it.
+// release had, and whether there was one. Hooks are left out: the caller does
+// the work of porticod's hook itself, and needs no image for it.
 func (c *Client) Uninstall(ctx context.Context, name string, timeout time.Duration) (values map[string]any, there bool, err error) {
 	history, err := c.settled(ctx, name)
 	newest := last(history)
