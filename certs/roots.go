@@ -86,7 +86,8 @@ func LoadRoots(dir string, now func() time.Time) (Roots, error) {
 	return r, nil
 }
 
-// Install writes the roots into dir, for EnsureBundle to go on from. It returns ErrOtherRoots if others are there.
+// Install writes the roots into dir, for EnsureBundle to go on from. It returns
+// ErrOtherRoots if others are there.
 func (r Roots) Install(dir string) error {
 	if err := r.validate(); err != nil {
 		return err

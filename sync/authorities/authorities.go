@@ -26,7 +26,8 @@ const (
 	retry = time.Second
 )
 
-// Config says what is taken from the list, and by whom.
+// Config names the authorities to take from the list, and the client that does
+// it.
 type Config struct {
 	Virtual kubernetes.Interface
 
@@ -81,6 +82,6 @@ func (c *Config) prune(ctx context.Context) error {
 	if _, err := all.Update(ctx, found, metav1.UpdateOptions{}); err != nil {
 		return fmt.Errorf("ConfigMap %s/%s: %w", found.Namespace, name, err)
 	}
-	klog.FromContext(ctx).Info("Aggregated API servers are told of revoked authorities", "virtualObject", klog.KObj(found))
+	klog.FromContext(ctx).Info("Aggregated API servers accept revoked authorities no longer", "virtualObject", klog.KObj(found))
 	return nil
 }

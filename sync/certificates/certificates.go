@@ -30,11 +30,14 @@ import (
 )
 
 const (
-	// workers bounds the pods that are handled at the same time. A key of 4096 bits takes a second.
+	// workers bounds the pods that are handled at the same time. A key of 4096
+	// bits takes a second.
 	workers = 4
-	// giveUp is how long a request may be missing from the cache before it counts as deleted, as in the kubelet.
+	// giveUp is how long a request may be missing from the cache before it
+	// counts as deleted, as in the kubelet.
 	giveUp = 10 * time.Minute
-	// spread keeps pods that started together from renewing together, as in the kubelet.
+	// spread keeps pods that started together from renewing together, as in the
+	// kubelet.
 	spread = 5 * time.Minute
 )
 
@@ -70,7 +73,7 @@ type Controller struct {
 	states    sync.Map                          // types.NamespacedName of a pod -> *state; the queue has one worker at a pod
 }
 
-// state is what this process knows about a pod's certificates.
+// state is this process's knowledge of a pod's certificates.
 type state struct {
 	uid     types.UID
 	sent    map[string]*request // by key of the projection
@@ -78,7 +81,8 @@ type state struct {
 	renewAt time.Time // zero until the Secret was written
 }
 
-// New returns a controller. It registers with the informers, so it must be called before they are relied on.
+// New returns a controller. It registers with the informers, so it must be
+// called before they are relied on.
 func New(cfg Config) (*Controller, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
@@ -145,7 +149,8 @@ func (c *Controller) secretDeleted(secret *corev1.Secret) {
 	c.loop.Add(key)
 }
 
-// reconcile brings the certificates of one pod forward, and says when they are due again.
+// reconcile brings the certificates of one pod forward, and says when they are
+// due again.
 func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (time.Duration, error) {
 	pod, err := c.pods.Pods(key.Namespace).Get(key.Name)
 	if apierrors.IsNotFound(err) {
@@ -179,7 +184,8 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	return renewAt.Sub(now), nil
 }
 
-// collect asks for what was not asked for, and returns the data of the Secret once every request is answered.
+// collect makes the requests that are missing, and returns the data of the
+// Secret once every request is answered.
 func (c *Controller) collect(ctx context.Context, s *state, pod *corev1.Pod, projections []rewrite.CertificateProjection) (map[string][]byte, time.Time, error) {
 	data := map[string][]byte{}
 	var renewAt time.Time
@@ -249,8 +255,9 @@ func (c *Controller) state(key types.NamespacedName, pod *corev1.Pod) *state {
 	return s
 }
 
-// renewAt says when a pod's certificates are due: from what was written here, because the view may be behind, or from
-// what the view has, which is what an earlier process wrote.
+// renewAt says when a pod's certificates are due: by the record of this
+// process, because the view may be behind, or by the view's Secret, which an
+// earlier process wrote.
 func (c *Controller) renewAt(s *state, pod *corev1.Pod, projections []rewrite.CertificateProjection) time.Time {
 	if !s.renewAt.IsZero() {
 		return s.renewAt

@@ -80,7 +80,8 @@ var keyTypes = map[string]func() (crypto.Signer, error){
 	},
 }
 
-// generateKey returns a private key in PEM, and a PKCS#10 request without content that proves its possession.
+// generateKey returns a private key in PEM, and a PKCS#10 request without
+// content that proves its possession.
 func generateKey(keyType string) (keyPEM, proof []byte, err error) {
 	generate, ok := keyTypes[keyType]
 	if !ok {
@@ -110,7 +111,8 @@ const (
 	refused
 )
 
-// judge reads the answer to a request. The condition says what a refusal has to say.
+// judge reads the answer to a request. The condition has the reason of a
+// refusal.
 func judge(r *certificatesv1.PodCertificateRequest) (verdict, metav1.Condition) {
 	for _, c := range r.Status.Conditions {
 		switch c.Type {
@@ -123,8 +125,9 @@ func judge(r *certificatesv1.PodCertificateRequest) (verdict, metav1.Condition) 
 	return pending, metav1.Condition{}
 }
 
-// fill adds one certificate to the data of a pod's Secret. What a signer wrote between the blocks of the chain, or into
-// their headers, does not get into the container.
+// fill adds one certificate to the data of a pod's Secret. Text of a signer
+// between the blocks of the chain, or in their headers, does not get into the
+// container.
 func fill(data map[string][]byte, p rewrite.CertificateProjection, key []byte, chain string) {
 	var clean bytes.Buffer
 	for block, rest := pem.Decode([]byte(chain)); block != nil; block, rest = pem.Decode(rest) {

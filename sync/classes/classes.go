@@ -31,7 +31,8 @@ type Config struct {
 	// Host may get, list and watch the classes that are shown: see CheckAccess.
 	Host kubernetes.Interface
 
-	// These choose the host's classes that are shown by their labels; nil shows none.
+	// These choose the host's classes that are shown by their labels; nil shows
+	// none.
 	PriorityClasses, RuntimeClasses, DeviceClasses, StorageClasses labels.Selector
 	// LimitStorage means that claims may name no other storage class of the host
 	// than those.
@@ -53,7 +54,8 @@ type keeper interface {
 	offers(ctx context.Context, name string) (bool, error)
 }
 
-// New returns a Mirror. It registers with the virtual informers, so it must be called before they are relied on.
+// New returns a Mirror. It registers with the virtual informers, so it must be
+// called before they are relied on.
 func New(cfg Config) (*Mirror, error) {
 	priority, err := newKind(cfg, cfg.PriorityClasses, kinds.PulledPriorityClasses)
 	if err != nil {
@@ -75,7 +77,7 @@ func New(cfg Config) (*Mirror, error) {
 }
 
 // Observe watches the host's classes until ctx ends. With several replicas of the
-// door every one of them does, because each answers Of and OfClaim; one of them
+// door every one of them does, because each answers For and ForClaim; one of them
 // also runs.
 func (m *Mirror) Observe(ctx context.Context) error {
 	return hostview.Observe(ctx, m.priority.observed(), m.runtime.observed(), m.device.observed(), m.storage.observed())
@@ -91,11 +93,11 @@ func (m *Mirror) Run(ctx context.Context) error {
 	return running.Wait()
 }
 
-// Of returns those classes of a pod that are the host's. It asks the host and the
+// For returns those classes of a pod that are the host's. It asks the host and the
 // virtual cluster for classes that the lists of this replica do not have, and at a
 // start it waits for the host's list. The error is rewrite.ErrNoClass when a class
 // of the pod has gone.
-func (m *Mirror) Of(ctx context.Context, pod *corev1.Pod) (of rewrite.HostClasses, err error) {
+func (m *Mirror) For(ctx context.Context, pod *corev1.Pod) (of rewrite.HostClasses, err error) {
 	if of.Priority, err = ifOffered(ctx, m.priority, pod.Spec.PriorityClassName); err != nil {
 		return rewrite.HostClasses{}, err
 	}
@@ -105,10 +107,10 @@ func (m *Mirror) Of(ctx context.Context, pod *corev1.Pod) (of rewrite.HostClasse
 	return of, nil
 }
 
-// OfClaim returns those of the device classes of these names that are the host's, in
-// the way of Of. A class counts even if it is not shown yet: no claim can be fixed
-// later.
-func (m *Mirror) OfClaim(ctx context.Context, names []string) ([]string, error) {
+// ForClaim returns those of the device classes of these names that are the
+// host's, in the way of For. A class counts even if it is not shown yet: no
+// claim can be fixed later.
+func (m *Mirror) ForClaim(ctx context.Context, names []string) ([]string, error) {
 	var out []string
 	for _, name := range names {
 		_, own, err := m.device.owned(ctx, name)
@@ -127,8 +129,9 @@ func (m *Mirror) OfClaim(ctx context.Context, names []string) ([]string, error) 
 }
 
 // MayHaveStorage reports whether a claim may name a storage class of that name,
-// which counts on the host, no matter what is shown or made inside. A class that the
-// host does not have is only a name: it may be that of volumes that are there.
+// which counts on the host, no matter what is shown or made inside. A class
+// that the host does not have is only a name: it may be that of volumes that
+// are there.
 func (m *Mirror) MayHaveStorage(ctx context.Context, name string) (bool, error) {
 	if name == "" || !m.limitStorage {
 		return true, nil
@@ -147,7 +150,8 @@ func ifOffered(ctx context.Context, k keeper, name string) (string, error) {
 	return name, err
 }
 
-// CheckAccess asks the host for the classes that are to be shown as a Mirror does, and returns the host's refusals.
+// CheckAccess asks the host for the classes that are to be shown as a Mirror
+// does, and returns the host's refusals.
 func CheckAccess(ctx context.Context, cfg Config) error {
 	var errs []error
 	check := func(what string, shown labels.Selector, list func() error, open func() (watch.Interface, error)) {

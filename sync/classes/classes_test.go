@@ -76,7 +76,8 @@ func runtimeClass(name, handler string) *nodev1.RuntimeClass {
 	return &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: name, UID: "uid-1"}, Handler: handler}
 }
 
-// eventually waits until the virtual class satisfies want; a nil class is one that does not exist.
+// eventually waits until the virtual class satisfies want; a nil class is one
+// that does not exist.
 func (h *harness) eventually(name, what string, want func(*schedulingv1.PriorityClass) bool) {
 	h.t.Helper()
 	var last *schedulingv1.PriorityClass
@@ -190,7 +191,7 @@ func podOf(priority, runtime string) *corev1.Pod {
 
 func (h *harness) of(priority, runtime string, want rewrite.HostClasses) {
 	h.t.Helper()
-	if got, err := h.mirror.Of(h.t.Context(), podOf(priority, runtime)); err != nil || got != want {
+	if got, err := h.mirror.For(h.t.Context(), podOf(priority, runtime)); err != nil || got != want {
 		h.t.Errorf("classes of the host: %+v, %v, want %+v", got, err, want)
 	}
 }
@@ -198,7 +199,7 @@ func (h *harness) of(priority, runtime string, want rewrite.HostClasses) {
 // refused is of for a pod that must not be made.
 func (h *harness) refused(priority, runtime string) {
 	h.t.Helper()
-	if got, err := h.mirror.Of(h.t.Context(), podOf(priority, runtime)); !errors.Is(err, rewrite.ErrNoClass) {
+	if got, err := h.mirror.For(h.t.Context(), podOf(priority, runtime)); !errors.Is(err, rewrite.ErrNoClass) {
 		h.t.Errorf("classes of the host: %+v, %v, want %v", got, err, rewrite.ErrNoClass)
 	}
 }
@@ -255,8 +256,9 @@ func TestWhatTheTenantDoesToAShownClassIsPutBack(t *testing.T) {
 	h.eventually("gold", "back", value(1000))
 }
 
-// TestAttackClassUnderAHostsName: the tenant's own class under the name of one of the host's is the tenant's, and its pods get
-// none of the host's, annotation or not.
+// TestAttackClassUnderAHostsName: the tenant's own class under the name of one
+// of the host's is the tenant's, and its pods get none of the host's,
+// annotation or not.
 func TestAttackClassUnderAHostsName(t *testing.T) {
 	forged := priorityClass("hidden", 7)
 	forged.Annotations = map[string]string{classes.AnnotationHost: "uid-1"}
@@ -276,7 +278,8 @@ func TestAttackClassUnderAHostsName(t *testing.T) {
 	h.eventually("gold", "the host's follows the tenant's", value(1000))
 }
 
-// TestDeviceClasses: they are shown, follow the host, and claims may have those that are, and no others.
+// TestDeviceClasses: they are shown, follow the host, and claims may have those
+// that are, and no others.
 func TestDeviceClasses(t *testing.T) {
 	class := func(name, expression string, shown bool) *resourcev1.DeviceClass {
 		c := &resourcev1.DeviceClass{ObjectMeta: metav1.ObjectMeta{Name: name, UID: "uid-1"}}
@@ -304,19 +307,20 @@ func TestDeviceClasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually("changed", "changed")
-	got, err := h.mirror.OfClaim(t.Context(), []string{"none", "own", "secret", "system-gpu"})
+	got, err := h.mirror.ForClaim(t.Context(), []string{"none", "own", "secret", "system-gpu"})
 	if err != nil || !slices.Equal(got, []string{"system-gpu"}) {
 		t.Errorf("a claim may have %v, %v", got, err)
 	}
 	h.host.PrependReactor("get", "deviceclasses", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewServiceUnavailable("down")
 	})
-	if got, err := h.mirror.OfClaim(t.Context(), []string{"none"}); err == nil {
+	if got, err := h.mirror.ForClaim(t.Context(), []string{"none"}); err == nil {
 		t.Errorf("while the host is down a claim may have %v", got)
 	}
 }
 
-// TestAttackTenantTakesASystemPriority: the host has these classes too, and a selector may choose them.
+// TestAttackTenantTakesASystemPriority: the host has these classes too, and a
+// selector may choose them.
 func TestAttackTenantTakesASystemPriority(t *testing.T) {
 	host := []runtime.Object{priorityClass("system-cluster-critical", 2_000_000_000), priorityClass("gold", 1000)}
 	h := start(t, everything(), nil, host)
@@ -340,8 +344,8 @@ func TestClassesGoWhenTheyAreNoLongerShown(t *testing.T) {
 	}
 }
 
-// TestClassesThatTheListsDoNotHaveYet: another replica has heard of a class, has shown it, and this one gets the pod. Its class is
-// not silently lost.
+// TestClassesThatTheListsDoNotHaveYet: another replica has heard of a class,
+// has shown it, and this one gets the pod. Its class is not silently lost.
 func TestClassesThatTheListsDoNotHaveYet(t *testing.T) {
 	shown := func(name string) *schedulingv1.PriorityClass {
 		class := priorityClass(name, 1000)
@@ -355,7 +359,8 @@ func TestClassesThatTheListsDoNotHaveYet(t *testing.T) {
 		virtual: fake.NewClientset(shown("gold"), shown("deleted"), shown("hidden"), priorityClass("own", 5)),
 		host:    fake.NewClientset(),
 	}
-	// Lists and watches are behind: only a get tells what there is.
+	// Lists and watches are behind: only a get shows the classes that there
+	// are.
 	there := map[string]*schedulingv1.PriorityClass{"gold": priorityClass("gold", 1000), "hidden": hidden}
 	down := false
 	h.host.PrependReactor("get", "priorityclasses", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -380,9 +385,9 @@ func TestClassesThatTheListsDoNotHaveYet(t *testing.T) {
 	h.of("gold", "", rewrite.HostClasses{Priority: "gold"})
 	h.of("own", "", rewrite.HostClasses{})
 	h.refused("deleted", "")
-	h.refused("hidden", "") // not by its label, whatever the tenant's annotation says
+	h.refused("hidden", "") // not by its label, with any annotation of the tenant's
 	down = true
-	if got, err := h.mirror.Of(t.Context(), podOf("gold", "")); err == nil || errors.Is(err, rewrite.ErrNoClass) {
+	if got, err := h.mirror.For(t.Context(), podOf("gold", "")); err == nil || errors.Is(err, rewrite.ErrNoClass) {
 		t.Errorf("while the host is down: %+v, %v, want an error", got, err)
 	}
 	cancel()

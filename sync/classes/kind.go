@@ -24,7 +24,8 @@ import (
 )
 
 const (
-	// AnnotationHost marks a class that shows one of the host. Its value is the uid there.
+	// AnnotationHost marks a class that shows one of the host. Its value is the
+	// uid there.
 	AnnotationHost = "portico.dev/host-class"
 	workers        = 1
 )
@@ -138,8 +139,9 @@ func (k *kind[T]) owned(ctx context.Context, name string) (exists, own bool, err
 	return exists, exists && !mirrored(class), nil
 }
 
-// onHost reports whether the host offers a class. It asks for a class that the list
-// does not have: another replica may have shown one that this replica has not heard of.
+// onHost reports whether the host offers a class. It asks for a class that the
+// list does not have: another replica may have shown one that this replica has
+// not heard of.
 func (k *kind[T]) onHost(ctx context.Context, name string) (bool, error) {
 	if k.outside == nil {
 		return false, nil

@@ -43,15 +43,15 @@ type Pusher struct {
 	view    informers.SharedInformerFactory // of the copies
 	virtual cache.Store
 	row     kinds.Pushed[*schedulingv1.PriorityClass]
-	forPods copies.Kind[*schedulingv1.PriorityClass] // as Of writes copies
+	forPods copies.Kind[*schedulingv1.PriorityClass] // as For writes copies
 	kept    copies.Kind[*schedulingv1.PriorityClass] // as Run does
 	loop    *queue.Loop[string]                      // over names of virtual classes
 	room    *room.Room
 }
 
 const (
-	// maxClasses bounds what a cluster has outside of its host namespace, where no
-	// quota of the host does.
+	// maxClasses bounds the classes that a cluster has on the host: no quota of
+	// the host does so outside of a namespace.
 	maxClasses = 100
 	// whenFull is how long a class waits for room before it is looked at again.
 	whenFull = time.Minute
@@ -83,7 +83,8 @@ func NewPusher(cfg PushConfig) (*Pusher, error) {
 	p.kept.Client = p.row.Client(cfg.Leader, "")
 	return p, errors.Join(
 		queue.Listen(p.loop, "priority classes", virtual, queue.Each(func(class *schedulingv1.PriorityClass) { p.loop.Add(class.Name) })),
-		// Leftovers too: their virtual class may have gone while no replica watched.
+		// Leftovers too: their virtual class may have gone while no replica
+		// watched.
 		queue.Listen(p.loop, "pushed priority classes", host, queue.Each(func(copied *schedulingv1.PriorityClass) {
 			if _, name, ours := p.row.ToVirtual(cfg.Translator, copied); ours {
 				p.loop.Add(name)
@@ -92,7 +93,7 @@ func NewPusher(cfg PushConfig) (*Pusher, error) {
 	)
 }
 
-// Observe watches the copies until ctx ends, on every replica. Run needs it; Of
+// Observe watches the copies until ctx ends, on every replica. Run needs it; For
 // works without, but asks the host each time.
 func (p *Pusher) Observe(ctx context.Context) error { return hostview.Observe(ctx, p.view) }
 
@@ -100,10 +101,10 @@ func (p *Pusher) Observe(ctx context.Context) error { return hostview.Observe(ct
 // leader runs it.
 func (p *Pusher) Run(ctx context.Context) error { return p.loop.Run(ctx, workers, p.cfg.Informers) }
 
-// Of returns the class of a new pod if the host has a copy of it, which is made
+// For returns the class of a new pod if the host has a copy of it, which is made
 // first if need be. A class that is the system's or the host's own has none. The
 // error is rewrite.ErrNoClass when the class has gone.
-func (p *Pusher) Of(ctx context.Context, pod *corev1.Pod) (string, error) {
+func (p *Pusher) For(ctx context.Context, pod *corev1.Pod) (string, error) {
 	name := pod.Spec.PriorityClassName
 	if name == "" || rewrite.ReservedClass(name) {
 		return "", nil
@@ -120,9 +121,9 @@ func (p *Pusher) Of(ctx context.Context, pod *corev1.Pod) (string, error) {
 	return name, p.push(ctx, &p.forPods, class)
 }
 
-// reconcile brings the copy of one class in step. If the informer lacks a class, the
-// API is asked: a pod that is on its way may have pushed a class that the informer
-// has not heard of.
+// reconcile brings the copy of one class in step. If the informer lacks a
+// class, the API is asked: a pod that is on its way may have pushed a class
+// that the informer has not heard of.
 func (p *Pusher) reconcile(ctx context.Context, name string) (time.Duration, error) {
 	if err := p.removeFormer(ctx, name); err != nil {
 		return 0, err

@@ -75,7 +75,8 @@ func startPusher(t *testing.T, virtual, host []runtime.Object) *pushing {
 	return p
 }
 
-// eventually waits until the host class satisfies want; a nil class is one that does not exist.
+// eventually waits until the host class satisfies want; a nil class is one that
+// does not exist.
 func (p *pushing) eventually(name, what string, want func(*schedulingv1.PriorityClass) bool) {
 	p.t.Helper()
 	var last *schedulingv1.PriorityClass
@@ -94,7 +95,7 @@ func (p *pushing) eventually(name, what string, want func(*schedulingv1.Priority
 
 func (p *pushing) of(name, want string) {
 	p.t.Helper()
-	if got, err := p.pusher.Of(p.t.Context(), podOf(name, "")); err != nil || got != want {
+	if got, err := p.pusher.For(p.t.Context(), podOf(name, "")); err != nil || got != want {
 		p.t.Errorf("pushed class of a pod with %q: %q, %v, want %q", name, got, err, want)
 	}
 }
@@ -129,7 +130,7 @@ func TestCopiesFollowTheTenantsClasses(t *testing.T) {
 	p.eventually(copied, "changed, and no default", func(c *schedulingv1.PriorityClass) bool {
 		return c != nil && c.Description == "changed" && !c.GlobalDefault
 	})
-	class.Value = 600 // which a real API lets nobody do but by making it anew
+	class.Value = 600 // which a real API refuses: the class has to be made again
 	if _, err := client.Update(ctx, class, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -139,12 +140,13 @@ func TestCopiesFollowTheTenantsClasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.eventually(copied, "gone with the tenant's", gone)
-	if got, err := p.pusher.Of(ctx, podOf("gold", "")); !errors.Is(err, rewrite.ErrNoClass) {
+	if got, err := p.pusher.For(ctx, podOf("gold", "")); !errors.Is(err, rewrite.ErrNoClass) {
 		t.Errorf("a class that has gone: %q, %v, want %v", got, err, rewrite.ErrNoClass)
 	}
 }
 
-// TestLeftoversGo: classes that were deleted while nobody watched; others' stay.
+// TestLeftoversGo: classes that were deleted while no process watched; others'
+// stay.
 func TestLeftoversGo(t *testing.T) {
 	copyOf := func(namespace string) *schedulingv1.PriorityClass {
 		class, err := translator(t, namespace).PriorityClassToHost(priorityClass("old", 5), 1000)
@@ -174,7 +176,8 @@ func TestPodsPushTheirClassFirst(t *testing.T) {
 	p.of("gold", "gold")
 }
 
-// TestAttackPushedClasses: not above the limit, not as a class of the system or the host's, not over somebody else's.
+// TestAttackPushedClasses: not above the limit, not as a class of the system or
+// the host's, not over somebody else's.
 func TestAttackPushedClasses(t *testing.T) {
 	tr := translator(t, "team-a")
 	hosts := priorityClass("hosts", 900_000_000)
@@ -187,7 +190,7 @@ func TestAttackPushedClasses(t *testing.T) {
 	p.of("high", "high")
 	p.of("system-node-critical", "")
 	p.of("hosts", "")
-	if got, err := p.pusher.Of(t.Context(), podOf("taken", "")); err == nil {
+	if got, err := p.pusher.For(t.Context(), podOf("taken", "")); err == nil {
 		t.Errorf("a class under the name of a copy: %q, want an error", got)
 	}
 	p.eventually(taken.Name, "left alone", value(7))
@@ -196,7 +199,8 @@ func TestAttackPushedClasses(t *testing.T) {
 	}
 }
 
-// TestAttackShowAnotherClustersClass: what another cluster has pushed is not the host's to show.
+// TestAttackShowAnotherClustersClass: a class that another cluster has pushed
+// is not the host's to show.
 func TestAttackShowAnotherClustersClass(t *testing.T) {
 	theirs, err := translator(t, "team-b").PriorityClassToHost(priorityClass("gold", 5), 1000)
 	if err != nil {
@@ -209,7 +213,8 @@ func TestAttackShowAnotherClustersClass(t *testing.T) {
 	}
 }
 
-// TestAttackManyPriorityClasses: no quota of the host bounds what is outside of a namespace.
+// TestAttackManyPriorityClasses: no quota of the host bounds objects outside of
+// a namespace.
 func TestAttackManyPriorityClasses(t *testing.T) {
 	const most = 100
 	var virtual []runtime.Object
@@ -226,7 +231,7 @@ func TestAttackManyPriorityClasses(t *testing.T) {
 	refused := 0
 	for i := range most + 20 {
 		name := fmt.Sprintf("class-%d", i)
-		switch got, err := p.pusher.Of(t.Context(), podOf(name, "")); {
+		switch got, err := p.pusher.For(t.Context(), podOf(name, "")); {
 		case errors.Is(err, rewrite.ErrNoClass):
 			refused++
 		case err != nil || got != name:

@@ -96,7 +96,8 @@ func (c *Controller) Run(ctx context.Context) error {
 	return c.loop.Run(ctx, workers, c.informers, c.view)
 }
 
-// enqueueService asks for all slices of a Service: it may have lost or got a selector.
+// enqueueService asks for all slices of a Service: it may have lost or got a
+// selector.
 func (c *Controller) enqueueService(service *corev1.Service) {
 	slices, err := c.slices.EndpointSlices(service.Namespace).List(labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: service.Name}))
 	if err != nil {

@@ -68,7 +68,8 @@ func (h *fixture) create(s *discoveryv1.EndpointSlice) {
 	}
 }
 
-// wait waits until the host slice of a virtual slice has an address, or is not there if that is empty.
+// wait waits until the host slice of a virtual slice has an address, or is not
+// there if that is empty.
 func (h *fixture) wait(namespace, name, address string) *discoveryv1.EndpointSlice {
 	h.T.Helper()
 	var found *discoveryv1.EndpointSlice
@@ -152,8 +153,8 @@ func TestHostSliceThatSomebodyChangesIsPutRight(t *testing.T) {
 	h.wait("shop", "db", "192.0.2.1")
 }
 
-// The cluster's own Service is default/kubernetes. Who could add an endpoint to
-// it would get the calls, and the tokens, of every pod.
+// The cluster's own Service is default/kubernetes. A tenant who could add an
+// endpoint to it would get the calls, and the tokens, of every pod.
 func TestAttackSliceForTheClustersOwnService(t *testing.T) {
 	h := start(t, []runtime.Object{service("default", "kubernetes", withAddress), service("default", "db", withAddress)})
 	h.create(slice("default", "mine", "kubernetes", "192.0.2.66"))
@@ -213,7 +214,8 @@ func TestAttackManySlices(t *testing.T) {
 		return list.Items
 	}
 	h.Eventually("slices on the host", func(context.Context) (bool, any) { return len(list()) >= most, len(list()) })
-	// One that is there is still kept in step, after all that waits has been looked at.
+	// One that is there is still kept in step, after all that waits has been
+	// looked at.
 	_, name, err := h.Translator.Identify("EndpointSlice", &list()[0])
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +234,8 @@ func TestAttackManySlices(t *testing.T) {
 // longName is hashed on the host.
 const longName = "a-name-that-needs-the-hash-rule-on-the-host-because-it-is-so-long"
 
-// before is what an earlier version made of an object with a long name.
+// before is the host object that an earlier version made of one with a long
+// name.
 func before[T metav1.Object](t *testing.T, host T) T {
 	t.Helper()
 	a := host.GetAnnotations()
@@ -262,7 +265,8 @@ func hostService(t *testing.T, namespace, name string) *corev1.Service {
 	return h
 }
 
-// waitNamed waits until the host slice of that name has an address, or is not there if that is empty.
+// waitNamed waits until the host slice of that name has an address, or is not
+// there if that is empty.
 func (h *fixture) waitNamed(name, address string) (found *discoveryv1.EndpointSlice) {
 	h.T.Helper()
 	h.Eventually(fmt.Sprintf("host slice %s with %q", name, address), func(ctx context.Context) (bool, any) {
@@ -335,8 +339,9 @@ func TestAttackSliceOfAnOperatorsService(t *testing.T) {
 	h.OnlyWrites("endpointslices", h.Translator.Name("shop", "db"))
 }
 
-// TestAttackFormerSliceOfAnother: a tenant who searches finds two slices with one former
-// name. The one that is on the host is not taken for the other, nor removed with it.
+// TestAttackFormerSliceOfAnother: a tenant who searches finds two slices with
+// one former name. The one that is on the host is not taken for the other, nor
+// removed with it.
 func TestAttackFormerSliceOfAnother(t *testing.T) {
 	another := hostSlice(t, slice("shop", longName+"-2", "db", "192.0.2.66"))
 	another.Name, _ = harness.Translator(t).FormerName("shop", longName)

@@ -22,8 +22,8 @@
 //   - An Event that says only that something composed for a pod is not there
 //     yet is not shown, until the kubelet has been saying so for ten seconds;
 //     then it is, in words of an ordinary cluster (rewrite, ComposedToVirtual).
-//   - That the host has no ResourceClaimTemplates is not shown: none is meant
-//     to be there.
+//   - The complaint that the host has no ResourceClaimTemplates is not shown:
+//     none is meant to be there.
 //   - The name of the virtual Event is computed from the uid of the host Event:
 //     one for each, even after a restart. A virtual Event that has the name by
 //     accident and is about something else is left alone.
@@ -33,5 +33,5 @@
 //	events.go     Controller: which host Events are looked at, and when
 //	target.go     from the involved object to the virtual object
 //	translate.go  the virtual Event
-//	write.go      create, or update what was created before
+//	write.go      create, or update an Event that was created before
 package events

@@ -23,12 +23,14 @@ import (
 
 const (
 	workers = 4
-	// An Event may be here before the object that it is about: the scheduler is faster than a watch. It is looked at
-	// again every retryEvery, for patience in all, and then taken for somebody else's.
+	// An Event may be here before the object that it is about: the scheduler is
+	// faster than a watch. It is looked at again every retryEvery, for patience
+	// in all, and then taken for somebody else's.
 	retryEvery = 250 * time.Millisecond
 	patience   = 5 * time.Second
-	// What is composed for a pod, its tokens above all, is on the host within a second. After this time of a kubelet's
-	// looking for it, it is not just late.
+	// An object that is composed for a pod, its tokens above all, is on the
+	// host within a second. If a kubelet has looked for it for this long, it is
+	// not just late.
 	composing = 10 * time.Second
 )
 
@@ -86,7 +88,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	return c.loop.Run(ctx, workers, c.cfg.Informers, c.outside)
 }
 
-// trim drops what is not read from an Event before it is kept.
+// trim drops the unread fields of an Event before it is kept.
 func trim(obj any) (any, error) {
 	event, ok := obj.(*corev1.Event)
 	if !ok {
@@ -104,12 +106,14 @@ func (c *Controller) enqueue(event *corev1.Event) {
 	}
 }
 
-// noTemplate is the reason that the host's controller of ResourceClaims gives for making none from a template: there are none on
-// the host. The tenant's own controller makes them, and speaks for itself where it cannot
+// noTemplate is the reason that the host's controller of ResourceClaims gives
+// for making none from a template: there are none on the host. The tenant's own
+// controller makes them, and speaks for itself where it cannot
 // (k8s.io/kubernetes/pkg/controller/resourceclaim).
 const noTemplate = "FailedResourceClaimCreation"
 
-// hidden reports whether an Event is about a container that the tenant does not see.
+// hidden reports whether an Event is about a container that the tenant does not
+// see.
 func hidden(event *corev1.Event) bool {
 	return event.InvolvedObject.FieldPath == "spec.initContainers{"+rewrite.EtcHostsName+"}"
 }
@@ -144,7 +148,8 @@ func (c *Controller) reconcile(ctx context.Context, name string) (time.Duration,
 	return 0, nil
 }
 
-// lasted is the time between the first and the last of what an Event counts.
+// lasted is the time between the first and the last occurrence that an Event
+// counts.
 func lasted(event *corev1.Event) time.Duration {
 	first, last := event.FirstTimestamp.Time, event.LastTimestamp.Time
 	if first.IsZero() {
@@ -156,7 +161,8 @@ func lasted(event *corev1.Event) time.Duration {
 	return last.Sub(first)
 }
 
-// wait says how long to wait for the object of an Event, or 0 when it is not worth it any more.
+// wait says how long to wait for the object of an Event, or 0 when it is not
+// worth it any more.
 func (c *Controller) wait(name string) time.Duration {
 	now := c.cfg.Clock.Now()
 	since, _ := c.waiting.LoadOrStore(name, now)

@@ -109,7 +109,8 @@ func (h *harness) events() []corev1.Event {
 	return list.Items
 }
 
-// event waits for the virtual Event about an object that satisfies want, letting step pass at each look.
+// event waits for the virtual Event about an object that satisfies want,
+// letting step pass at each look.
 func (h *harness) event(object, what string, step time.Duration, want func(corev1.Event) bool) corev1.Event {
 	h.t.Helper()
 	var found corev1.Event
@@ -131,9 +132,10 @@ func (h *harness) event(object, what string, step time.Duration, want func(corev
 
 func anyEvent(corev1.Event) bool { return true }
 
-// nothingElse fails if there is an Event about anything but the marker. The marker's Events come into the queue after
-// all others, once more when nothing is being waited for, and the loops have ended when the test looks: another worker
-// may still be busy with an earlier one when the marker is there.
+// nothingElse fails if there is an Event about anything but the marker. The
+// marker's Events come into the queue after all others, once more when nothing
+// is being waited for, and the loops have ended when the test looks: another
+// worker may still be busy with an earlier one when the marker is there.
 func (h *harness) nothingElse() {
 	h.t.Helper()
 	if _, err := h.virtual.CoreV1().Pods("shop").Create(h.t.Context(), pod("marker", "marker-uid"), metav1.CreateOptions{}); err != nil {
@@ -292,7 +294,8 @@ func TestLastingTroubleWithTokensIsShown(t *testing.T) {
 	}
 }
 
-// The tenant's own controller makes claims from templates, and says itself why it cannot.
+// The tenant's own controller makes claims from templates, and says itself why
+// it cannot.
 func TestTheHostsLackOfTemplatesIsNotShown(t *testing.T) {
 	h := newHarness(t, []runtime.Object{pod("web", "uid-1")}, nil)
 	host := event("web.1", "Pod", "web-x-shop-x-vc", "uid-1",
@@ -346,7 +349,8 @@ func TestStrangersEventsStayOut(t *testing.T) {
 	}
 }
 
-// Why a pod waits is the tenant's to know; on what image of the installation is not.
+// A tenant may know why a pod waits, and not for which image of the
+// installation.
 func TestTroubleOfAHiddenContainerIsShownWithoutIt(t *testing.T) {
 	host := event("web.1", "Pod", "web-x-shop-x-vc", "uid-1", "Failed to pull image registry.example/porticod:1")
 	host.InvolvedObject.FieldPath = "spec.initContainers{" + rewrite.EtcHostsName + "}"
@@ -377,8 +381,8 @@ func TestTenantsOwnEventIsLeftAlone(t *testing.T) {
 	}
 }
 
-// A pod of an earlier version is the object of Events under its former name, also
-// after it has gone, and what these mention is in virtual names.
+// A pod of an earlier version is the object of Events under its former name,
+// also after it has gone, and their texts have virtual names.
 func TestEventsOfAFormerPod(t *testing.T) {
 	const longName = "a-name-that-needs-the-hash-rule-on-the-host-because-it-is-so-long"
 	p := pod(longName, "uid-1")

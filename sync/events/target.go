@@ -21,9 +21,10 @@ import (
 const (
 	// byHostName indexes translated objects by the name that they have on the host.
 	byHostName = "portico.dev/by-host-name"
-	// Events about an object still come after it has gone: the last containers stop, the last volume is unmounted.
+	// Events about an object still come after it has gone: the last containers
+	// stop, the last volume is unmounted.
 	rememberFor = 5 * time.Minute
-	// rememberMost bounds what is remembered of gone objects.
+	// rememberMost bounds the memory of gone objects.
 	rememberMost = 10000
 )
 
@@ -98,7 +99,8 @@ func (t *targets) find(ref corev1.ObjectReference) (target, bool) {
 	if found, ok := lookup(indexer, ref.Kind, ref.Name, ref.UID); ok {
 		return found, true
 	}
-	// Without a uid nothing tells a gone object from the next of its name.
+	// Without a uid nothing distinguishes a gone object from the next of its
+	// name.
 	if ref.UID == "" {
 		return target{}, false
 	}
@@ -111,7 +113,8 @@ func (t *targets) find(ref corev1.ObjectReference) (target, bool) {
 	return found.target, true
 }
 
-// named returns the existing virtual object of any translated kind that has a host name.
+// named returns the existing virtual object of any translated kind that has a
+// host name.
 func (t *targets) named(hostName string) (target, bool) {
 	for kind, indexer := range t.indexers {
 		if found, ok := lookup(indexer, kind, hostName, ""); ok {

@@ -47,7 +47,8 @@ func (c *Controller) translate(host *corev1.Event, message string, object target
 		virtual.InvolvedObject.FieldPath = ""
 		virtual.Message = hiddenTrouble
 	}
-	// The node of a pod is known to the tenant. Where else the host runs its components is not.
+	// The node of a pod is known to the tenant. Where else the host runs its
+	// components is not.
 	node := ""
 	if object.pod != nil {
 		node = object.pod.Spec.NodeName
@@ -56,12 +57,13 @@ func (c *Controller) translate(host *corev1.Event, message string, object target
 		virtual.Source.Host = ""
 	}
 	if host.ReportingInstance != node && host.ReportingInstance != "" {
-		virtual.ReportingInstance = host.ReportingController // it must not be empty beside an eventTime
+		virtual.ReportingInstance = host.ReportingController // it must not be empty next to an eventTime
 	}
 	return virtual
 }
 
-// text is a message about an object, or the part of it that a field path names, in virtual names.
+// text is a message about an object, or the part of it that a field path names,
+// in virtual names.
 func (c *Controller) text(message, fieldPath string, object target) string {
 	known := c.known(message, object)
 	if object.pod == nil {
@@ -71,8 +73,9 @@ func (c *Controller) text(message, fieldPath string, object target) string {
 	return c.cfg.Translator.PodTextToVirtual(message, object.pod, container, known)
 }
 
-// hiddenTrouble takes the place of a warning about a container that the tenant does not see, with its name and its image. That
-// the pod waits, and whom to ask, the tenant has to know.
+// hiddenTrouble takes the place of a warning about a container that the tenant
+// does not see, with its name and its image. The tenant has to know that the
+// pod waits, and where to ask.
 const hiddenTrouble = "/etc/hosts of the pod is not written yet; the events on the host say why"
 
 // reference is a host reference to an object, as the tenant knows the object.
@@ -90,8 +93,9 @@ func reference(host corev1.ObjectReference, object target) corev1.ObjectReferenc
 // hostNames matches everything in a text that could be the name of a host object.
 var hostNames = regexp.MustCompile(`[a-z0-9][-.a-z0-9]*[a-z0-9]`)
 
-// known collects the host names that a text about an object may mention: the object's own, those that a pod refers to,
-// and every other name in the text that a translated object of this cluster has.
+// known collects the host names that a text about an object may mention: the
+// object's own, those that a pod refers to, and every other name in the text
+// that a translated object of this cluster has.
 func (c *Controller) known(text string, object target) map[string]rewrite.VirtualRef {
 	t := c.cfg.Translator
 	known := map[string]rewrite.VirtualRef{}
@@ -117,8 +121,8 @@ func (c *Controller) known(text string, object target) map[string]rewrite.Virtua
 	return known
 }
 
-// eventName looks like the name that a component gives to an Event, with a digest of the host Event's uid in the place of
-// the time.
+// eventName looks like the name that a component gives to an Event, with a
+// digest of the host Event's uid in the place of the time.
 func eventName(object string, uid types.UID) string {
 	sum := sha256.Sum256([]byte(uid))
 	suffix := "." + hex.EncodeToString(sum[:8])

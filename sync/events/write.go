@@ -16,7 +16,8 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// write brings a virtual Event to the state given. key is the name of the host Event.
+// write brings a virtual Event to the state given. key is the name of the host
+// Event.
 func (c *Controller) write(ctx context.Context, key string, want *corev1.Event) error {
 	events := c.cfg.Virtual.CoreV1().Events(want.Namespace)
 	if _, ok := c.written.Load(key); !ok {
@@ -32,7 +33,8 @@ func (c *Controller) write(ctx context.Context, key string, want *corev1.Event) 
 	}
 	old, err := events.Get(ctx, want.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		// The tenant deleted it, or it was too old. An update of the host Event is news again.
+		// The tenant deleted it, or it was too old. An update of the host Event
+		// is news again.
 		c.written.Delete(key)
 		_, err := events.Create(ctx, want, metav1.CreateOptions{})
 		return hopeless(ctx, want, err)

@@ -5,8 +5,8 @@
 // from it: where objects of a kind are read and written, and how a copy becomes
 // the wanted one.
 //
-// It does not decide when an object is copied or shown. That is with the packages
-// that use a row: push for objects that pods name, endpoints and classes for all
+// It does not decide when an object is copied or shown. The packages that use a
+// row do: push for objects that pods name, endpoints and classes for all
 // objects of a kind. The translation of a pushed kind is in package rewrite.
 //
 // A new kind is a row here and a row of sample data in kinds_test.go, whose tests

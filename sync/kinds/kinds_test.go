@@ -220,7 +220,8 @@ func TestPulled(t *testing.T) {
 		map[string]func(*resourcev1.DeviceClass){"selectors": func(c *resourcev1.DeviceClass) { c.Spec.Selectors = nil }})
 }
 
-// TestPulledAnnotations: the mark as default is the host's, for storage classes only.
+// TestPulledAnnotations: the mark as default is the host's, for storage classes
+// only.
 func TestPulledAnnotations(t *testing.T) {
 	if got := kinds.PulledStorageClasses.Annotations; !slices.Contains(got, "storageclass.kubernetes.io/is-default-class") {
 		t.Errorf("annotations that are shown: %q", got)

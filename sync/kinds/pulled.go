@@ -121,7 +121,8 @@ func priorityClassInformer(f informers.SharedInformerFactory) cache.SharedIndexI
 	return f.Scheduling().V1().PriorityClasses().Informer()
 }
 
-// frozenPriority compares the fields that the API lets no client change (ValidatePriorityClassUpdate).
+// frozenPriority compares the fields that the API lets no client change
+// (ValidatePriorityClassUpdate).
 func frozenPriority(a, b *schedulingv1.PriorityClass) bool {
 	return a.Value == b.Value && equality.Semantic.DeepEqual(a.PreemptionPolicy, b.PreemptionPolicy)
 }

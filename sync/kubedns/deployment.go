@@ -24,9 +24,10 @@ type Deployment struct {
 	Upstream []string
 }
 
-// deployment makes the Deployment and what it needs, or removes the Deployment
-// where porticod itself is the DNS. Fields that we set are put back; others are
-// the tenant's, and so is the whole ConfigMap once it exists.
+// deployment makes the Deployment with its ServiceAccount and ConfigMap, or
+// removes the Deployment where porticod itself is the DNS. Fields that we set
+// are put back; others are the tenant's, and so is the whole ConfigMap once it
+// exists.
 func (c *Controller) deployment(ctx context.Context) error {
 	d := c.cfg.Deployment
 	if d == nil {

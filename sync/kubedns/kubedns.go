@@ -98,8 +98,8 @@ func (c *Controller) reconcile(ctx context.Context, p part) (time.Duration, erro
 	return 0, c.service(ctx)
 }
 
-// service creates the Service again when it is gone, or is at an address that no pod
-// knows.
+// service creates the Service again when it is gone, or is at an address that
+// no pod knows.
 func (c *Controller) service(ctx context.Context) error {
 	services := c.cfg.Virtual.CoreV1().Services(rewrite.DNSNamespace)
 	found, err := services.Get(ctx, rewrite.DNSName, metav1.GetOptions{})

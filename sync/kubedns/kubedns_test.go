@@ -129,7 +129,7 @@ func TestTheCorefileIsTheTenants(t *testing.T) {
 	}
 }
 
-// Only what carries our label is removed.
+// Only objects with our label are removed.
 func TestADeploymentOfAnotherTimeIsRemoved(t *testing.T) {
 	for name, c := range map[string]struct {
 		labels map[string]string

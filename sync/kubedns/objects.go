@@ -101,7 +101,7 @@ func clusterRoleBinding() *rbacv1.ClusterRoleBinding {
 	}
 }
 
-// object is kubeadm's, without what concerns control plane nodes.
+// object is kubeadm's, without the parts for control plane nodes.
 func (d *Deployment) object() *appsv1.Deployment {
 	one := intstr.FromInt32(1)
 	return &appsv1.Deployment{

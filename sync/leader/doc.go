@@ -6,8 +6,8 @@
 //
 // The replicas compete for a Lease of the virtual cluster, with client-go's
 // leader election. The package adds the order of things at the end of a term. A
-// leader that is told to stop gives the Lease up after its work has ended, so
-// that the next one begins at once and never beside it. A leader that could not
+// leader that is to stop gives the Lease up after its work has ended, so that
+// the next one begins at once and never next to it. A leader that could not
 // renew the Lease in time is deposed: its work is ended, and the rest of it
 // cannot write.
 //

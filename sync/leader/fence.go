@@ -16,7 +16,8 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// ErrDeposed is the error of a request that a process sent as a leader which it no longer is.
+// ErrDeposed is the error of a request that a process sent as a leader which it
+// no longer is.
 var ErrDeposed = errors.New("this replica is not the leader any more")
 
 // fence knows until when this process may act as the leader.
@@ -51,11 +52,12 @@ func (f *fence) check() error {
 	return nil
 }
 
-// watchedLock tells a fence of what goes through a lock.
+// watchedLock shows a fence the requests that go through a lock.
 type watchedLock struct {
 	resourcelock.Interface
 	fence *fence
-	// deposed is called when a leader finds that it is none. Upstream would go on for a RenewDeadline.
+	// deposed is called when a leader finds that it is none. Upstream would go
+	// on for a RenewDeadline.
 	deposed func()
 }
 
@@ -88,9 +90,10 @@ func (l *watchedLock) note(asked time.Time, err error) error {
 	return err
 }
 
-// release gives the Lease up if it is still ours, so that nobody has to wait for its end.
+// release gives the Lease up if it is still ours, so that no replica has to
+// wait for its end.
 func (l *watchedLock) release(ctx context.Context) error {
-	l.fence.renewed(time.Time{}) // Whatever comes of it: we do not lead any more.
+	l.fence.renewed(time.Time{}) // With any result: we do not lead any more.
 	r, _, err := l.Interface.Get(ctx)
 	if err != nil {
 		return err
@@ -110,7 +113,8 @@ type fencedTransport struct {
 	fence *fence
 }
 
-// RoundTrip implements http.RoundTripper. Reads go through the fence too: what is decided on them is a write.
+// RoundTrip implements http.RoundTripper. Reads go through the fence too:
+// writes are decided on them.
 func (t *fencedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := t.fence.check(); err != nil {
 		if r.Body != nil {
@@ -121,5 +125,6 @@ func (t *fencedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(r)
 }
 
-// WrappedRoundTripper lets client-go find what is below, to close its connections.
+// WrappedRoundTripper lets client-go find the transport below, to close its
+// connections.
 func (t *fencedTransport) WrappedRoundTripper() http.RoundTripper { return t.next }

@@ -39,15 +39,17 @@ const (
 // ErrLost is returned when somebody else may lead now.
 var ErrLost = errors.New("leadership was lost: the lease could not be renewed in time")
 
-// Config is what an Elector needs.
+// Config says where the replicas compete, and who this one is.
 type Config struct {
 	// Virtual reaches the virtual cluster. It must not be fenced.
 	Virtual kubernetes.Interface
-	// Identity tells this process from all others, earlier ones at the same address included.
+	// Identity distinguishes this process from all others, earlier ones at the
+	// same address included.
 	Identity string
 
-	// LeaseDuration, RenewDeadline and RetryPeriod are those of leader election, with defaults when zero. The first
-	// must be longer than the other two together.
+	// LeaseDuration, RenewDeadline and RetryPeriod are those of leader
+	// election, with defaults when zero. The first must be longer than the
+	// other two together.
 	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
 }
 
@@ -81,13 +83,15 @@ func New(cfg Config) (*Elector, error) {
 	}
 	return &Elector{cfg: cfg, fence: &fence{
 		clock: clock.RealClock{},
-		// The first renewal begins a RetryPeriod after the last success, and is given up a RenewDeadline later. What
-		// is sent until then has the rest of the Lease to arrive.
+		// The first renewal begins a RetryPeriod after the last success, and is
+		// given up a RenewDeadline later. A request that is sent until then has
+		// the rest of the Lease to arrive.
 		term: cfg.RetryPeriod + cfg.RenewDeadline,
 	}}, nil
 }
 
-// Fence returns a transport that refuses requests with ErrDeposed unless this process leads. It is for rest.Config.Wrap.
+// Fence returns a transport that refuses requests with ErrDeposed unless this
+// process leads. It is for rest.Config.Wrap.
 func (e *Elector) Fence(next http.RoundTripper) http.RoundTripper {
 	return &fencedTransport{next: next, fence: e.fence}
 }
@@ -95,9 +99,11 @@ func (e *Elector) Fence(next http.RoundTripper) http.RoundTripper {
 // Leads reports whether this process leads now.
 func (e *Elector) Leads() bool { return e.fence.check() == nil }
 
-// Run waits until this process leads, and calls work. The context of work ends with leadership or with ctx; the Lease is
-// given up when work has returned. Run returns what work returned, nil when ctx ended first, or ErrLost when leadership
-// was lost, in any case after work has returned. It must be called once.
+// Run waits until this process leads, and calls work. The context of work ends
+// with leadership or with ctx; the Lease is given up when work has returned.
+// Run returns work's error, nil when ctx ended first, or ErrLost when
+// leadership was lost, in any case after work has returned. It must be called
+// once.
 func (e *Elector) Run(ctx context.Context, work func(context.Context) error) error {
 	// Ends after ctx does: the Lease is held for as long as work takes to end.
 	competing, giveUp := context.WithCancel(context.WithoutCancel(ctx))
@@ -109,7 +115,8 @@ func (e *Elector) Run(ctx context.Context, work func(context.Context) error) err
 		Client:     e.cfg.Virtual.CoordinationV1(),
 		LockConfig: resourcelock.ResourceLockConfig{Identity: e.cfg.Identity},
 	}}
-	// ReleaseOnCancel would release before work has ended, and what somebody else holds by now.
+	// ReleaseOnCancel would release before work has ended, and also a Lease
+	// that another holds by now.
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Name: LeaseName, Lock: lock,
 		LeaseDuration: e.cfg.LeaseDuration, RenewDeadline: e.cfg.RenewDeadline, RetryPeriod: e.cfg.RetryPeriod,
@@ -190,7 +197,8 @@ func (t *term) abandon() {
 // wait waits until work has ended, and returns how, if it was called at all.
 func (t *term) wait() (led bool, err error) {
 	t.mu.Lock()
-	// Work that has not begun will, unless it was abandoned: there is no other way out of the election.
+	// Work that has not begun will, unless it was abandoned: there is no other
+	// way out of the election.
 	led = t.begun || !t.abandoned
 	t.mu.Unlock()
 	if !led {

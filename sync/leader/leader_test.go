@@ -25,9 +25,9 @@ import (
 type replica struct {
 	elector *leader.Elector
 	leads   chan struct{} // receives when work begins
-	ended   chan error    // receives what Run returned
+	ended   chan error    // receives Run's error
 	stop    context.CancelFunc
-	// finish, if set, is what work waits for after it was told to end.
+	// finish, if set, holds work up after its context has ended.
 	finish chan struct{}
 }
 

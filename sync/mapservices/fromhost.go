@@ -75,7 +75,7 @@ func newFromHost(cfg *Config, mapping FromHost) (*fromHost, error) {
 	m.host = m.hostServices.Core().V1().Services().Lister().Services(mapping.Host.Namespace)
 	m.leading = m.hostSlices.Discovery().V1().EndpointSlices().Lister().EndpointSlices(mapping.Host.Namespace)
 	m.report = &report{
-		clock: cfg.Clock, tell: m.tell,
+		clock: cfg.Clock, announce: m.announce,
 		which: []any{"hostObject", klog.KRef(mapping.Host.Namespace, mapping.Host.Name), "virtualObject", klog.KRef(namespace, mapping.Virtual.Name)},
 	}
 	m.loop = queue.NewLoop("mapservices", cfg.Clock, m.reconcile)
@@ -127,7 +127,7 @@ func (m *fromHost) unwatched(ctx context.Context, r *cache.Reflector, err error)
 // These texts are for tenants. The names of the host are in the log.
 var (
 	forbidden = trouble{reasonForbidden, "The operator of this cluster has mapped a Service of the host to this name, and porticod has no right to read that one. " +
-		"Ask them to grant what porticod rights prints"}
+		"Ask them to grant the rights that porticod rights prints"}
 	missing = trouble{reasonMissing, "The operator of this cluster has mapped a Service of the host to this name, which does not exist there. " +
 		"This Service appears when that one does"}
 	taken = trouble{reasonTaken, "The operator of this cluster has mapped a Service of the host to this name, which another Service has here. " +
@@ -136,9 +136,9 @@ var (
 		"Ask the operator to map the Service itself"}
 )
 
-// tell makes the Event about the Service that should be there, once its
+// announce makes the Event about the Service that should be there, once its
 // namespace is.
-func (m *fromHost) tell(t trouble) bool {
+func (m *fromHost) announce(t trouble) bool {
 	at := m.mapping.Virtual
 	if _, err := m.namespaces.Get(at.Namespace); err != nil {
 		return false

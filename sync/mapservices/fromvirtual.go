@@ -23,8 +23,8 @@ import (
 	"portico.dev/portico/sync/internal/queue"
 )
 
-// foreignRetry is how soon a name that something else has is asked for again.
-// Nothing tells when it is free: porticod sees only what is the cluster's.
+// foreignRetry is how soon a name that another object has is asked for again.
+// No event says when it is free: porticod sees only the cluster's objects.
 const foreignRetry = 30 * time.Second
 
 // fromVirtual offers virtual Services on the host. It looks at the host only:
@@ -79,7 +79,7 @@ func keys(set map[string]bool) []string {
 	return out
 }
 
-// lookFor asks for what a translated Service is offered as.
+// lookFor asks for the host Service as which a translated one is offered.
 func (m *fromVirtual) lookFor(translated *corev1.Service) {
 	namespace, name, err := m.cfg.Translator.Identify("Service", translated)
 	if err != nil {
@@ -159,7 +159,7 @@ func (m *fromVirtual) wanted(mapping FromVirtual) (*corev1.Service, trouble) {
 }
 
 func (m *fromVirtual) taken(mapping FromVirtual) trouble {
-	return m.trouble(reasonTaken, "The virtual cluster %s maps its Service %s to this name, which a Service that is not the cluster's has. That one stays as it is: remove it, or map to another name", mapping)
+	return m.trouble(reasonTaken, "The virtual cluster %s maps its Service %s to this name, which a Service that is not the cluster's has. It stays as it is: remove it, or map to another name", mapping)
 }
 
 func (m *fromVirtual) trouble(reason, format string, mapping FromVirtual) trouble {
@@ -177,7 +177,7 @@ func (m *fromVirtual) selectsOwnPods(translated *corev1.Service, namespace strin
 	return true
 }
 
-// reportOf tells of one mapping, at the Service that has its name or, if there
+// reportOf reports one mapping, at the Service that has its name or, if there
 // is none, at the cluster's anchor.
 func (m *fromVirtual) reportOf(mapping FromVirtual) *report {
 	cluster := m.cfg.Translator.Cluster()
@@ -187,7 +187,7 @@ func (m *fromVirtual) reportOf(mapping FromVirtual) *report {
 	return &report{
 		clock: m.cfg.Clock,
 		which: []any{"virtualObject", klog.KRef(mapping.Virtual.Namespace, mapping.Virtual.Name), "hostObject", klog.KRef(cluster.HostNamespace, mapping.Host)},
-		tell: func(t trouble) bool {
+		announce: func(t trouble) bool {
 			at := about("ConfigMap", m.cfg.Translator.AnchorName())
 			at.UID = cluster.Owner.UID
 			if t.reason == reasonTaken {

@@ -95,7 +95,7 @@ func TestHostServiceUnderTheNameOfAMappingIsNotTouched(t *testing.T) {
 	f.says(f.outside, "Service team-a/api MappedServiceNameTaken")
 	f.host("api", func(s *corev1.Service) bool { return s.Spec.ClusterIP == "10.96.0.5" && len(s.Spec.Selector) == 0 })
 	f.deleteHost("team-a/api")
-	f.Clock.Step(time.Minute) // nothing else tells of it
+	f.Clock.Step(time.Minute) // no other event reports it
 	f.host("api", func(s *corev1.Service) bool { return len(s.Spec.Selector) > 0 })
 }
 

@@ -38,8 +38,8 @@ func offered(cfg *Config, seen func(name string) (*corev1.Service, error)) copie
 	}
 }
 
-// hostService returns the host Service that offers what a translated Service
-// leads to. Nothing is taken from the latter but its ports, its selector and how
+// hostService returns the host Service that offers the pods of a translated
+// Service. Nothing is taken from the latter but its ports, its selector and how
 // connections are spread: it has no external address, and no port of nodes.
 func hostService(t *rewrite.Translator, translated *corev1.Service, name string) *corev1.Service {
 	marks := maps.Clone(t.ScopeLabels())
@@ -74,8 +74,8 @@ func kept(s *corev1.Service) *corev1.ServiceSpec {
 
 // servicePatch is the merge patch that gives host the fields of want.
 func servicePatch(want, host *corev1.Service) map[string]any {
-	// Fields that are empty in want are null in a patch of all fields; what the
-	// API defaults is set in both.
+	// Fields that are empty in want are null in a patch of all fields; those
+	// that the API defaults are set in both.
 	spec, err := runtime.DefaultUnstructuredConverter.ToUnstructured(kept(want))
 	if err != nil {
 		return map[string]any{} // a Service always converts

@@ -28,14 +28,14 @@ const (
 	reasonNoSelector = "MappedServiceNoSelector"
 )
 
-// report tells of one mapping: when it stops to work, again while that lasts,
-// and when it works.
+// report makes the Events of one mapping: when it stops to work, again while
+// that lasts, and when it works.
 type report struct {
 	clock clock.PassiveClock
 	// which has the two ends, for the log.
 	which []any
-	// tell makes the Event, and reports whether there is a place for it.
-	tell func(trouble) bool
+	// announce makes the Event, and reports whether there is a place for it.
+	announce func(trouble) bool
 
 	mu           sync.Mutex
 	last         trouble
@@ -53,7 +53,7 @@ func (r *report) say(ctx context.Context, t trouble) time.Duration {
 	if t != r.last || !works && now.Sub(r.at) >= sayAgain {
 		r.last, r.at, r.logged, r.told = t, now, false, false
 	}
-	r.told = r.told || works || r.tell(t)
+	r.told = r.told || works || r.announce(t)
 	if !r.logged && works {
 		log.Info("Service is mapped", r.which...)
 	} else if !r.logged {

@@ -83,8 +83,8 @@ func nextService(shown, want *corev1.Service) *corev1.Service {
 	return next
 }
 
-// otherService reports whether a Service has to be made anew to become want: the
-// API allocates these fields once.
+// otherService reports whether a Service has to be made again to become want:
+// the API allocates these fields once.
 func otherService(shown, want *corev1.Service) bool {
 	return isExternal(shown) != isExternal(want) || isHeadless(shown) != isHeadless(want) ||
 		!apiequality.Semantic.DeepEqual(shown.Spec.IPFamilies, want.Spec.IPFamilies) ||

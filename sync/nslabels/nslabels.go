@@ -30,7 +30,8 @@ import (
 )
 
 const (
-	// settle is longer than the API server lets a pod's creation take. One that read the old labels has ended then.
+	// settle is longer than the API server lets a pod's creation take. One that
+	// read the old labels has ended then.
 	settle = 70 * time.Second
 	// parallel and perSecond bound the patches.
 	parallel  = 8
@@ -42,7 +43,8 @@ type Config struct {
 	Translator *rewrite.Translator
 	// Informers are of the virtual side.
 	Informers informers.SharedInformerFactory
-	// Host reads the labels of host pods and patches them, in the cluster's host namespace.
+	// Host reads the labels of host pods and patches them, in the cluster's
+	// host namespace.
 	Host metadata.Interface
 	// Clock is the real one when nil.
 	Clock clock.WithTicker
@@ -58,7 +60,8 @@ type Controller struct {
 	rate       flowcontrol.RateLimiter
 }
 
-// New returns a controller. It registers with the informers, so it must be called before they are relied on.
+// New returns a controller. It registers with the informers, so it must be
+// called before they are relied on.
 func New(cfg Config) (*Controller, error) {
 	namespaces := cfg.Informers.Core().V1().Namespaces()
 	c := &Controller{
@@ -132,7 +135,8 @@ func (c *Controller) patch(ctx context.Context, pod *metav1.PartialObjectMetadat
 		return err
 	}
 	_, err = c.pods.Patch(ctx, pod.Name, types.MergePatchType, body, metav1.PatchOptions{})
-	// A pod of this name that is another by now was created with the new labels, or is looked at again.
+	// A pod of this name that is another by now was created with the new
+	// labels, or is looked at again.
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		klog.FromContext(ctx).V(4).Info("Refreshed namespace labels", "hostObject", klog.KRef(pod.Namespace, pod.Name), "err", err)
 		return nil

@@ -129,8 +129,9 @@ func TestEveryPodIsReached(t *testing.T) {
 	}
 }
 
-// The informer of this process can be behind: pods of a namespace are on the host before the namespace is seen here, and
-// without labels, because whoever made them did not know these.
+// The informer of this process can be behind: pods of a namespace are on the
+// host before the namespace is seen here, and without labels, because the
+// process that made them did not know these.
 func TestNamespaceThatAppearsAfterTheStart(t *testing.T) {
 	h := start(t, map[string]string{"tier": "dev"}, pod(t, "shop", "web", nil))
 	shop := pod(t, "shop", "web", map[string]string{"tier": "dev"})

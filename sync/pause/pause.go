@@ -21,7 +21,7 @@ const (
 	AnnotationReplicas = rewrite.Prefix + "replicas"
 )
 
-// poll is the time between two looks at what is on its way out.
+// poll is the time between two looks at objects on their way out.
 const poll = 500 * time.Millisecond
 
 // Cluster is a virtual cluster as the host sees it.
@@ -64,7 +64,7 @@ func (c Cluster) Pause(ctx context.Context) error {
 }
 
 // Resume makes the pods again that nothing else would make, and starts the
-// control plane. It returns when the host has been told to, not when the cluster
+// control plane. It returns when the host has the request, not when the cluster
 // serves. A pod that the host refuses stays written down for the next call, and
 // does not keep the cluster from starting: the error says which.
 func (c Cluster) Resume(ctx context.Context) error {

@@ -313,8 +313,8 @@ func TestClusterWithoutWorkload(t *testing.T) {
 	}
 }
 
-// A container that ends well when it is told to leaves a pod that has ended, and
-// that is on the host for a moment more. One that a tenant holds stays.
+// A container that ends well at a signal leaves a pod that has ended, and that
+// is on the host for a moment more. One that a tenant holds stays.
 func TestPauseWaitsForPodsThatEndWell(t *testing.T) {
 	now := metav1.Now()
 	last, held := hostPod(t, "last", nil), hostPod(t, "held", func(p *corev1.Pod) { p.Finalizers = []string{"example.com/held"} })

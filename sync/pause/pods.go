@@ -19,9 +19,9 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// remakers are the controllers that make a pod again under a name that nobody
-// relies on, or under the same one. All other controllers may take a pod that is
-// missing for one that failed, as controllers of pipelines do.
+// remakers are the controllers that make a pod again under a random name, or
+// under the same one. All other controllers may take a pod that is missing for
+// one that failed, as controllers of pipelines do.
 var remakers = []schema.GroupKind{
 	{Group: "", Kind: "ReplicationController"},
 	{Group: "apps", Kind: "DaemonSet"},
@@ -100,8 +100,8 @@ func (c Cluster) removePods(ctx context.Context) error {
 	return nil
 }
 
-// remove deletes a pod without the finalizers of the virtual one, which nobody
-// could remove while the cluster is paused.
+// remove deletes a pod without the finalizers of the virtual one, whose owners
+// cannot remove them while the cluster is paused.
 func (c Cluster) remove(ctx context.Context, pod *corev1.Pod) error {
 	pods, uid := c.Host.CoreV1().Pods(c.Namespace), pod.UID
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {

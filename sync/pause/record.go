@@ -26,7 +26,7 @@ const (
 	// tenant's Secret has the name of a record.
 	recordSuffix = ".paused"
 	recordKey    = "pod.json.gz"
-	// maxRecord bounds what is unpacked. A host takes no larger request.
+	// maxRecord bounds an unpacked record. A host takes no larger request.
 	maxRecord = 8 << 20
 )
 
@@ -78,8 +78,8 @@ func (c Cluster) forget(ctx context.Context, record *corev1.Secret) error {
 	return err
 }
 
-// again returns the pod that makes pod again: what its author and the host's
-// admission made of it, without what has happened to it since.
+// again returns the pod that makes pod again: as its author and the host's
+// admission made it, without the changes since.
 func again(pod *corev1.Pod) *corev1.Pod {
 	p := pod.DeepCopy()
 	p.ObjectMeta = metav1.ObjectMeta{

@@ -23,7 +23,7 @@ import (
 	"portico.dev/portico/sync/kinds"
 )
 
-// kind has the copies of one kind. Whoever writes them holds the lock of the
+// kind has the copies of one kind. Their writer holds the lock of the
 // reference.
 type kind interface {
 	// push brings the copy in step with the virtual object, which is read from the
@@ -141,7 +141,8 @@ func (k *kindCopies[T]) want(ctx context.Context, r reference, live bool) (want 
 
 func (k *kindCopies[T]) read(ctx context.Context, r reference, live bool) (T, error) {
 	if !live {
-		// An informer that is behind, or that has not begun, must not cost a running pod its CA bundle.
+		// An informer that is behind, or that has not begun, must not cost a
+		// running pod its CA bundle.
 		if virtual, err := kinds.Stored[T](k.informed.GetStore(), r.namespace, r.name); !apierrors.IsNotFound(err) {
 			return virtual, err
 		}

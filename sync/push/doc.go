@@ -30,13 +30,13 @@
 // write at the same time is created by one and found by the other, or patched with
 // the resourceVersion it was read at.
 //
-// A pod that is on its way is not in any informer yet. Ensure therefore pins its
-// copies until the host has answered, and for PinTime if the host takes the pod;
-// removal and Ensure of one object exclude each other. A copy that was made for
-// pods that the host refused goes with the last refusal. Several replicas do not
-// see each other's pins; there, Linger is what keeps a copy until the pod is seen,
-// and a copy that went with the refusal of one replica's pod while another
-// replica's was on its way is made again when the leader sees that pod.
+// A pod that is on its way is not in any informer yet. Ensure therefore pins
+// its copies until the host has answered, and for PinTime if the host takes the
+// pod; removal and Ensure of one object exclude each other. A copy that was
+// made for pods that the host refused goes with the last refusal. Several
+// replicas do not see each other's pins; there, Linger keeps a copy until the
+// pod is seen, and a copy that went with the refusal of one replica's pod while
+// another replica's was on its way is made again when the leader sees that pod.
 //
 // # Map
 //

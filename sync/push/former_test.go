@@ -61,8 +61,9 @@ func (h *harness) heldBy(hostName, want string, step time.Duration) {
 	}
 }
 
-// A pod of an earlier version mounts the copy under its former name. It is kept in step there, next to the one that new
-// pods mount, and goes with the last pod, or with the virtual Secret.
+// A pod of an earlier version mounts the copy under its former name. It is kept
+// in step there, next to the one that new pods mount, and goes with the last
+// pod, or with the virtual Secret.
 func TestFormerCopyIsKeptInStep(t *testing.T) {
 	former := formerCopy(t, longName, "s1")
 	for end, last := range map[string]func(h *harness) error{
@@ -90,7 +91,8 @@ func TestFormerCopyIsKeptInStep(t *testing.T) {
 	}
 }
 
-// A copy that lay on the host while no replica ran, and that no pod names any more, is removed under either name.
+// A copy that lay on the host while no replica ran, and that no pod names any
+// more, is removed under either name.
 func TestFormerCopyWithoutAPodIsRemoved(t *testing.T) {
 	former := formerCopy(t, longName, "s1")
 	h := newHarness(t, []runtime.Object{secret("default", longName, "s1")}, []runtime.Object{former})
@@ -106,8 +108,10 @@ func TestFormerCopyIsNeverMade(t *testing.T) {
 	h.heldBy(name, "", 0)
 }
 
-// TestAttackPodMountsWhatTheOperatorHas: a tenant names a Secret that does not exist inside, and whose host name is that
-// of a Secret of the operator. The pod would get the operator's: it is refused, in virtual names, and nothing is touched.
+// TestAttackPodMountsWhatTheOperatorHas: a tenant names a Secret that does not
+// exist inside, and whose host name is that of a Secret of the operator. The
+// pod would get the operator's: it is refused, in virtual names, and nothing is
+// touched.
 func TestAttackPodMountsWhatTheOperatorHas(t *testing.T) {
 	for reason, change := range map[string]func(*corev1.Secret){
 		"without labels":                    func(s *corev1.Secret) { s.Labels, s.Annotations = nil, nil },
@@ -128,8 +132,9 @@ func TestAttackPodMountsWhatTheOperatorHas(t *testing.T) {
 	}
 }
 
-// TestAttackFormerCopyOfAnother: a tenant who searches finds two Secrets with one former name. A change of one does not change
-// what pods of the other mount, and an operator's Secret of the name is not touched.
+// TestAttackFormerCopyOfAnother: a tenant who searches finds two Secrets with
+// one former name. A change of one does not change the mounts of pods of the
+// other, and an operator's Secret of the name is not touched.
 func TestAttackFormerCopyOfAnother(t *testing.T) {
 	name, _ := translator(t, "vc").FormerName("default", longName)
 	another := formerCopy(t, longName+"-2", "another's")

@@ -8,7 +8,8 @@ import (
 	"sync"
 )
 
-// locks is one lock per key, made when it is first wanted and dropped after its last holder.
+// locks is one lock per key, made when it is first wanted and dropped after its
+// last holder.
 type locks[K comparable] struct {
 	mu    sync.Mutex
 	locks map[K]*entry
@@ -19,7 +20,8 @@ type entry struct {
 	waiting int
 }
 
-// lock waits for the lock of key, or for ctx to end. The caller must call unlock if err is nil.
+// lock waits for the lock of key, or for ctx to end. The caller must call
+// unlock if err is nil.
 func (l *locks[K]) lock(ctx context.Context, key K) (unlock func(), err error) {
 	l.mu.Lock()
 	if l.locks == nil {

@@ -24,11 +24,13 @@ type pinEnd struct {
 	until time.Time
 }
 
-// dropTimeout bounds the removal of what was brought for a refused pod, while the tenant waits for the refusal.
+// dropTimeout bounds the removal of copies that were brought for a refused pod,
+// while the tenant waits for the refusal.
 const dropTimeout = 10 * time.Second
 
-// hold pins a reference until release. That comes before the lock of the reference is asked for: a removal that goes
-// first is then repaired, one that comes later sees the pin.
+// hold pins a reference until release. That comes before the lock of the
+// reference is asked for: a removal that goes first is then repaired, one that
+// comes later sees the pin.
 func (c *Controller) hold(r reference) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -48,8 +50,9 @@ func (c *Controller) noteMade(r reference) {
 	}
 }
 
-// release ends a hold. After a pod that was taken the pin stays for PinTime, until an informer has the pod. After one
-// that was refused, the last holder removes a copy that was made for refused pods.
+// release ends a hold. After a pod that was taken the pin stays for PinTime,
+// until an informer has the pod. After one that was refused, the last holder
+// removes a copy that was made for refused pods.
 func (c *Controller) release(ctx context.Context, refs []reference, refused bool) {
 	if !refused {
 		for _, r := range refs {
@@ -60,7 +63,7 @@ func (c *Controller) release(ctx context.Context, refs []reference, refused bool
 	// The refusal holds also when the tenant has gone meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTimeout)
 	defer cancel()
-	// What cannot be removed now is queued.
+	// A copy that cannot be removed now is queued.
 	_ = each(refs, func(r reference) error {
 		if c.refused(r) {
 			c.dropRefused(ctx, r)
@@ -102,7 +105,8 @@ func (c *Controller) endPins(now time.Time) {
 	c.ending = slices.Delete(c.ending, 0, over)
 }
 
-// refused reports whether the copy has lost its last holder, and was made for nobody else.
+// refused reports whether the copy has lost its last holder, and was made for
+// no other.
 func (c *Controller) refused(r reference) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,7 +120,8 @@ func (c *Controller) refused(r reference) bool {
 	return held.made
 }
 
-// dropRefused removes a copy that refused reported, unless it has come into use meanwhile.
+// dropRefused removes a copy that refused reported, unless it has come into use
+// meanwhile.
 func (c *Controller) dropRefused(ctx context.Context, r reference) {
 	unlock, err := c.locks.lock(ctx, r)
 	if err == nil {
@@ -142,7 +147,8 @@ func (c *Controller) dropRefused(ctx context.Context, r reference) {
 	}
 }
 
-// abandoned forgets the pin of a reference that still nobody holds, and reports whether that was so.
+// abandoned forgets the pin of a reference that still has no holder, and
+// reports whether that was so.
 func (c *Controller) abandoned(r reference) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,8 +160,8 @@ func (c *Controller) abandoned(r reference) bool {
 	return true
 }
 
-// pinnedFor returns for how long a reference is still pinned, or when to look again, and forgets a pin that is over.
-// REQUIRES: mu held.
+// pinnedFor returns for how long a reference is still pinned, or when to look
+// again, and forgets a pin that is over. REQUIRES: mu held.
 func (c *Controller) pinnedFor(r reference, now time.Time) time.Duration {
 	held := c.pinned[r]
 	switch {

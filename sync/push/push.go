@@ -137,7 +137,8 @@ func (c *Controller) Ensure(ctx context.Context, namespace string, refs []rewrit
 	return settle, nil
 }
 
-// each calls f for every reference, a few at a time: a pod can name thousands. It returns one of the errors.
+// each calls f for every reference, a few at a time: a pod can name thousands.
+// It returns one of the errors.
 func each(refs []reference, f func(reference) error) error {
 	var running errgroup.Group
 	running.SetLimit(workers)
@@ -153,9 +154,9 @@ func (c *Controller) ensure(ctx context.Context, r reference) error {
 		return err
 	}
 	defer unlock()
-	// The pod must get what the tenant wrote a moment ago, and the informer may not
-	// have that yet. The CA bundle is in every pod and as good as constant: there
-	// the informer will do.
+	// The pod must get the tenant's write of a moment ago, and the informer may
+	// not have it yet. The CA bundle is in every pod and as good as constant:
+	// there the informer will do.
 	live := r.name != rootCA
 	made, err := c.kinds[r.kind].push(ctx, r, live)
 	switch {
@@ -167,7 +168,8 @@ func (c *Controller) ensure(ctx context.Context, r reference) error {
 	return c.forTenant(r, err)
 }
 
-// rootCA is the ConfigMap with the virtual cluster's CA, which every namespace has and every pod mounts.
+// rootCA is the ConfigMap with the virtual cluster's CA, which every namespace
+// has and every pod mounts.
 const rootCA = "kube-root-ca.crt"
 
 // forTenant turns the names in a Status of the host back.
@@ -179,7 +181,8 @@ func (c *Controller) forTenant(r reference, err error) error {
 	return &apierrors.StatusError{ErrStatus: c.cfg.Translator.StatusToVirtual(status.Status(), r.namespace, r.name)}
 }
 
-// reconcile brings one copy in step with its virtual object and with the pods that name it.
+// reconcile brings one copy in step with its virtual object and with the pods
+// that name it.
 func (c *Controller) reconcile(ctx context.Context, r reference) (time.Duration, error) {
 	unlock, err := c.locks.lock(ctx, r)
 	if err != nil {
@@ -215,8 +218,7 @@ const (
 )
 
 // wanted says whether there is to be a copy, and when that must be looked at
-// again. A copy that nobody uses any more is kept in step while it lingers, but
-// never made.
+// again. A copy without users is kept in step while it lingers, but never made.
 func (c *Controller) wanted(r reference, used, exists bool) (again time.Duration, want want) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

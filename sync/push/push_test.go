@@ -96,7 +96,8 @@ func newHarness(t *testing.T, virtual, host []runtime.Object, prepare ...func(*h
 	return h
 }
 
-// noteDeletion keeps the time of a deletion on the host. Reactors run one at a time.
+// noteDeletion keeps the time of a deletion on the host. Reactors run one at a
+// time.
 func (h *harness) noteDeletion(a clienttesting.Action) (bool, runtime.Object, error) {
 	if h.deleted == nil {
 		h.deleted = map[string]time.Time{}
@@ -105,7 +106,8 @@ func (h *harness) noteDeletion(a clienttesting.Action) (bool, runtime.Object, er
 	return false, nil, nil
 }
 
-// deletedWhenDue fails unless the copy of default/creds was deleted, and not before it was due.
+// deletedWhenDue fails unless the copy of default/creds was deleted, and not
+// before it was due.
 func (h *harness) deletedWhenDue(since time.Time, due time.Duration) {
 	h.t.Helper()
 	h.stop()
@@ -152,7 +154,8 @@ func refs() []rewrite.Reference {
 	return []rewrite.Reference{{Kind: "Secret", Name: "creds"}, {Kind: "ConfigMap", Name: "settings"}, {Kind: "PersistentVolumeClaim", Name: "data"}}
 }
 
-// value returns what the host copy of a Secret or ConfigMap holds, "" when there is none.
+// value returns the content of the host copy of a Secret or ConfigMap, "" when
+// there is none.
 func (h *harness) value(kind, namespace, name string) string {
 	h.t.Helper()
 	hostName := h.translator.Name(namespace, name)
@@ -206,8 +209,9 @@ func (h *harness) createPod(p *corev1.Pod) {
 	}
 }
 
-// settled returns after everything that was in the queue before has been begun: a Secret of another namespace that a
-// pod names goes all the way. Only stop waits for the end of it too.
+// settled returns after everything that was in the queue before has been begun:
+// a Secret of another namespace that a pod names goes all the way. Only stop
+// waits for the end of it too.
 func (h *harness) settled() {
 	h.t.Helper()
 	if _, err := h.virtual.CoreV1().Secrets("marker").Create(h.t.Context(), secret("marker", "creds", "done"), metav1.CreateOptions{}); err != nil {
@@ -297,7 +301,8 @@ func TestUnusedCopyLingersThenGoes(t *testing.T) {
 	}
 }
 
-// The host has taken the pod, and somebody else removes it before any informer has it.
+// The host has taken the pod, and somebody else removes it before any informer
+// has it.
 func TestCopyOfAPodThatNeverCame(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1")}, nil)
 	since := h.clock.Now()
@@ -421,7 +426,8 @@ func TestImmutableIsReplaced(t *testing.T) {
 	}
 }
 
-// Many pods name the same objects: in the steady state Ensure costs the host nothing.
+// Many pods name the same objects: in the steady state Ensure costs the host
+// nothing.
 func TestEnsureAgainAsksTheHostNothing(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1"), configMap("default", "settings", "c1"), pod("default", "p")}, nil)
 	h.eventually("Secret", "default", "creds", "s1", 0)
@@ -486,7 +492,8 @@ func TestForeignHostObjectIsNeitherReadNorOverwritten(t *testing.T) {
 	}
 }
 
-// A host object that carries our labels but says it is another virtual object must not be taken for this one.
+// A host object that carries our labels but says it is another virtual object
+// must not be taken for this one.
 func TestMislabelledHostObjectIsForeign(t *testing.T) {
 	tr := translator(t, "vc")
 	host, err := tr.SecretToHost(secret("other", "thing", "x"))

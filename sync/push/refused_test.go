@@ -62,7 +62,8 @@ func (h *harness) seen() {
 	}
 }
 
-// A tenant posts pods that the host refuses, each with Secrets of its own, to fill the host's namespace.
+// A tenant posts pods that the host refuses, each with Secrets of its own, to
+// fill the host's namespace.
 func TestAttackRefusedPodsFillTheHost(t *testing.T) {
 	var objects []runtime.Object
 	for i := range 20 {
@@ -91,7 +92,7 @@ func TestAttackSecretComesBeforeTheRefusal(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.eventually("Secret", "default", "creds", "big", 0)
-	h.begin("default")(true) // waits for the worker, which may not have noted yet what it made
+	h.begin("default")(true) // waits for the worker, which may not have noted the copy yet that it made
 	settle(true)
 	if n := h.copies(); n != 0 {
 		t.Errorf("%d copies are on the host after the refusal", n)
@@ -113,8 +114,8 @@ func TestRefusedThenTaken(t *testing.T) {
 }
 
 // The view has a copy, the copy goes with a refused pod, and the next pod comes
-// before the view knows: it must not start without its Secret. The watch of this
-// test never tells of the removal.
+// before the view knows: it must not start without its Secret. The watch of
+// this test never reports the removal.
 func TestRemovedCopyIsMadeAgainForTheNextPod(t *testing.T) {
 	changes := watch.NewFake()
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1"), configMap("default", "settings", "c1")}, nil, func(h *harness) {
@@ -162,7 +163,8 @@ func TestRefusedBesideAnother(t *testing.T) {
 	}
 }
 
-// A Secret that a running pod names is not removed, also if its copy was missing when the refused pod came.
+// A Secret that a running pod names is not removed, also if its copy was
+// missing when the refused pod came.
 func TestRefusedKeepsWhatAPodUses(t *testing.T) {
 	h := newHarness(t, []runtime.Object{secret("default", "creds", "s1"), configMap("default", "settings", "c1"), pod("default", "p")}, nil)
 	h.eventually("Secret", "default", "creds", "s1", 0)

@@ -16,7 +16,8 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// maxAge is the age at which a token is replaced even if it lives longer, as the kubelet does it.
+// maxAge is the age at which a token is replaced even if it lives longer, as
+// the kubelet does it.
 const maxAge = 24 * time.Hour
 
 // minted are the tokens of one pod.

@@ -24,8 +24,9 @@ import (
 	"portico.dev/portico/sync/internal/queue"
 )
 
-// workers bounds the pods whose tokens are written at the same time: one call to each API server per token, and a pod
-// waits for its tokens before it starts.
+// workers bounds the pods whose tokens are written at the same time: one call
+// to each API server per token, and a pod waits for its tokens before it
+// starts.
 const workers = 16
 
 // Config says where tokens come from, and where they are written.
@@ -55,13 +56,14 @@ type Controller struct {
 	written   sync.Map                          // types.NamespacedName of a pod -> written
 }
 
-// written is what this process last wrote for a pod.
+// written is the record of this process's last write for a pod.
 type written struct {
 	uid     types.UID
 	renewAt time.Time
 }
 
-// New returns a controller. It registers with the informers, so it must be called before they are relied on.
+// New returns a controller. It registers with the informers, so it must be
+// called before they are relied on.
 func New(cfg Config) (*Controller, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
@@ -91,7 +93,8 @@ func New(cfg Config) (*Controller, error) {
 			},
 			Deleted: c.enqueuePod,
 		}),
-		// A Secret that is deleted on the host, or given to another owner, is written again.
+		// A Secret that is deleted on the host, or given to another owner, is
+		// written again.
 		queue.Listen(c.loop, "token secrets", secrets.Informer(), queue.On[*corev1.Secret]{
 			Changed: func(_, secret *corev1.Secret) { c.enqueueSecret(secret) },
 			Deleted: c.secretDeleted,
@@ -156,7 +159,8 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	if err != nil {
 		return 0, c.unlessGone(err, pod)
 	}
-	// Recorded before the write: if the Secret is deleted right after it, the delete event must find the record and drop it.
+	// Recorded before the write: if the Secret is deleted right after it, the
+	// delete event must find the record and drop it.
 	c.written.Store(key, written{uid: pod.UID, renewAt: tokens.renewAt})
 	if err := c.writer.Write(ctx, pod, tokens.data, tokens.renewAt); err != nil {
 		c.written.Delete(key)
@@ -166,8 +170,9 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	return tokens.renewAt.Sub(now), nil
 }
 
-// renewAt says when the pod's tokens are due: from what was written here, because the view may be behind, or from what
-// the view has, which is what an earlier process wrote.
+// renewAt says when the pod's tokens are due: by the record of this process,
+// because the view may be behind, or by the view's Secret, which an earlier
+// process wrote.
 func (c *Controller) renewAt(key types.NamespacedName, pod *corev1.Pod, projections []rewrite.TokenProjection) time.Time {
 	if last, ok := c.written.Load(key); ok && last.(written).uid == pod.UID {
 		return last.(written).renewAt

@@ -76,7 +76,7 @@ func start(t *testing.T, virtual, host []runtime.Object) *fixture {
 	return h
 }
 
-// mint answers a TokenRequest with a token that tells what it was asked for.
+// mint answers a TokenRequest with a token that has the request in it.
 func (h *fixture) mint(a clienttesting.Action) (bool, runtime.Object, error) {
 	create, ok := a.(clienttesting.CreateAction)
 	if !ok || a.GetSubresource() != "token" {
@@ -135,7 +135,8 @@ func (h *fixture) createPod(p *corev1.Pod) {
 	}
 }
 
-// secret waits until the token Secret of a pod satisfies want, letting step pass at each look.
+// secret waits until the token Secret of a pod satisfies want, letting step
+// pass at each look.
 func (h *fixture) secret(name, what string, step time.Duration, want func(*corev1.Secret) bool) *corev1.Secret {
 	h.T.Helper()
 	return h.wait(fmt.Sprintf("token secret of pod %q: %s", name, what), h.Translator.TokenSecretName("default", name), step, want)
@@ -213,7 +214,7 @@ func TestTokensOfANewPod(t *testing.T) {
 	}
 }
 
-// What a token says about the node must be true when the kubelet mounts it.
+// The node in a token must be the right one when the kubelet mounts it.
 func TestTokensWaitForTheNode(t *testing.T) {
 	h := start(t, nil, nil)
 	p := pod("web", "uid-1")
@@ -260,7 +261,8 @@ func TestRenewalAtFourFifthsOfLife(t *testing.T) {
 	}
 }
 
-// A restart must not mint new tokens for every pod, which would be a burst on both API servers.
+// A restart must not mint new tokens for every pod, which would be a burst on
+// both API servers.
 func TestRestartKeepsTokens(t *testing.T) {
 	p := pod("web", "uid-1")
 	h := start(t, []runtime.Object{p}, nil)
@@ -279,7 +281,8 @@ func TestRestartKeepsTokens(t *testing.T) {
 	})
 }
 
-// A StatefulSet's next pod has the name of the last one, and its Secret may still be there.
+// A StatefulSet's next pod has the name of the last one, and its Secret may
+// still be there.
 func TestSecretOfAnEarlierPodIsReplaced(t *testing.T) {
 	p := pod("web-0", "uid-1")
 	h := start(t, []runtime.Object{p}, nil)
@@ -337,7 +340,8 @@ func TestRefusedTokenIsTriedAgain(t *testing.T) {
 	h.secret("web", "a secret", time.Second, anySecret)
 }
 
-// hostPod is what an earlier version made of a pod: its tokens are where they were then.
+// hostPod is the host pod of an earlier version: its tokens are where they were
+// then.
 func hostPod(t *testing.T, tr *rewrite.Translator, p *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	host, err := tr.PodToHost(p, rewrite.Inputs{})
@@ -369,7 +373,8 @@ func formerSecret(t *testing.T, p *corev1.Pod) *corev1.Secret {
 
 const longName = "a-name-that-needs-the-hash-rule-on-the-host-because-it-is-so-long"
 
-// A pod of before goes on: what it mounts is renewed where it is, and its owner is looked for by the name that it has.
+// A pod of before goes on: its mounted tokens are renewed where they are, and
+// its owner is looked for by the name that it has.
 func TestFormerSecretIsRenewedInPlace(t *testing.T) {
 	for _, name := range []string{"web", longName} {
 		t.Run(name, func(t *testing.T) {
@@ -385,8 +390,8 @@ func TestFormerSecretIsRenewedInPlace(t *testing.T) {
 	}
 }
 
-// A pod of before that had no tokens yet, or lost them, gets them where it looks for them. A pod of today that has its
-// name later does not.
+// A pod of before that had no tokens yet, or lost them, gets them where it
+// looks for them. A pod of today that has its name later does not.
 func TestFormerPodGetsItsFirstTokens(t *testing.T) {
 	for _, name := range []string{"web", longName} {
 		t.Run(name, func(t *testing.T) {
@@ -414,8 +419,9 @@ func TestFormerPodGetsItsFirstTokens(t *testing.T) {
 
 // --- attacks ---
 
-// TestAttackFormerTokenSecretOfAnotherPod: a tenant who searches finds a pod whose token Secret had the name of another pod's,
-// or of a Secret of the operator. It is neither changed nor taken for the pod's own.
+// TestAttackFormerTokenSecretOfAnotherPod: a tenant who searches finds a pod
+// whose token Secret had the name of another pod's, or of a Secret of the
+// operator. It is neither changed nor taken for the pod's own.
 func TestAttackFormerTokenSecretOfAnotherPod(t *testing.T) {
 	tr := harness.Translator(t)
 	p := pod("web", "uid-1")
@@ -463,7 +469,8 @@ func TestForeignSecretUnderTheNameIsNotTouched(t *testing.T) {
 	}
 }
 
-// A tenant's Secret whose host name could be that of a token Secret would let the tenant hand tokens to its pods.
+// A tenant's Secret whose host name could be that of a token Secret would let
+// the tenant hand tokens to its pods.
 func TestNoTenantSecretHasTheNameOfATokenSecret(t *testing.T) {
 	tr := harness.Translator(t)
 	token := tr.TokenSecretName("default", "web")

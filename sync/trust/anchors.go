@@ -45,7 +45,8 @@ func (c *Controller) matching(q rewrite.TrustBundle) ([]*certificatesv1.ClusterT
 	return slices.DeleteFunc(all, func(b *certificatesv1.ClusterTrustBundle) bool { return b.Spec.SignerName != q.SignerName }), err
 }
 
-// anchors puts the certificates of bundles together. Their order means nothing; here it does not change by chance.
+// anchors puts the certificates of bundles together. Their order means nothing;
+// here it does not change by chance.
 func anchors(bundles []*certificatesv1.ClusterTrustBundle) string {
 	unique := map[string]struct{}{}
 	for _, bundle := range bundles {

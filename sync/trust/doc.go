@@ -12,8 +12,8 @@
 //
 // # Invariants
 //
-//   - A ConfigMap is there exactly while a pod asks its question. One under a former
-//     name is kept as long, and never made.
+//   - A ConfigMap is there exactly while a pod asks its question. One under a
+//     former name is kept as long, and never made.
 //   - As in the kubelet, the anchors of several bundles are put together, each
 //     once, without the text between them.
 //   - Without a bundle that answers, the ConfigMap lacks the key for pods whose

@@ -35,7 +35,8 @@ func start(t *testing.T, host ...runtime.Object) *fixture {
 	return h
 }
 
-// pod makes a pod with one question, and returns the name of the ConfigMap with the answer.
+// pod makes a pod with one question, and returns the name of the ConfigMap with
+// the answer.
 func (h *fixture) pod(name string, q corev1.ClusterTrustBundleProjection) string {
 	h.T.Helper()
 	p := &corev1.Pod{
@@ -142,7 +143,7 @@ func TestForeignConfigMapUnderTheNameIsNotTouched(t *testing.T) {
 	h.wait(name, foreign)
 }
 
-// formerAnswer is what an earlier version made for the question for a bundle.
+// formerAnswer is the ConfigMap that an earlier version made for a bundle.
 func formerAnswer(t *testing.T, bundle string) *corev1.ConfigMap {
 	t.Helper()
 	tr := harness.Translator(t)

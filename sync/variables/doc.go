@@ -6,7 +6,7 @@
 // that want none but those of the API server. Host pods read them (env.go in
 // package rewrite): the kubelet would write those of the host namespace.
 //
-// It does not know what a variable is called: rewrite.ServiceVariables does.
+// It does not know the names of variables: rewrite.ServiceVariables does.
 //
 // # Invariants
 //

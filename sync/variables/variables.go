@@ -107,7 +107,7 @@ func (c *Controller) Observe(ctx context.Context) error { return hostview.Observ
 // runs it.
 func (c *Controller) Run(ctx context.Context) error { return c.loop.Run(ctx, workers, c.cfg.Informers) }
 
-// changed is told of every event of a Service, in every replica.
+// changed handles every event of a Service, in every replica.
 func (c *Controller) changed(s *corev1.Service) {
 	c.mu.Lock()
 	c.changes++

@@ -170,7 +170,7 @@ func TestVariablesGoWithTheirNamespace(t *testing.T) {
 }
 
 // TestNamespaceThatTheInformerLacks: a ConfigMap stays while the API knows its
-// namespace, whatever an informer says.
+// namespace, even if an informer does not.
 func TestNamespaceThatTheInformerLacks(t *testing.T) {
 	h := make(t, []runtime.Object{namespace("shop")}, nil)
 	var asked atomic.Bool

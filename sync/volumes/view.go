@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	// AnnotationHost marks a volume that is the host's. Its value is the uid there, or madeUpValue.
+	// AnnotationHost marks a volume that is the host's. Its value is the uid
+	// there, or madeUpValue.
 	AnnotationHost = "portico.dev/host-volume"
 	madeUpValue    = "made-up"
 	// hiddenDriver stands for a source that is not shown: a volume must have one.
@@ -56,7 +57,8 @@ func source(host *corev1.PersistentVolume, text func(string) string) corev1.Pers
 	s := host.Spec.PersistentVolumeSource.DeepCopy()
 	switch {
 	case s.CSI != nil:
-		// Attributes are between the provisioner and the driver, and may name Secrets too.
+		// Attributes are between the provisioner and the driver, and may name
+		// Secrets too.
 		return corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{
 			Driver: s.CSI.Driver, VolumeHandle: text(s.CSI.VolumeHandle), ReadOnly: s.CSI.ReadOnly, FSType: s.CSI.FSType,
 		}}
@@ -95,7 +97,8 @@ func madeUp(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolume {
 			StorageClassName:       cmp.Or(ptr.Deref(claim.Spec.StorageClassName, ""), claim.Annotations[classAnnotation]),
 			ClaimRef:               claimRef(claim),
 			PersistentVolumeSource: hidden(claim.Spec.VolumeName),
-			// No controller of the virtual cluster acts on it; the host's policy is not known.
+			// No controller of the virtual cluster acts on it; the host's
+			// policy is not known.
 			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
 		},
 	}
@@ -127,7 +130,7 @@ func next(shown, want *corev1.PersistentVolume) *corev1.PersistentVolume {
 	return out
 }
 
-// overlay returns have with all of want set: what a tenant added stays.
+// overlay returns have with all of want set: a tenant's additions stay.
 func overlay(have, want map[string]string) map[string]string {
 	if len(want) == 0 {
 		return have

@@ -135,7 +135,7 @@ func (c *Controller) wanted(ctx context.Context, name string) (*corev1.Persisten
 	host, err := c.cfg.Host.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsForbidden(err):
-		klog.FromContext(ctx).V(2).Info("Host volumes cannot be read; showing what the claim says", "volume", name)
+		klog.FromContext(ctx).V(2).Info("Host volumes cannot be read; showing them as the claims describe them", "volume", name)
 		return madeUp(claim), nil
 	case apierrors.IsNotFound(err):
 		return nil, nil

@@ -58,7 +58,8 @@ func startWithoutRights(t *testing.T, virtual ...runtime.Object) *fixture {
 	return h
 }
 
-// volume waits until the volume satisfies want; a nil volume is one that does not exist.
+// volume waits until the volume satisfies want; a nil volume is one that does
+// not exist.
 func (h *fixture) volume(name, what string, want func(*corev1.PersistentVolume) bool) *corev1.PersistentVolume {
 	h.T.Helper()
 	var last *corev1.PersistentVolume
@@ -169,7 +170,8 @@ func TestNoSecretOrNameOfTheHostLeaks(t *testing.T) {
 	}
 }
 
-// A claim names its volume itself. A tenant could name another's, and read it if the door did not look whose it is.
+// A claim names its volume itself. A tenant could name another's, and read it
+// if the door did not look whose it is.
 func TestAnotherTenantsVolumeIsNotShown(t *testing.T) {
 	for name, ref := range map[string]*corev1.ObjectReference{
 		"other namespace": {Namespace: "team-b", Name: "data-x-shop-x-vc", UID: "uid-of-claim"},

@@ -101,7 +101,7 @@ func (t *table) unknown(path, key string, v any) []error {
 // foreign are the errors for the keys of another form at a path and below.
 func (t *table) foreign(other *table, path string, v any) []error {
 	if r, has := other.rows[path]; has {
-		return []error{&KeyError{Path: path, Form: t.form, Of: other.form, Meant: t.counterpart(r.to)}}
+		return []error{&KeyError{Path: path, Form: t.form, Other: other.form, Meant: t.counterpart(r.to)}}
 	}
 	below, ok := v.(map[string]any)
 	if !other.isSection(path) || !ok {
@@ -147,21 +147,21 @@ func (t *table) elsewhere(key string) string {
 
 // KeyError is a key that a form does not have.
 type KeyError struct {
-	// Path of the key, and the form of its file.
+	// Path is that of the key, and Form the form of its file.
 	Path string
 	Form Form
-	// The form that has it, if another has.
-	Of Form
+	// Other is the form that has it, if another has.
+	Other Form
 	// Meant is the path of the key that was probably meant, if there is one.
 	Meant string
 }
 
 func (e *KeyError) Error() string {
 	switch {
-	case e.Of != "" && e.Meant != "":
-		return fmt.Sprintf("%s: a key of %s in a file for %s, where it is %s", e.Path, e.Of, e.Form, e.Meant)
-	case e.Of != "":
-		return fmt.Sprintf("%s: a key of %s in a file for %s; a file has one form", e.Path, e.Of, e.Form)
+	case e.Other != "" && e.Meant != "":
+		return fmt.Sprintf("%s: a key of %s in a file for %s, where it is %s", e.Path, e.Other, e.Form, e.Meant)
+	case e.Other != "":
+		return fmt.Sprintf("%s: a key of %s in a file for %s; a file has one form", e.Path, e.Other, e.Form)
 	case e.Meant != "":
 		return fmt.Sprintf("%s: no such key; did you mean %s?", e.Path, e.Meant)
 	}

@@ -279,7 +279,7 @@ func (c *composition) classesPart() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	c.storage.HostClasses, c.storage.DeviceClasses, c.storage.MayHaveStorage = mirror.Of, mirror.OfClaim, mirror.MayHaveStorage
+	c.storage.HostClasses, c.storage.DeviceClasses, c.storage.MayHaveStorage = mirror.For, mirror.ForClaim, mirror.MayHaveStorage
 	return part{always: mirror.Observe, leading: mirror.Run}, nil
 }
 
@@ -300,7 +300,7 @@ func (c *composition) priorityClassesPart() (part, error) {
 	c.storage.HostClasses = func(ctx context.Context, pod *corev1.Pod) (rewrite.HostClasses, error) {
 		of, err := ofHost(ctx, pod)
 		if err == nil && of.Priority == "" {
-			of.PushedPriority, err = pusher.Of(ctx, pod)
+			of.PushedPriority, err = pusher.For(ctx, pod)
 		}
 		return of, err
 	}

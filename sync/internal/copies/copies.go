@@ -201,7 +201,7 @@ func (k *Kind[T]) create(ctx context.Context, want T, done Effect) (Effect, erro
 	return done, nil
 }
 
-// patch leaves alone whatever others added to the object. The resourceVersion
+// patch leaves alone the additions of others to the object. The resourceVersion
 // keeps two writers from mixing contents.
 func (k *Kind[T]) patch(ctx context.Context, want, old T) (Effect, error) {
 	patch := k.Patch(want, old)

@@ -268,7 +268,7 @@ func TestRemovedObjectIsNotSeen(t *testing.T) {
 			k := kind(client)
 			k.Removed = &copies.Removed{}
 			k.Seen = func(string) (*corev1.ConfigMap, error) { return object("new", onHost), nil }
-			writer := *k // Of another client, it knows as well.
+			writer := *k // It knows the removals of another client as well.
 			if _, err := k.Remove(t.Context(), "c"); (err != nil) != tc.known {
 				t.Errorf("Remove: %v", err)
 			}

@@ -4,9 +4,9 @@
 // Package copies writes objects of ours to the host: copies of a tenant's
 // objects, and objects that were composed for pods.
 //
-// A [Kind] says what is particular about a kind: which host objects are ours,
-// and how one becomes the wanted one. When an object is wanted is the caller's
-// to decide.
+// A [Kind] has the particulars of a kind: which host objects are ours, and how
+// one becomes the wanted one. When an object is wanted is the caller's to
+// decide.
 //
 // # Invariants
 //

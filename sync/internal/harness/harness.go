@@ -101,7 +101,7 @@ func (h *Harness) Stop() {
 	}
 }
 
-// Eventually waits until holds says so. seen is what a failed test prints.
+// Eventually waits until holds says so. A failed test prints seen.
 func (h *Harness) Eventually(what string, holds func(ctx context.Context) (ok bool, seen any)) {
 	h.T.Helper()
 	Eventually(h.T, what, holds)
@@ -147,10 +147,10 @@ func (h *Harness) LeavesAlone(resource, name string) {
 	}
 }
 
-// OnlyWrites ends the loops, and fails the test if the host got writes for other
-// objects of a resource than those with these names. A test that waited for the
-// last key it caused has then seen what became of all keys before: loops take
-// them in order, and Stop waits for those that are being handled.
+// OnlyWrites ends the loops, and fails the test if the host got writes for
+// other objects of a resource than those with these names. A test that waited
+// for the last key it caused has then seen the effects of all keys before:
+// loops take them in order, and Stop waits for those that are being handled.
 func (h *Harness) OnlyWrites(resource string, names ...string) {
 	h.T.Helper()
 	h.Stop()

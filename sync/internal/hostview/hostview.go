@@ -25,11 +25,12 @@ import (
 // AnnotationDigest holds an object's Digest in the view.
 const AnnotationDigest = "portico.dev/observed-digest"
 
-// LabelComposed sets objects that were composed for the host apart from those that were pushed to it, so that each is
-// watched and owned by one package. Its value is a Purpose.
+// LabelComposed sets objects that were composed for the host apart from those
+// that were pushed to it, so that each is watched and owned by one package. Its
+// value is a Purpose.
 const LabelComposed = rewrite.LabelComposed
 
-// Purpose is what an object was composed for.
+// Purpose is the use that an object was composed for.
 type Purpose string
 
 // The purposes, each of which one package owns.
@@ -43,7 +44,8 @@ const (
 	MappedService Purpose = "mapped-service"
 )
 
-// NewComposedFactory returns informers over what was composed for one purpose in one cluster.
+// NewComposedFactory returns informers over the objects that were composed for
+// one purpose in one cluster.
 func NewComposedFactory(client kubernetes.Interface, t *rewrite.Translator, p Purpose) (informers.SharedInformerFactory, error) {
 	r, err := labels.NewRequirement(LabelComposed, selection.Equals, []string{string(p)})
 	if err != nil {
@@ -61,7 +63,8 @@ func Pushed(t *rewrite.Translator) (labels.Selector, error) {
 	return t.ScopeSelector().Add(*r), nil
 }
 
-// NewFactory returns informers over the objects of one host namespace that selector matches.
+// NewFactory returns informers over the objects of one host namespace that
+// selector matches.
 func NewFactory(client kubernetes.Interface, namespace string, selector labels.Selector) informers.SharedInformerFactory {
 	return informers.NewSharedInformerFactoryWithOptions(client, 0,
 		informers.WithNamespace(namespace),
@@ -84,8 +87,9 @@ func Observe(ctx context.Context, factories ...informers.SharedInformerFactory) 
 	return nil
 }
 
-// reduce replaces the content of a Secret or ConfigMap by its digest. It runs before anything is stored, and leaves its
-// argument alone: a watch may have given the same object to somebody else.
+// reduce replaces the content of a Secret or ConfigMap by its digest. It runs
+// before anything is stored, and leaves its argument alone: a watch may have
+// given the same object to somebody else.
 func reduce(obj any) (any, error) {
 	switch o := obj.(type) {
 	case *corev1.Secret:
@@ -105,7 +109,8 @@ func reduce(obj any) (any, error) {
 
 func reduceMeta(m metav1.ObjectMeta, digest string, content int) metav1.ObjectMeta {
 	m.ManagedFields = nil
-	// An informer may transform an object twice; the second time there is no content left to digest.
+	// An informer may transform an object twice; the second time there is no
+	// content left to digest.
 	if _, done := m.Annotations[AnnotationDigest]; content == 0 && done {
 		return m
 	}
@@ -117,8 +122,8 @@ func reduceMeta(m metav1.ObjectMeta, digest string, content int) metav1.ObjectMe
 	return m
 }
 
-// Digest identifies the content of a Secret or ConfigMap: data, type and whether it may change. It is "" for any other
-// object.
+// Digest identifies the content of a Secret or ConfigMap: data, type and
+// whether it may change. It is "" for any other object.
 func Digest(obj any) string {
 	var content any
 	switch o := obj.(type) {
@@ -133,7 +138,8 @@ func Digest(obj any) string {
 	default:
 		return ""
 	}
-	// Maps are encoded in the order of their keys, and none of these types can fail to encode.
+	// Maps are encoded in the order of their keys, and none of these types can
+	// fail to encode.
 	encoded, err := json.Marshal(content)
 	if err != nil {
 		return ""

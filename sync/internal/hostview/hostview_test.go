@@ -51,7 +51,7 @@ func TestDigest(t *testing.T) {
 	}
 }
 
-// A process that looks at all Secrets of a cluster must not hold what is in them.
+// A process that looks at all Secrets of a cluster must not hold their content.
 func TestViewHoldsNoContent(t *testing.T) {
 	original := &corev1.Secret{Data: map[string][]byte{"password": []byte("hunter2")}}
 	want := Digest(original)

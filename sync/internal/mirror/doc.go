@@ -4,8 +4,8 @@
 // Package mirror shows objects of the host inside the virtual cluster: it makes,
 // changes and removes the virtual ones.
 //
-// A [Kind] says what is particular about a kind: which virtual objects show one
-// of the host, and what of a shown object follows the host. When an object is
+// A [Kind] has the particulars of a kind: which virtual objects show one of the
+// host, and which fields of a shown object follow the host. When an object is
 // shown is the caller's to decide.
 //
 // # Invariants

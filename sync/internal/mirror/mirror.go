@@ -40,7 +40,7 @@ type Kind[T Object] struct {
 	// created again when the deletion is seen. Nil means never.
 	Fixed func(shown, want T) bool
 	// Next returns shown, a copy of it, with all that follows the host as in
-	// want. What it leaves alone is the tenant's.
+	// want. The fields that it leaves alone are the tenant's.
 	Next func(shown, want T) T
 	// Settle is called with an object that is there and as Next says, if set.
 	Settle func(ctx context.Context, shown T) error

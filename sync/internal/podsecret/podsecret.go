@@ -31,7 +31,8 @@ const (
 	// annotationRenewAt says when the content is due, so that a restart neither
 	// renews all of it at once nor misses some.
 	annotationRenewAt = rewrite.Prefix + "renew-at"
-	// annotationKeys lists the keys of the Secret: the view does not hold its content.
+	// annotationKeys lists the keys of the Secret: the view does not hold its
+	// content.
 	annotationKeys = rewrite.Prefix + "keys"
 )
 
@@ -41,11 +42,13 @@ type Writer struct {
 	Host       kubernetes.Interface
 	// Purpose sets these Secrets apart from others, and stands in errors.
 	Purpose hostview.Purpose
-	// Name is the host name of the Secret of a virtual pod, and Former what it was.
+	// Name is the host name of the Secret of a virtual pod, and Former its
+	// former one.
 	Name, Former func(namespace, pod string) string
 	// Secrets are those of the view.
 	Secrets corelisters.SecretLister
-	// Since is when this process began: no later pod mounts a Secret by its former name.
+	// Since is when this process began: no later pod mounts a Secret by its
+	// former name.
 	Since time.Time
 }
 
@@ -77,10 +80,12 @@ func (w *Writer) Seen(pod *corev1.Pod) *corev1.Secret {
 	return nil
 }
 
-// place is where the Secret of a pod is on the host, and the host pod that owns it there.
+// place is where the Secret of a pod is on the host, and the host pod that owns
+// it there.
 type place struct{ secret, pod string }
 
-// placeOf says where the pod mounts its Secret from. A pod of an earlier version may be without one still.
+// placeOf says where the pod mounts its Secret from. A pod of an earlier
+// version may be without one still.
 func (w *Writer) placeOf(ctx context.Context, pod *corev1.Pod) (place, error) {
 	now, former := place{w.Name(pod.Namespace, pod.Name), w.Translator.Name(pod.Namespace, pod.Name)}, w.Former(pod.Namespace, pod.Name)
 	switch secret := w.Seen(pod); {
@@ -135,9 +140,9 @@ func (w *Writer) kind(pod *corev1.Pod) copies.Kind[*corev1.Secret] {
 		Client: w.Host.CoreV1().Secrets(w.Translator.Cluster().HostNamespace),
 		Ours:   func(host *corev1.Secret) bool { return w.ours(host, pod) },
 		Rules: copies.Rules[*corev1.Secret]{
-			// A Secret of an earlier pod of this name. The garbage collector may be
-			// about to delete it, with its uid as a precondition: a new object is safe
-			// from that, a changed one might not be.
+			// A Secret of an earlier pod of this name. The garbage collector
+			// may be about to delete it, with its uid as a precondition: a new
+			// object is safe from that, a changed one might not be.
 			Fixed: func(_, host *corev1.Secret) bool {
 				return !OwnedBy(host, pod.UID) || ptr.Deref(host.Immutable, false)
 			},
@@ -197,7 +202,8 @@ func OwnedBy(secret *corev1.Secret, uid types.UID) bool {
 	return slices.ContainsFunc(secret.OwnerReferences, func(o metav1.OwnerReference) bool { return o.Kind == "Pod" && o.UID == uid })
 }
 
-// ownerName is the name of the owner that OwnedBy finds: the host's garbage collector looks for it by that.
+// ownerName is the name of the owner that OwnedBy finds: the host's garbage
+// collector looks for it by that.
 func ownerName(secret *corev1.Secret, uid types.UID) string {
 	for _, o := range secret.OwnerReferences {
 		if o.Kind == "Pod" && o.UID == uid {

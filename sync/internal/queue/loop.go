@@ -15,7 +15,7 @@ import (
 
 // Loop is a Queue and the informers that fill it. In a replica that does not
 // lead, a loop does not run; its listeners then ignore their events, because
-// nobody would take the keys out of the queue.
+// the keys would stay in the queue.
 type Loop[K comparable] struct {
 	*Queue[K]
 	synced []cache.InformerSynced
@@ -37,11 +37,11 @@ func (l *Loop[K]) Begun() bool { return l.begun.Load() }
 
 func (l *Loop[K]) onBegin(replay func()) { l.replay = append(l.replay, replay) }
 
-// Run starts the informers, waits until their caches are filled, tells listeners
-// of all objects that are there, and handles keys with so many workers until ctx
-// ends. The shared informers, which belong
-// to somebody else, run on; own ones have ended when Run returns. The error is
-// always nil: a ctx that ends early is no failure.
+// Run starts the informers, waits until their caches are filled, reports all
+// objects that are there to listeners, and handles keys with so many workers
+// until ctx ends. The shared informers, which belong to others, run on; own
+// ones have ended when Run returns. The error is always nil: a ctx that ends
+// early is no failure.
 func (l *Loop[K]) Run(ctx context.Context, workers int, shared informers.SharedInformerFactory, own ...informers.SharedInformerFactory) error {
 	defer l.work.ShutDown() // also of a loop that never began
 	l.begun.Store(true)
@@ -59,8 +59,8 @@ func (l *Loop[K]) Run(ctx context.Context, workers int, shared informers.SharedI
 	return nil
 }
 
-// On says what to do with events about objects of type T. A nil function ignores
-// its events, and so are objects of other types.
+// On has the reactions to events about objects of type T. A nil function
+// ignores its events, and so are objects of other types.
 type On[T any] struct {
 	Added   func(obj T)
 	Changed func(old, obj T)
@@ -73,12 +73,12 @@ func Each[T any](do func(obj T)) On[T] {
 	return On[T]{Added: do, Changed: func(_, obj T) { do(obj) }, Deleted: do}
 }
 
-// Waiter is a Loop, whatever its keys are.
+// Waiter is a Loop, with any keys.
 type Waiter interface {
 	Await(synced ...cache.InformerSynced)
 }
 
-// beginner is a Waiter that is told of objects when it begins.
+// beginner is a Waiter that hears of objects when it begins.
 type beginner interface {
 	Begun() bool
 	onBegin(replay func())

@@ -20,7 +20,7 @@ import (
 	"portico.dev/portico/sync/internal/queue"
 )
 
-// source is an informer that reports what a test says.
+// source is an informer that reports a test's events.
 type source struct {
 	cache.SharedIndexInformer
 	handler cache.ResourceEventHandler

@@ -14,8 +14,9 @@ import (
 	"k8s.io/utils/clock"
 )
 
-// Handler brings the object behind key to its wanted state. A positive again asks for another look after that time;
-// an error asks for one after the key's back-off.
+// Handler brings the object behind key to its wanted state. A positive again
+// asks for another look after that time; an error asks for one after the key's
+// back-off.
 type Handler[K comparable] func(ctx context.Context, key K) (again time.Duration, err error)
 
 // Queue hands keys to a Handler.
@@ -25,15 +26,16 @@ type Queue[K comparable] struct {
 	handle Handler[K]
 }
 
-// Back-off per key. The first retry comes quickly, because the usual error is a race with a write of a moment ago; the
-// longest is well under the time after which a person starts to look.
+// Back-off per key. The first retry comes quickly, because the usual error is a
+// race with a write of a moment ago; the longest is well under the time after
+// which a person starts to look.
 const (
 	firstRetry = 20 * time.Millisecond
 	lastRetry  = 30 * time.Second
 )
 
-// New returns a queue. The name labels its metrics and log lines; it is fixed text, never an object's name. A nil clock
-// is the real one.
+// New returns a queue. The name labels its metrics and log lines; it is fixed
+// text, never an object's name. A nil clock is the real one.
 func New[K comparable](name string, c clock.WithTicker, handle Handler[K]) *Queue[K] {
 	if c == nil {
 		c = clock.RealClock{}
@@ -54,13 +56,15 @@ func (q *Queue[K]) Add(key K) { q.work.Add(key) }
 // AddAfter asks for key to be handled after d.
 func (q *Queue[K]) AddAfter(key K, d time.Duration) { q.work.AddAfter(key, d) }
 
-// Run handles keys with so many workers until ctx ends, and returns when all of them have finished.
+// Run handles keys with so many workers until ctx ends, and returns when all of
+// them have finished.
 func (q *Queue[K]) Run(ctx context.Context, workers int) {
 	var running sync.WaitGroup
 	for range workers {
 		running.Go(func() {
-			// A panic is a bug of ours: it is logged with its stack and then ends the process, as in every
-			// Kubernetes controller. Going on would leave this queue without a worker, silently.
+			// A panic is a bug of ours: it is logged with its stack and then
+			// ends the process, as in every Kubernetes controller. Going on
+			// would leave this queue without a worker, silently.
 			defer utilruntime.HandleCrashWithContext(ctx)
 			for q.next(ctx) {
 			}

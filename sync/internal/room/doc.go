@@ -6,9 +6,9 @@
 // node of the host works for.
 //
 // It is not a quota that an operator sets: those are ResourceQuotas of the host
-// namespace. It counts what the view of the host shows and what this process has
-// made that the view does not show yet, so that many objects at once do not pass
-// the bound together. An object that is there keeps its place.
+// namespace. It counts the objects in the view of the host and those that this
+// process has made and the view does not show yet, so that many objects at once
+// do not pass the bound together. An object that is there keeps its place.
 //
 // # Map
 //
