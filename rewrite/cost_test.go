@@ -119,9 +119,9 @@ func translations(tb testing.TB, tr *rewrite.Translator, v runtime.Object) map[s
 	}
 }
 
-// TestTranslationsStayCheap: allocations are what the door's processor time goes
-// with, and they are the same on every machine. The budgets have a tenth of
-// room. A change that needs more raises them, and says why.
+// TestTranslationsStayCheap: the door's processor time goes with allocations,
+// and they are the same on every machine. The budgets have a tenth of room. A
+// change that needs more raises them, and says why.
 func TestTranslationsStayCheap(t *testing.T) {
 	budgets := map[string]map[string]float64{
 		"Pod":                   {"create": 470, "update": 1140, "to virtual": 415},
@@ -138,7 +138,7 @@ func TestTranslationsStayCheap(t *testing.T) {
 }
 
 // TestViewsShareNothing: an overlay that was read before is not read again, and
-// nobody can change it through a view that was made of it.
+// no one can change it through a view that was made of it.
 func TestViewsShareNothing(t *testing.T) {
 	for kind, v := range costly() {
 		t.Run(kind, func(t *testing.T) {

@@ -7,17 +7,18 @@ import "sync"
 
 const (
 	// maxKnown bounds the texts of one generation of the cache, and with it the
-	// memory: about five times as much, in two generations with what was made of
-	// the texts. A pod has some 5 KB, so both together are 400 pods.
+	// memory: about five times as much, in two generations with the values that
+	// were made of the texts. A pod has some 5 KB, so both together are 400
+	// pods.
 	maxKnown = 1 << 20
 	// maxKnownOne bounds a single entry. A larger one would push out too many.
 	maxKnownOne = maxKnown / 8
 )
 
 // overlayCache remembers the contents of annotations. One overlay is read again
-// and again: in the host's answer to a write, in the event about it, in an event
-// for each change of a status, and by the next write. It has the last ones used.
-// The key is the whole text, so an entry is right for whoever asks.
+// and again: in the host's answer to a write, in the event about it, in an
+// event for each change of a status, and by the next write. It has the last
+// ones used. The key is the whole text, so an entry is right for every caller.
 //
 // There are two generations. When the young one is full it becomes the old one,
 // and the old one is forgotten: a used entry of it is young again.

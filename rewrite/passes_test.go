@@ -16,10 +16,10 @@ import (
 	"portico.dev/portico/rewrite/rules"
 )
 
-// TestEveryPassIsThere: the pass that a row names is a function of this package,
-// and the row's field is used by it or by a function that it calls. A row is no
-// proof that its field is rewritten, but one that names nothing, or a pass that
-// has never heard of the field, would be a claim that nobody keeps.
+// TestEveryPassIsThere: the pass that a row names is a function of this
+// package, and the row's field is used by it or by a function that it calls. A
+// row is no proof that its field is rewritten, but one that names nothing, or a
+// pass that has never heard of the field, would be an empty claim.
 func TestEveryPassIsThere(t *testing.T) {
 	source := readSource(t)
 	passes := 0

@@ -94,7 +94,7 @@ func (c *translation) shownConditions(rule rules.StatusRule, after, seen, out re
 // ofHost reports whether a condition is shown as the host has it. Controllers
 // inside act on one that is ruled, and their part of it is on the host; only a
 // scheduler inside writes one, of pods that it preempts, that the host's would
-// act on. That a pod has its node is the host's to say.
+// act on. The host decides whether a pod has its node.
 func (c *translation) ofHost(rule rules.StatusRule, typ string) bool {
 	_, ruled := rule.Unqualified[typ]
 	return ruled && !c.t.cluster.SchedulesInside || c.bound && typ == string(corev1.PodScheduled)

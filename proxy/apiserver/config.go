@@ -91,7 +91,7 @@ type Config struct {
 }
 
 // Host is the host of a virtual cluster, as package host needs it for the
-// translated kinds, and what is served of it besides.
+// translated kinds, and its other parts that are served.
 type Host struct {
 	host.Config
 

@@ -25,10 +25,10 @@ import (
 )
 
 // Upstream's registry answers a dry run itself, above the storage
-// (DryRunnableStorage). About a translated kind that answer would lack the host's
-// defaults, and its refusals. The types here embed upstream's storage of these
-// kinds, and have the storage below asked instead: the option goes, and a mark
-// in the context comes in its place. Admission has been told of the dry run
+// (DryRunnableStorage). About a translated kind that answer would lack the
+// host's defaults, and its refusals. The types here embed upstream's storage of
+// these kinds, and have the storage below asked instead: the option goes, and a
+// mark in the context comes in its place. Admission knows of the dry run from
 // before.
 
 // dryRuns replaces the storages of a version of a group that know translated

@@ -26,8 +26,8 @@ const (
 // that one would be too late.
 func addHealthChecks(kube *kubeapiserver.Config, cfg Config) {
 	outermost := &kube.Aggregator.GenericConfig.Config
-	// The copies share their memory: without this, what one server appends later
-	// replaces ours.
+	// The copies share their memory: without this, an element that one server
+	// appends later replaces ours.
 	for _, checks := range []*[]healthz.HealthChecker{&outermost.HealthzChecks, &outermost.LivezChecks, &outermost.ReadyzChecks} {
 		*checks = slices.Clip(*checks)
 	}

@@ -27,7 +27,7 @@ func withoutMetrics(kube *kubeapiserver.Config) {
 // installMetrics serves a tenant's part of the measurements.
 func installMetrics(server *genericapiserver.GenericAPIServer) {
 	// Upstream registers its families when its handler is installed, and in no
-	// other way. This one is asked by nobody.
+	// other way. This one gets no requests.
 	routes.DefaultMetrics{}.Install(mux.NewPathRecorderMux("unused"))
 	server.Handler.NonGoRestfulMux.Handle("/metrics", metrics.ForTenants(legacyregistry.DefaultGatherer))
 	slis.SLIMetrics{}.Install(server.Handler.NonGoRestfulMux)

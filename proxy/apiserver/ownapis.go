@@ -57,8 +57,7 @@ func (o *ownAPIs) guard(aggregator *genericapiserver.Config) {
 	aggregator.AdmissionControl = admission.NewChainHandler(aggregator.AdmissionControl, o)
 }
 
-// note learns which APIs the native servers have, and what the aggregator says
-// about itself.
+// note learns which APIs the native servers have, and which the aggregator.
 func (o *ownAPIs) note(native genericapiserver.DelegationTarget, led func() []string) {
 	o.native, o.led = map[string]*apiregistrationv1.APIService{}, led
 	priorities := apiServicePriorities()

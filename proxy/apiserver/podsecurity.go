@@ -28,7 +28,7 @@ import (
 )
 
 // PodSecurity is the Pod Security Standard that every pod of a virtual cluster
-// meets, whatever labels its namespace has.
+// meets, with any labels of its namespace.
 type PodSecurity struct {
 	Level   string
 	Version string
@@ -76,8 +76,9 @@ func newFloor(s *PodSecurity) (*floor, error) {
 			Configuration: &psconfig.PodSecurityConfiguration{
 				Defaults: psconfig.PodSecurityDefaults{
 					Enforce: s.Level, EnforceVersion: s.Version,
-					// As upstream has it for a namespace that only says what it enforces:
-					// workloads whose pods would be refused are warned of.
+					// As upstream has it for a namespace that only names the
+					// enforced level: workloads whose pods would be refused are
+					// warned of.
 					Warn: s.Level, WarnVersion: s.Version,
 					Audit: string(psapi.LevelPrivileged), AuditVersion: psapi.VersionLatest,
 				},

@@ -19,7 +19,7 @@ import (
 	"portico.dev/portico/proxy/door"
 )
 
-// TestMembersOfAnEtcdShareOneAuthority, whoever is first.
+// TestMembersOfAnEtcdShareOneAuthority, no matter which of them is first.
 func TestMembersOfAnEtcdShareOneAuthority(t *testing.T) {
 	client := fake.NewClientset()
 	offer := func(name string) func() (certs.EtcdAuthority, error) {
@@ -55,7 +55,8 @@ func TestAuthorityOfSomebodyElseIsNotTaken(t *testing.T) {
 	}
 }
 
-// Files are written once, whoever is first, and again when they are due.
+// Files are written once, no matter which member is first, and again when they
+// are due.
 func TestMembersOfAnEtcdShareOneCertificate(t *testing.T) {
 	client := fake.NewClientset()
 	ensure := func(files map[string][]byte) (seen map[string][]byte, err error) {

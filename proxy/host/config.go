@@ -92,9 +92,9 @@ type Config struct {
 	// NodeTakesPods.
 	AllowBinding bool
 
-	// Fits returns why a pod has no room on a node, both as the host has them, in
-	// words for the tenant. It is asked about bindings, because the host asks
-	// nobody. Nil means that there is room. It needs ReadNodes.
+	// Fits returns why a pod has no room on a node, both as the host has them,
+	// in words for the tenant. It is asked about bindings, because the host
+	// does not check them. Nil means that there is room. It needs ReadNodes.
 	Fits func(node *corev1.Node, pod *corev1.Pod) error
 
 	// Memory is shared by the storages, so that one finds in another the objects

@@ -97,7 +97,7 @@ func sameJSON(a, b []byte) bool {
 
 // alike returns the names of those parts of two objects that are the same. Most
 // updates change a label, a finalizer or a condition, and the spec of a pod is
-// nearly all of what there is to marshal and to compare.
+// nearly all that there is to marshal and to compare.
 func alike(before, after runtime.Object) ([]string, error) {
 	b, a := reflect.ValueOf(before), reflect.ValueOf(after)
 	if b.Type() != a.Type() {
@@ -105,7 +105,7 @@ func alike(before, after runtime.Object) ([]string, error) {
 	}
 	var names []string
 	for _, name := range []string{"Spec", "Status"} {
-		// To the letter: what two values mean is for the patch to decide.
+		// To the letter: the patch decides on the meaning of two values.
 		if f := b.Elem().FieldByName(name); f.IsValid() && reflect.DeepEqual(f.Interface(), a.Elem().FieldByName(name).Interface()) {
 			names = append(names, name)
 		}

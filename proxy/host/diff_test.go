@@ -41,8 +41,8 @@ func comparedPod() *corev1.Pod {
 func label(p *corev1.Pod) { p.Labels = map[string]string{"app": "web", "touched": "yes"} }
 
 // TestPatchesSayWhatChanged: a patch has the parts that changed and no others,
-// and applied it gives the object that it was made for, whatever was left out of
-// the comparison.
+// and applied it gives the object that it was made for, with any part left out
+// of the comparison.
 func TestPatchesSayWhatChanged(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*corev1.Pod)

@@ -17,8 +17,8 @@ import (
 	"portico.dev/portico/proxy/host"
 )
 
-// untouched makes sure that a dry run has left nothing: on the host, in what
-// reads wait for, or in memory.
+// untouched makes sure that a dry run has left nothing: on the host, in the
+// revisions that reads wait for, or in memory.
 func (f *fixture) untouched(want ...string) func() {
 	f.t.Helper()
 	before := f.host.get("pods", hostWeb)
@@ -133,7 +133,7 @@ func TestDryRunOfUpdates(t *testing.T) {
 		t.Run(reason, func(t *testing.T) {
 			f := newFixture(t, "pods")
 			pod := f.scheduled(newPod("demo", "web"))
-			if err := f.Get(t.Context(), podKey(pod), storage.GetOptions{}, &corev1.Pod{}); err != nil { // what is remembered is current
+			if err := f.Get(t.Context(), podKey(pod), storage.GetOptions{}, &corev1.Pod{}); err != nil { // the memory is current
 				t.Fatal(err)
 			}
 			check := f.untouched(c.calls...)

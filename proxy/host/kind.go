@@ -43,7 +43,7 @@ type kind struct {
 	// The rest are hooks. A nil one does nothing. Objects are of the kind's
 	// type.
 
-	// facts finds what the translation of a new object has to know besides it.
+	// facts finds the inputs of the translation of a new object.
 	facts func(s *Storage, ctx context.Context, k key, v runtime.Object, in *rewrite.Inputs) error
 
 	// mayCreate, mayUpdate and mayDelete refuse a write that is valid, and
@@ -60,8 +60,8 @@ type kind struct {
 	// and returns the calls of these.
 	divert func(d *diff, before, after runtime.Object) []step
 
-	// complete adds to v, the virtual form of h, what its translation cannot
-	// know.
+	// complete adds to v, the virtual form of h, the parts that its translation
+	// cannot know.
 	complete func(s *Storage, ctx context.Context, v, h runtime.Object)
 }
 

@@ -31,7 +31,7 @@ func (m *Memory) add(s *Storage) {
 }
 
 // find returns the host name of a virtual object that its storage has seen. A
-// storage without its host watch has not seen what happened since.
+// storage without its host watch has not seen the changes since.
 func (m *Memory) find(kind, namespace, name string) (hostName string, found bool) {
 	if m == nil {
 		return "", false

@@ -73,8 +73,8 @@ func (e entry) shownAs(now time.Time) []uint64 {
 // seed is of this process, and so are the digests that it makes.
 var seed = maphash.MakeSeed()
 
-// digest returns a digest of a host object without what a write of its main part
-// leaves alone: its status, its revision and its managers.
+// digest returns a digest of a host object without the parts that a write of
+// its main part leaves alone: its status, its revision and its managers.
 func digest(h runtime.Object) (uint64, error) {
 	shallow := reflect.New(reflect.TypeOf(h).Elem())
 	shallow.Elem().Set(reflect.ValueOf(h).Elem())

@@ -12,9 +12,9 @@
 //
 //   - A tenant reads no measurement of the process, of the host, or of the way
 //     to it. The list names families that pass, so that a new one does not.
-//   - A tenant cannot reset what the operator reads.
-//   - The operator's listener speaks TLS only, and answers nobody without the
-//     token of the cluster.
+//   - A tenant cannot reset the operator's measurements.
+//   - The operator's listener speaks TLS only, and answers no client without
+//     the token of the cluster.
 //   - No series has a label with a tenant's names in it.
 //
 // # Map

@@ -69,7 +69,7 @@ func (s Listener) handler() http.Handler {
 	mux.Handle("/metrics", readOnly(all))
 	want := hashOf("Bearer " + s.Token)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// Of the same length whatever came, so that the time says nothing.
+		// The length is the same for any token, so that the time says nothing.
 		if got := hashOf(r.Header.Get("Authorization")); s.Token == "" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			http.Error(w, "the token of this cluster's metrics is needed", http.StatusUnauthorized)

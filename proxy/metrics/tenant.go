@@ -16,7 +16,7 @@ import (
 // shown begin the names of the families that a tenant reads: those of the API
 // server's requests, authentication, admission and storage. Not in it are the
 // process (go_, process_), the way to the host (rest_client_, portico_), which
-// has its address, and what Portico's parts do for all (workqueue_).
+// has its address, and the work of Portico's parts for all (workqueue_).
 var shown = []string{
 	"aggregator_", "apiextensions_", "apiserver_", "authentication_", "authorization_",
 	"cardinality_enforcement_", "disabled_metrics_", "etcd_", "field_validation_", "hidden_metrics_",

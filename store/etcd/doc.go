@@ -17,7 +17,7 @@
 // history older than Options.Retention; processes of one cluster take turns by
 // comparing and swapping a key below the prefix, as kube-apiservers do
 // (k8s.io/apiserver/pkg/storage/etcd3/compact.go). Several clusters in one etcd
-// each compact it: each only gives up what is older than its own retention, so
+// each compact it: each only gives up history older than its own retention, so
 // the shortest retention holds for all.
 //
 // # Limits

@@ -36,7 +36,7 @@ const (
 // got an error. So a fresh connection removes all rows that memory does not
 // know. Memory is the truth here: everything in it was synced.
 //
-// That makes the file usable, for housekeeping that may give space back. Writes
+// Then the file is usable, for housekeeping that may give space back. Writes
 // are accepted only once there is also room for more than the next one.
 func (e *Engine) recover(ctx context.Context) error {
 	if time.Since(e.tried) < recoverInterval {

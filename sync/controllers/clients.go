@@ -15,11 +15,14 @@ import (
 	"k8s.io/controller-manager/pkg/clientbuilder"
 )
 
-// serviceAccountClients makes a client per controller that acts as that controller's service account in kube-system.
+// serviceAccountClients makes a client per controller that acts as that
+// controller's service account in kube-system.
 //
-// Upstream mints a token for each of them. Inside the API server's own process that would buy nothing: whoever holds the
-// loopback credential can mint any token. Impersonation gives the same result where it matters, which is that RBAC
-// decides what a controller may do and that the audit log names it, without a token to mint, keep or rotate.
+// Upstream mints a token for each of them. Inside the API server's own process
+// that would buy nothing: every holder of the loopback credential can mint any
+// token. Impersonation gives the same result where it matters: RBAC decides on
+// the rights of a controller, and the audit log names it, without a token to
+// mint, keep or rotate.
 type serviceAccountClients struct {
 	base *rest.Config
 }
@@ -55,8 +58,8 @@ func (c serviceAccountClients) DiscoveryClient(name string) (discovery.Discovery
 	return client.Discovery(), nil
 }
 
-// ConfigOrDie panics when there is no configuration. Upstream asks for the OrDie forms in a few constructors; Run turns
-// the panic into an error.
+// ConfigOrDie panics when there is no configuration. Upstream asks for the
+// OrDie forms in a few constructors; Run turns the panic into an error.
 func (c serviceAccountClients) ConfigOrDie(name string) *rest.Config {
 	return must(c.Config(name))
 }

@@ -17,7 +17,8 @@ import (
 	garbagecollectorconfig "k8s.io/kubernetes/pkg/controller/garbagecollector/config"
 )
 
-// Config is what the controllers need from the process they run in.
+// Config has the clients, informers and keys of the process that the
+// controllers run in.
 type Config struct {
 	// Mode selects the controllers.
 	Mode Mode

@@ -39,9 +39,10 @@ import (
 //
 // Upstream's constructors register a handler first and set the fields that it
 // uses afterwards (the disruption controller's pod handler needs the lister of
-// budgets, for one). That is sound in kube-controller-manager, where no informer
-// runs before the last constructor has returned. Here the API server's informers
-// run long before, and a handler is called the moment it is registered.
+// budgets, for one). Such an order is sound in kube-controller-manager, where
+// no informer runs before the last constructor has returned. Here the API
+// server's informers run long before, and a handler is called the moment it is
+// registered.
 type heldInformers struct {
 	informers.SharedInformerFactory // a heldSource
 	gate                            gate
@@ -73,7 +74,7 @@ func (h *heldSource[New]) InformerFor(obj runtime.Object, newInformer New) cache
 	return &heldInformer{SharedIndexInformer: h.informerFor(obj, newInformer), gate: h.gate}
 }
 
-// ForResource returns what the typed accessors return.
+// ForResource returns the same informers as the typed accessors.
 func (h *heldInformers) ForResource(r schema.GroupVersionResource) (informers.GenericInformer, error) {
 	generic, err := h.SharedInformerFactory.ForResource(r)
 	if err != nil {
@@ -110,7 +111,7 @@ func (h *heldInformer) AddEventHandlerWithOptions(handler cache.ResourceEventHan
 }
 
 // heldHandler waits before its first event. Each handler has a goroutine and a
-// buffer of its own in the informer, so nobody else waits with it.
+// buffer of its own in the informer, so no other waits with it.
 type heldHandler struct {
 	handler cache.ResourceEventHandler
 	gate    gate

@@ -31,21 +31,24 @@ import (
 )
 
 const (
-	// component is the name that upstream's metrics and this process's shared clients carry.
+	// component is the name that upstream's metrics and this process's shared
+	// clients carry.
 	component = "kube-controller-manager"
-	// startTimeout bounds the wait for an API server that authorizes. It starts in the same process, so a longer
-	// wait means that it will not come.
+	// startTimeout bounds the wait for an API server that authorizes. It starts
+	// in the same process, so a longer wait means that it will not come.
 	startTimeout = time.Minute
 	// stopTimeout bounds the wait for controllers that are asked to end.
 	stopTimeout = 10 * time.Second
-	// mapperReset is how often kinds are discovered anew, as upstream.
+	// mapperReset is how often kinds are discovered again, as upstream.
 	mapperReset = 30 * time.Second
 )
 
-// Run builds the controllers of cfg.Mode, starts them and blocks until ctx ends (then it returns nil) or one of them
-// fails (then it ends the others and returns the error). It waits by itself for the API server to answer.
+// Run builds the controllers of cfg.Mode, starts them and blocks until ctx ends
+// (then it returns nil) or one of them fails (then it ends the others and
+// returns the error). It waits by itself for the API server to answer.
 //
-// Run is for once per process at a time: upstream registers names that are unique in a process.
+// Run is for once per process at a time: upstream registers names that are
+// unique in a process.
 func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.validate(); err != nil {
 		return err
@@ -80,8 +83,9 @@ func Run(ctx context.Context, cfg Config) error {
 	return stopped(ctx, nil)
 }
 
-// stopped returns why Run ends: the failure of a controller before anything else, and nothing when the caller's context
-// ended, because errors that follow from that are no news.
+// stopped returns why Run ends: the failure of a controller before anything
+// else, and nothing when the caller's context ended, because errors that follow
+// from that are no news.
 func stopped(ctx context.Context, err error) error {
 	var failed *panicError
 	if errors.As(context.Cause(ctx), &failed) {
@@ -93,11 +97,13 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
-// bootstrapRoles is the API server's own check of whether it has written the roles and bindings of all controllers.
+// bootstrapRoles is the API server's own check of whether it has written the
+// roles and bindings of all controllers.
 const bootstrapRoles = "/readyz/poststarthook/rbac/bootstrap-roles"
 
-// waitForAuthorization returns when the API server answers and lets the controllers' accounts do their work: before the
-// bootstrap roles exist, every controller would begin with refusals and back off.
+// waitForAuthorization returns when the API server answers and lets the
+// controllers' accounts do their work: before the bootstrap roles exist, every
+// controller would begin with refusals and back off.
 func waitForAuthorization(ctx context.Context, base *rest.Config, clients serviceAccountClients) error {
 	server, err := kubernetes.NewForConfig(rest.AddUserAgent(rest.CopyConfig(base), component))
 	if err != nil {
@@ -131,8 +137,9 @@ func waitForAuthorization(ctx context.Context, base *rest.Config, clients servic
 	return nil
 }
 
-// build makes every controller of the mode. Constructors register their event handlers, which must not be called before
-// all of them have returned: see heldInformers.
+// build makes every controller of the mode. Constructors register their event
+// handlers, which must not be called before all of them have returned: see
+// heldInformers.
 func build(ctx context.Context, cfg Config, clients serviceAccountClients) (list []app.Controller, shared app.ControllerContext, err error) {
 	defer func() {
 		// Some of upstream's constructors and the OrDie clients panic.
@@ -168,7 +175,8 @@ func build(ctx context.Context, cfg Config, clients serviceAccountClients) (list
 	return list, shared, nil
 }
 
-// selected returns upstream's descriptors of the controllers that run. The token controller is not among them.
+// selected returns upstream's descriptors of the controllers that run. The
+// token controller is not among them.
 func selected(ctx context.Context, cfg Config) (map[string]*app.ControllerDescriptor, error) {
 	descriptors := app.NewControllerDescriptors()
 	rows := table()
@@ -186,7 +194,8 @@ func selected(ctx context.Context, cfg Config) (map[string]*app.ControllerDescri
 	return descriptors, nil
 }
 
-// newContext fills upstream's ControllerContext, as its CreateControllerContext does, around informers that exist.
+// newContext fills upstream's ControllerContext, as its CreateControllerContext
+// does, around informers that exist.
 func newContext(ctx context.Context, cfg Config, clients serviceAccountClients) (app.ControllerContext, error) {
 	settings, err := cfg.component()
 	if err != nil {
@@ -225,7 +234,8 @@ func newContext(ctx context.Context, cfg Config, clients serviceAccountClients) 
 	return shared, nil
 }
 
-// trimManagedFields drops what no controller reads, as the API server's own informers do.
+// trimManagedFields drops fields that no controller reads, as the API server's
+// own informers do.
 func trimManagedFields(obj any) (any, error) {
 	if object, ok := obj.(metav1.Object); ok && object.GetManagedFields() != nil {
 		object.SetManagedFields(nil)
@@ -233,7 +243,8 @@ func trimManagedFields(obj any) (any, error) {
 	return obj, nil
 }
 
-// noHealthChecks drops upstream's per-controller health checks: they always pass, or belong to a server we do not have.
+// noHealthChecks drops upstream's per-controller health checks: they always
+// pass, or belong to a server we do not have.
 type noHealthChecks struct{}
 
 var _ app.HealthCheckAdder = noHealthChecks{}
@@ -241,7 +252,8 @@ var _ app.HealthCheckAdder = noHealthChecks{}
 // AddHealthChecker does nothing.
 func (noHealthChecks) AddHealthChecker(...healthz.HealthChecker) {}
 
-// guard makes a panic in a controller's own goroutine end Run with an error rather than the process.
+// guard makes a panic in a controller's own goroutine end Run with an error
+// rather than the process.
 func guard(c app.Controller, fail context.CancelCauseFunc) app.Controller {
 	return loop{name: c.Name(), run: func(ctx context.Context) {
 		defer func() {
@@ -264,7 +276,8 @@ func newPanicError(controller string, value any) *panicError {
 	return &panicError{controller: controller, value: value, stack: debug.Stack()}
 }
 
-// Error names the controller and holds the stack: there is no other place from which to learn it.
+// Error names the controller and holds the stack: there is no other place from
+// which to learn it.
 func (e *panicError) Error() string {
 	return fmt.Sprintf("controller %s panicked: %v\n%s", e.controller, e.value, e.stack)
 }

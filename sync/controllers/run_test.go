@@ -28,8 +28,9 @@ import (
 	"k8s.io/kubernetes/cmd/kube-controller-manager/app"
 )
 
-// apiServer answers whether a controller may work and which kinds there are, and knows nothing else: enough to build and
-// start every controller, whose informers then retry.
+// apiServer answers whether a controller may work and which kinds there are,
+// and knows nothing else: enough to build and start every controller, whose
+// informers then retry.
 func apiServer(t *testing.T, impersonated *atomic.Value) *rest.Config {
 	t.Helper()
 	certificates := metav1.GroupVersionForDiscovery{GroupVersion: "certificates.k8s.io/v1", Version: "v1"}
@@ -106,7 +107,8 @@ func testConfig(t *testing.T, mode Mode, kubeconfig *rest.Config) Config {
 	}
 }
 
-// Every selected controller can be built, acts as a service account, and ends when asked to.
+// Every selected controller can be built, acts as a service account, and ends
+// when asked to.
 func TestRunStartsAndStops(t *testing.T) {
 	for _, mode := range []Mode{Virtual, Host} {
 		t.Run(mode.String(), func(t *testing.T) {
@@ -181,7 +183,8 @@ func TestMissingKeyFileIsAnError(t *testing.T) {
 	}
 }
 
-// A controller's panic ends Run with the panic and its stack, and is not lost among the errors of the shutdown.
+// A controller's panic ends Run with the panic and its stack, and is not lost
+// among the errors of the shutdown.
 func TestPanicEndsRun(t *testing.T) {
 	ctx, fail := context.WithCancelCause(t.Context())
 	defer fail(nil)

@@ -9,10 +9,12 @@ import "k8s.io/kubernetes/cmd/kube-controller-manager/names"
 type Mode int
 
 const (
-	// Virtual is a virtual cluster: its pods, Services and PersistentVolumeClaims live on a host cluster, whose own
-	// controllers look after nodes and volumes.
+	// Virtual is a virtual cluster: its pods, Services and
+	// PersistentVolumeClaims live on a host cluster, whose own controllers look
+	// after nodes and volumes.
 	Virtual Mode = iota
-	// Host is a whole cluster with simulated nodes and without a cloud or real volumes: the embedded host.
+	// Host is a whole cluster with simulated nodes and without a cloud or real
+	// volumes: the embedded host.
 	Host
 )
 
@@ -24,7 +26,8 @@ func (m Mode) String() string {
 	return "virtual"
 }
 
-// choice is one row of the table: an empty reason means that the controller runs in that mode.
+// choice is one row of the table: an empty reason means that the controller
+// runs in that mode.
 type choice struct {
 	notVirtual, notHost string
 	// withClaims means that Config.ResourceClaims overrules notVirtual.
@@ -33,7 +36,7 @@ type choice struct {
 
 // Reasons that several rows share.
 const (
-	hostHasNodes   = "nodes are the host's; what a tenant sees of them is a projection"
+	hostHasNodes   = "nodes are the host's; a tenant sees a projection of them"
 	hostHasVolumes = "volumes are the host's: it binds, attaches, expands and protects them"
 	noVolumes      = "the embedded host has no volumes to attach or expand"
 	noBootstrap    = "nothing joins this cluster with bootstrap tokens; upstream has it off by default too"
@@ -42,7 +45,8 @@ const (
 	noKubelet      = "pod certificates are asked for by a kubelet, and none talks to this API server"
 )
 
-// table lists every controller of kube-controller-manager. It must name them all: see TestTableCoversUpstream.
+// table lists every controller of kube-controller-manager. It must name them
+// all: see TestTableCoversUpstream.
 func table() map[string]choice {
 	runs := choice{}
 	return map[string]choice{
@@ -79,17 +83,20 @@ func table() map[string]choice {
 		names.BootstrapSignerController:                          {notVirtual: noBootstrap, notHost: noBootstrap},
 		names.TokenCleanerController:                             {notVirtual: noBootstrap, notHost: noBootstrap},
 
-		// Endpoints and EndpointSlices are kinds of the virtual cluster's own, computed from the projected pods.
+		// Endpoints and EndpointSlices are kinds of the virtual cluster's own,
+		// computed from the projected pods.
 		names.EndpointsController:              runs,
 		names.EndpointSliceController:          runs,
 		names.EndpointSliceMirroringController: runs,
 		names.ServiceCIDRController:            {notVirtual: "the host allocates the addresses of Services"},
 
-		// The claim behind a generic ephemeral volume is made here and translated like any other.
+		// The claim behind a generic ephemeral volume is made here and
+		// translated like any other.
 		names.EphemeralVolumeController: runs,
 
-		// Nodes and the pods on them. Whether a node works is for the host to say; a tenant's own taints are the
-		// tenant's, and evict only pods of this cluster.
+		// Nodes and the pods on them. Whether a node works is for the host to
+		// say; a tenant's own taints are the tenant's, and evict only pods of
+		// this cluster.
 		names.NodeIpamController:            {notVirtual: hostHasNodes, notHost: "simulated nodes hand out pod addresses themselves"},
 		names.NodeLifecycleController:       {notVirtual: hostHasNodes},
 		names.TaintEvictionController:       runs,

@@ -13,7 +13,8 @@ import (
 	"k8s.io/kubernetes/cmd/kube-controller-manager/names"
 )
 
-// A Kubernetes version that adds, removes or renames a controller must be decided on here before it is used.
+// A Kubernetes version that adds, removes or renames a controller must be
+// decided on here before it is used.
 func TestTableCoversUpstream(t *testing.T) {
 	want := slices.Sorted(maps.Keys(app.NewControllerDescriptors()))
 	got := slices.Sorted(maps.Keys(table()))
@@ -89,7 +90,8 @@ func TestSelected(t *testing.T) {
 	}
 }
 
-// A controller that upstream has off by default must not come on because "*" is asked for: the table decides.
+// A controller that upstream has off by default must not come on because "*" is
+// asked for: the table decides.
 func TestDisabledByDefaultStaysOff(t *testing.T) {
 	off := app.ControllersDisabledByDefault()
 	for _, mode := range []Mode{Virtual, Host} {

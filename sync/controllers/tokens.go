@@ -18,8 +18,9 @@ import (
 	"k8s.io/kubernetes/pkg/serviceaccount"
 )
 
-// newTokenController builds the controller that fills Secrets of type kubernetes.io/service-account-token. Upstream's
-// own descriptor for it cannot be used: its client builder is private to upstream's Run.
+// newTokenController builds the controller that fills Secrets of type
+// kubernetes.io/service-account-token. Upstream's own descriptor for it cannot
+// be used: its client builder is private to upstream's Run.
 func newTokenController(ctx context.Context, cfg Config, controllers app.ControllerContext) (app.Controller, error) {
 	key, err := keyutil.PrivateKeyFromFile(cfg.ServiceAccountKeyFile)
 	if err != nil {
@@ -29,7 +30,8 @@ func newTokenController(ctx context.Context, cfg Config, controllers app.Control
 	if err != nil {
 		return nil, fmt.Errorf("read the root CA: %w", err)
 	}
-	// It mints credentials for everyone, so it acts with the loopback identity itself and not as a service account.
+	// It mints credentials for everyone, so it acts with the loopback identity
+	// itself and not as a service account.
 	client, err := kubernetes.NewForConfig(rest.AddUserAgent(rest.CopyConfig(cfg.Kubeconfig), "tokens-controller"))
 	if err != nil {
 		return nil, fmt.Errorf("make the token controller's client: %w", err)

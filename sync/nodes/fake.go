@@ -9,21 +9,25 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// LabelFake marks the Nodes that this package made. The prefix is reserved, so a tenant cannot set it on translated kinds;
-// on a Node, which is the tenant's own kind, setting it hands the Node over to us.
+// LabelFake marks the Nodes that this package made. The prefix is reserved, so
+// a tenant cannot set it on translated kinds; on a Node, which is the tenant's
+// own kind, setting it hands the Node over to us.
 const LabelFake = "portico.dev/fake-node"
 
-// Shape is what made-up Nodes claim to be.
+// Shape is the machine that made-up Nodes claim to be.
 type Shape struct {
-	// Capacity is also the allocatable amount. Tools divide by it and refuse to plan with zero, so it is never empty.
+	// Capacity is also the allocatable amount. Tools divide by it and refuse to
+	// plan with zero, so it is never empty.
 	Capacity corev1.ResourceList
-	// KubeletVersion is the version shown by kubectl get nodes, for example v1.37.2.
+	// KubeletVersion is the version shown by kubectl get nodes, for example
+	// v1.37.2.
 	KubeletVersion string
 	// Architecture is GOARCH of the host's nodes.
 	Architecture string
 }
 
-// DefaultShape is a large ordinary machine: the host's own limits decide what really fits.
+// DefaultShape is a large ordinary machine: the host's own limits decide which
+// pods really fit.
 func DefaultShape(kubeletVersion, architecture string) Shape {
 	return Shape{
 		Capacity: corev1.ResourceList{
@@ -37,7 +41,8 @@ func DefaultShape(kubeletVersion, architecture string) Shape {
 	}
 }
 
-// node returns a new Node without status: the API server drops the status of a Node that is created.
+// node returns a new Node without status: the API server drops the status of a
+// Node that is created.
 func (s Shape) node(name string) *corev1.Node {
 	return &corev1.Node{ObjectMeta: metav1.ObjectMeta{
 		Name: name,
@@ -52,7 +57,8 @@ func (s Shape) node(name string) *corev1.Node {
 	}}
 }
 
-// status returns what the kubelet of a healthy node would report now. Conditions that exist keep their transition time.
+// status returns the status that the kubelet of a healthy node would report
+// now. Conditions that exist keep their transition time.
 func (s Shape) status(name, internalIP string, old []corev1.NodeCondition, now metav1.Time) corev1.NodeStatus {
 	status := corev1.NodeStatus{
 		Capacity:    s.Capacity.DeepCopy(),

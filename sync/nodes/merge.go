@@ -13,11 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// AnnotationHost holds, on a virtual Node that shows a host node, what the host contributed to it when it was last
-// written: the base of a three-way merge, and the mark that the Node is ours.
+// AnnotationHost holds, on a virtual Node that shows a host node, the host's
+// contribution at the last write: the base of a three-way merge, and the mark
+// that the Node is ours.
 const AnnotationHost = "portico.dev/host-node"
 
-// contribution is what of a virtual Node came from the host. Values are not needed: for what it contributes, the host wins.
+// contribution lists the parts of a virtual Node that came from the host.
+// Values are not needed: for these parts the host wins.
 type contribution struct {
 	// UID of the host node: another one under the same name is another node.
 	UID           types.UID `json:"uid"`
@@ -31,8 +33,9 @@ type contribution struct {
 // mirrored says whether a Node shows a host node.
 func mirrored(node *corev1.Node) bool { return node.Annotations[AnnotationHost] != "" }
 
-// lastContribution reads the record. One that cannot be read, because a tenant wrote it, is an empty one: then nothing is
-// taken away from the Node, and the next write repairs it.
+// lastContribution reads the record. One that cannot be read, because a tenant
+// wrote it, is an empty one: then nothing is taken away from the Node, and the
+// next write repairs it.
 func lastContribution(node *corev1.Node) contribution {
 	var last contribution
 	if raw := node.Annotations[AnnotationHost]; raw != "" {
@@ -49,18 +52,23 @@ func lastContribution(node *corev1.Node) contribution {
 	return last
 }
 
-// merge returns what the virtual Node should be, given what it is and what host shows. Neither is changed.
+// merge returns the wanted virtual Node, from the present one and the host's.
+// Neither is changed.
 //
-//   - What the host has is as on the host: labels, annotations and taints by key, the whole status.
-//   - What the host had, according to the record, and has no longer is removed.
-//   - Everything else is the tenant's and stays: labels, annotations, taints, a cordon, extended resources.
+//   - Parts that the host has are as on the host: labels, annotations and
+//     taints by key, the whole status.
+//   - Parts that the host had, according to the record, and has no longer are
+//     removed.
+//   - Everything else is the tenant's and stays: labels, annotations, taints, a
+//     cordon, extended resources.
 func merge(virtual, host *corev1.Node) *corev1.Node {
 	out, last := virtual.DeepCopy(), lastContribution(virtual)
 	out.Labels = mergeMap(virtual.Labels, host.Labels, last.Labels)
 	out.Annotations = mergeMap(virtual.Annotations, host.Annotations, last.Annotations)
 
 	out.Spec.Taints = mergeTaints(virtual.Spec.Taints, host.Spec.Taints, last.Taints)
-	// A cordon of the tenant's survives one of the host's that came later, and is not undone with it.
+	// A cordon of the tenant's survives one of the host's that came later, and
+	// is not undone with it.
 	cordoned := host.Spec.Unschedulable && (last.Unschedulable || !virtual.Spec.Unschedulable)
 	switch {
 	case host.Spec.Unschedulable:
@@ -68,7 +76,8 @@ func merge(virtual, host *corev1.Node) *corev1.Node {
 	case last.Unschedulable:
 		out.Spec.Unschedulable = false
 	}
-	// The API lets these be set once. A Node that the tenant made under this name may have others.
+	// The API lets these be set once. A Node that the tenant made under this
+	// name may have others.
 	if out.Spec.ProviderID == "" {
 		out.Spec.ProviderID = host.Spec.ProviderID
 	}
@@ -94,7 +103,7 @@ func merge(virtual, host *corev1.Node) *corev1.Node {
 	return out
 }
 
-// record notes what the host contributed.
+// record notes the host's contribution.
 func record(node *corev1.Node, c contribution) {
 	raw, err := json.Marshal(c)
 	if err != nil {
@@ -144,7 +153,7 @@ func mergeTaints(virtual, host []corev1.Taint, last []string) []corev1.Taint {
 	return out
 }
 
-// taintKey is what the API knows a taint by.
+// taintKey is the part of a taint by which the API knows it.
 func taintKey(t corev1.Taint) string { return t.Key + ":" + string(t.Effect) }
 
 func taintKeys(taints []corev1.Taint) []string {
@@ -167,5 +176,6 @@ func keys[K ~string, V any, M ~map[K]V](all ...M) []string {
 	return slices.Compact(out)
 }
 
-// same compares as the API does: nil and empty are the same, and so are 1 and 1000m.
+// same compares as the API does: nil and empty are the same, and so are 1 and
+// 1000m.
 func same(a, b any) bool { return equality.Semantic.DeepEqual(a, b) }

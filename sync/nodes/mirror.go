@@ -38,8 +38,9 @@ type MirrorConfig struct {
 	// HideImages leaves status.images out: it names the images of all who use the
 	// node.
 	HideImages bool
-	// Tolerations are what every pod of the virtual cluster has on the host, unseen by the tenant. Taints that they
-	// tolerate are not shown: inside, they would keep DaemonSets away and evict pods.
+	// Tolerations are those of every pod of the virtual cluster on the host,
+	// unseen by the tenant. Taints that they tolerate are not shown: inside,
+	// they would keep DaemonSets away and evict pods.
 	Tolerations []corev1.Toleration
 	// Room is the room that pods of others take. A scheduler inside sees the nodes
 	// without it. Nil shows them whole.
@@ -168,7 +169,8 @@ func (m *Mirror) reconcile(ctx context.Context, name string) (time.Duration, err
 	}
 }
 
-// withRoomLeft is a host node of which can be allocated what others leave.
+// withRoomLeft is a host node whose allocatable resources are those that others
+// leave.
 func (m *Mirror) withRoomLeft(host *corev1.Node) *corev1.Node {
 	if m.cfg.Room == nil {
 		return host
@@ -206,7 +208,7 @@ func (m *Mirror) create(ctx context.Context, host *corev1.Node) error {
 	return err
 }
 
-// update brings a Node to what merge says.
+// update brings a Node to the result of merge.
 func (m *Mirror) update(ctx context.Context, node, host *corev1.Node) error {
 	if uid := lastContribution(node).UID; uid != "" && uid != host.UID {
 		// The host has another node under this name. The deletion's event brings this key back.
@@ -221,7 +223,8 @@ func (m *Mirror) update(ctx context.Context, node, host *corev1.Node) error {
 	if err != nil {
 		return fmt.Errorf("get node %q: %w", host.Name, err)
 	}
-	// The status goes first: once the record says that the host does not contribute a resource, nobody would remove it.
+	// The status goes first: once the record says that the host does not
+	// contribute a resource, nothing would remove it.
 	if want := merge(node, host); !same(want.Status, node.Status) {
 		// A write of the status also takes labels and annotations, which belong with the spec.
 		node = node.DeepCopy()

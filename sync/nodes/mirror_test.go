@@ -149,7 +149,8 @@ func TestHostNodeIsShownAsItIs(t *testing.T) {
 	}
 }
 
-// What node agents note for themselves tells a tenant about the host's network and machines.
+// The notes of node agents for themselves would show a tenant the host's
+// network and machines.
 func TestPrivateAnnotationsOfTheHostDoNotLeak(t *testing.T) {
 	m := startMirror(t, nodes.MirrorConfig{}, nil, hostNode("worker-1"))
 	got := m.node("worker-1", "the host's node", exists).Annotations
@@ -170,8 +171,9 @@ func TestImagesCanBeHidden(t *testing.T) {
 	}
 }
 
-// Inside, such a taint would keep DaemonSets away and make the taint eviction controller delete every pod again and again:
-// the toleration is enforced on the host, and the tenant's pods do not have it.
+// Inside, such a taint would keep DaemonSets away and make the taint eviction
+// controller delete every pod again and again: the toleration is enforced on
+// the host, and the tenant's pods do not have it.
 func TestTaintsThatEveryPodToleratesAreNotShown(t *testing.T) {
 	dedicated := hostNode("worker-1")
 	dedicated.Spec.Taints = append(dedicated.Spec.Taints, corev1.Taint{Key: "tenants", Value: "only", Effect: corev1.TaintEffectNoExecute})
@@ -339,7 +341,8 @@ func TestDeletedNodeComesBack(t *testing.T) {
 	m.node("worker-1", "the host's node again", exists)
 }
 
-// A machine that was replaced under its name has another provider ID, which the API does not let an existing Node have.
+// A machine that was replaced under its name has another provider ID, which the
+// API does not let an existing Node have.
 func TestReplacedHostNodeIsAnotherNode(t *testing.T) {
 	m := startMirror(t, nodes.MirrorConfig{}, nil, hostNode("worker-1"))
 	m.node("worker-1", "the host's node", exists)
@@ -351,7 +354,8 @@ func TestReplacedHostNodeIsAnotherNode(t *testing.T) {
 	}
 }
 
-// A tenant who knows a host node's name could otherwise prepare a Node with an address of its own.
+// A tenant who knows a host node's name could otherwise prepare a Node with an
+// address of its own.
 func TestTenantMadeNodeUnderAHostsNameBecomesTheHosts(t *testing.T) {
 	forged := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: "worker-1", Labels: map[string]string{"mine": "x"}},

@@ -52,7 +52,8 @@ type Controller struct {
 	loop  *queue.Loop[string]
 }
 
-// New returns a controller. It registers with the informers, so it must be called before they are relied on.
+// New returns a controller. It registers with the informers, so it must be
+// called before they are relied on.
 func New(cfg Config) (*Controller, error) {
 	if cfg.Heartbeat == 0 {
 		cfg.Heartbeat = 5 * time.Minute
@@ -88,9 +89,9 @@ func (c *Controller) Run(ctx context.Context) error {
 	return c.loop.Run(ctx, workers, c.cfg.Informers)
 }
 
-// Shown reports whether a made-up Node stands for a host node of that name, because
-// a pod of the virtual cluster is on it. A virtual Node proves nothing: a tenant can
-// make one under any name.
+// Shown reports whether a made-up Node stands for a host node of that name,
+// because a pod of the virtual cluster is on it. A virtual Node proves nothing:
+// a tenant can make one under any name.
 func (c *Controller) Shown(name string) bool {
 	pods, err := c.usage.podsOn(name)
 	return err == nil && len(pods) > 0
@@ -108,7 +109,8 @@ func (c *Controller) reconcile(ctx context.Context, name string) (time.Duration,
 	case err != nil && !apierrors.IsNotFound(err):
 		return 0, err
 	case exists && mirrored(node):
-		// Left from a time when host nodes were shown. It comes back made up if it is in use.
+		// Left from a time when host nodes were shown. It comes back made up if
+		// it is in use.
 		return 0, c.made.Remove(ctx, node)
 	case exists && node.Labels[LabelFake] == "":
 		return 0, nil // the tenant's own
@@ -138,7 +140,8 @@ func (c *Controller) keep(ctx context.Context, name string, node *corev1.Node, i
 	if due := lastHeartbeat(node).Add(c.cfg.Heartbeat); now.Before(due) && hasAddress(node, ip) {
 		return due.Sub(now), nil
 	}
-	// The informer may not have seen our last write yet, and the transition times come from there.
+	// The informer may not have seen our last write yet, and the transition
+	// times come from there.
 	node, err := c.cfg.Virtual.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return 0, fmt.Errorf("get node %q: %w", name, err)

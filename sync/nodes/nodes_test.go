@@ -143,7 +143,8 @@ func TestNodeOutlivesItsLastPodByLinger(t *testing.T) {
 	h.node("worker-1", "a ready node", ready)
 	h.deletePod("a")
 
-	// Time stands still, so the node must be there however long it takes to handle what follows.
+	// Time stands still, so the node must be there however long it takes to
+	// handle the next events.
 	h.createPod(pod("marker", "worker-2"))
 	h.node("worker-2", "a ready node", ready)
 	h.node("worker-1", "the node without pods", ready)

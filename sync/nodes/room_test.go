@@ -18,8 +18,8 @@ import (
 	"portico.dev/portico/sync/occupancy"
 )
 
-// A scheduler inside sees of a node what pods of others leave, and a little later
-// what they leave then. The capacity is the node's.
+// A scheduler inside sees the resources of a node that pods of others leave,
+// and a little later those that they leave then. The capacity is the node's.
 func TestRoomOfOthersIsMissing(t *testing.T) {
 	foreign := func(name, cpus string) *corev1.Pod {
 		return &corev1.Pod{

@@ -14,9 +14,10 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// privateAnnotations are the domains, with all below them, under which node agents keep notes for themselves on a host
-// node: addresses and keys of the pod network, command lines, machine names, volume drivers. They say how the host is
-// built, and nothing in a virtual cluster acts on them.
+// privateAnnotations are the domains, with all below them, under which node
+// agents keep notes for themselves on a host node: addresses and keys of the
+// pod network, command lines, machine names, volume drivers. They say how the
+// host is built, and nothing in a virtual cluster acts on them.
 var privateAnnotations = []string{
 	// Kubernetes' own components.
 	"kubeadm.alpha.kubernetes.io", // CRI socket
@@ -36,7 +37,8 @@ var privateAnnotations = []string{
 	strings.TrimSuffix(rewrite.Prefix, "/"),
 }
 
-// show reduces a host node to what the virtual cluster shows of it, in place. Applied twice it does the same as once.
+// show reduces a host node to the parts that the virtual cluster shows, in
+// place. Applied twice it does the same as once.
 func show(node *corev1.Node, hideImages bool, tolerations []corev1.Toleration) {
 	node.ManagedFields, node.OwnerReferences, node.Finalizers = nil, nil, nil
 	for key := range node.Annotations {
@@ -54,14 +56,16 @@ func show(node *corev1.Node, hideImages bool, tolerations []corev1.Toleration) {
 			return t.ToleratesTaint(klog.Background(), &taint, true)
 		})
 	})
-	// Volumes are those of all pods on the node; the configuration is the kubelet's.
+	// Volumes are those of all pods on the node; the configuration is the
+	// kubelet's.
 	node.Status.VolumesInUse, node.Status.VolumesAttached, node.Status.Config = nil, nil, nil
 	if hideImages {
 		node.Status.Images = nil
 	}
 }
 
-// transform is show for an informer, which must not change objects that others may hold.
+// transform is show for an informer, which must not change objects that others
+// may hold.
 func transform(hideImages bool, tolerations []corev1.Toleration) func(any) (any, error) {
 	return func(obj any) (any, error) {
 		node, ok := obj.(*corev1.Node)
@@ -87,8 +91,9 @@ func private(key string) bool {
 	return false
 }
 
-// sameShape says whether two states of a host node show the same, apart from the time of the last heartbeat, which is all
-// that most updates of a Node change.
+// sameShape says whether two states of a host node show the same, apart from
+// the time of the last heartbeat, which is all that most updates of a Node
+// change.
 func sameShape(a, b *corev1.Node) bool {
 	x, y := *a, *b
 	x.ResourceVersion, y.ResourceVersion = "", ""

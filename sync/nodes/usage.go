@@ -19,7 +19,8 @@ import (
 // byNode indexes pods by the node they are on.
 const byNode = "portico.dev/pods-by-node"
 
-// usage knows which nodes run pods of the virtual cluster, and since when one does not.
+// usage knows which nodes run pods of the virtual cluster, and since when one
+// does not.
 type usage struct {
 	pods   cache.Indexer
 	clock  clock.Clock
@@ -55,7 +56,8 @@ func indexByNode(obj any) ([]string, error) {
 	return []string{pod.Spec.NodeName}, nil
 }
 
-// podsOn returns the pods that are on a node. As long as there is one, the node is not idle.
+// podsOn returns the pods that are on a node. As long as there is one, the node
+// is not idle.
 func (u *usage) podsOn(node string) ([]any, error) {
 	pods, err := u.pods.ByIndex(byNode, node)
 	if err == nil && len(pods) > 0 {

@@ -4,15 +4,15 @@
 // Package occupancy knows how much room the host's pods take on its nodes, for a
 // scheduler inside a virtual cluster, which sees only pods of its own.
 //
-// It chooses no node and writes nothing: virtual nodes show the room that is left
-// (sync/nodes), and a binding for which there is none is refused (proxy/host). It
-// is not told of pods on the way: a pod that another scheduler has chosen a node
-// for counts once it is bound there.
+// It chooses no node and writes nothing: virtual nodes show the room that is
+// left (sync/nodes), and a binding for which there is none is refused
+// (proxy/host). It does not know pods on the way: a pod that another scheduler
+// has chosen a node for counts once it is bound there.
 //
 // # Invariants
 //
-//   - Of a pod of others, nothing is kept but where it is, the requests that count
-//     and the ports of the node that it has.
+//   - A pod of others leaves nothing here but its node, the requests that count
+//     and its ports of the node.
 //   - A pod is this cluster's by the host namespace and the label together. Another
 //     cluster of the same name in another namespace is another's.
 //   - Sums are upstream's: those of the scheduler and of the kubelet, for pods that
@@ -22,7 +22,7 @@
 //
 // # Map
 //
-//	room.go     Room: the pods of the host by node, and what others take
+//	room.go     Room: the pods of the host by node, and the room that others take
 //	fits.go     whether a pod has room on a node
 //	refused.go  nodes whose kubelets have refused pods
 package occupancy

@@ -89,8 +89,8 @@ func (r *Room) Listen(l queue.Waiter, look func(node string)) error {
 	}})
 }
 
-// Left returns what others leave of a node's resources, and nothing below zero.
-// Resources that the node does not have are not in it.
+// Left returns the resources of a node that others leave, and nothing below
+// zero. Resources that the node does not have are not in it.
 func (r *Room) Left(node string, of corev1.ResourceList) corev1.ResourceList {
 	left := of.DeepCopy()
 	taken := sum(r.on(node, func(pod *corev1.Pod) bool { return !r.own(pod) }))
@@ -131,7 +131,7 @@ func indexByNode(obj any) ([]string, error) {
 	return []string{pod.Spec.NodeName}, nil
 }
 
-// sum adds up what pods request, and counts them.
+// sum adds up the requests of pods, and counts them.
 func sum(pods []*corev1.Pod) corev1.ResourceList {
 	total := corev1.ResourceList{}
 	for _, pod := range pods {
@@ -153,8 +153,8 @@ func requests(pod *corev1.Pod) corev1.ResourceList {
 	return all
 }
 
-// reduce leaves of a pod what the package needs, in one container. Applied twice
-// it does the same as once.
+// reduce leaves the parts of a pod that the package needs, in one container.
+// Applied twice it does the same as once.
 func reduce(obj any) (any, error) {
 	pod, ok := obj.(*corev1.Pod)
 	if !ok {

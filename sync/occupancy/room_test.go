@@ -95,8 +95,9 @@ func eventually(h *harness.Harness, what string, holds func() bool) {
 	h.Eventually(what, func(context.Context) (bool, any) { return holds(), nil })
 }
 
-// A virtual node shows what pods of others leave: nothing below zero, with each
-// resource and the count of pods, and with the sums that schedulers make.
+// A virtual node shows the room that pods of others leave: nothing below zero,
+// with each resource and the count of pods, and with the sums that schedulers
+// make.
 func TestOthersLeaveRoom(t *testing.T) {
 	room, _ := start(t, nil,
 		podOn("plain", list("cpu", "1500m", "memory", "1Gi", "example.com/gpu", "3")),

@@ -86,7 +86,7 @@ func TestEachAlertIsExplained(t *testing.T) {
 	}
 }
 
-// TestTheDashboardIsJSON: nobody else reads it before Grafana does.
+// TestTheDashboardIsJSON: nothing else reads it before Grafana does.
 func TestTheDashboardIsJSON(t *testing.T) {
 	content, err := os.ReadFile("../../charts/portico/files/dashboard.json")
 	if err != nil {

@@ -152,8 +152,8 @@ func file(t *testing.T, all []runtime.Object, name string) string {
 	return ""
 }
 
-// hostsDNS are selectors of what is in no namespace of a tenant: porticod
-// connects to the host's DNS.
+// hostsDNS are selectors of objects that are in no namespace of a tenant:
+// porticod connects to the host's DNS.
 var hostsDNS = map[string]bool{
 	"map[k8s-app:kube-dns]":                        true,
 	"map[kubernetes.io/metadata.name:kube-system]": true,
@@ -384,8 +384,8 @@ func TestRemovalRunsAfterEverythingIsDeleted(t *testing.T) {
 	}
 }
 
-// TestIsolationIsThatOfTheConfiguration: the template says by hand what the
-// defaults of package config say.
+// TestIsolationIsThatOfTheConfiguration: the template repeats by hand the
+// defaults of package config.
 func TestIsolationIsThatOfTheConfiguration(t *testing.T) {
 	for name, values := range map[string]string{
 		"defaults": "isolation: {enabled: true}",

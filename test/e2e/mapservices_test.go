@@ -18,7 +18,7 @@ import (
 )
 
 // mapped starts a cluster of its own with mappings, in which NAMESPACE stands
-// for a host namespace beside the cluster's. Its account has the Roles that
+// for a host namespace next to the cluster's. Its account has the Roles that
 // porticod rights prints for it, and nothing more.
 func mapped(t *testing.T, suffix, mappings string) (c *cluster, team kubectl) {
 	t.Helper()

@@ -18,7 +18,7 @@ import (
 )
 
 // TestQuickstart does as a reader of docs/quickstart.md does, command by
-// command, and sees what the page shows.
+// command, and sees the output that the page shows.
 func TestQuickstart(t *testing.T) {
 	// Not parallel: the page lists the clusters of the whole host.
 	loadImage(t)

@@ -100,7 +100,7 @@ func TestArchiveLeadsFromItsNameToItsFiles(t *testing.T) {
 	}
 }
 
-// TestSameFilesAreTheSameImage, in whatever order.
+// TestSameFilesAreTheSameImage, in any order.
 func TestSameFilesAreTheSameImage(t *testing.T) {
 	a, b, c := file{path: "/a", content: []byte("a"), program: true}, file{path: "/x/b", content: []byte("b")}, file{path: "/c", content: []byte("c")}
 	first, digest, err := pack("r:t", "arm64", []file{a, b, c})

@@ -35,9 +35,9 @@ type dependency struct {
 	DependsOn []string `json:"dependsOn,omitempty"`
 }
 
-// materials writes what the image is made of: its files, and the modules that
-// the Go compiler has written into programs. There is no time and no serial
-// number in it: the same image has the same bill.
+// materials lists the content of the image: its files, and the modules that the
+// Go compiler has written into programs. There is no time and no serial number
+// in it: the same image has the same bill.
 func materials(w io.Writer, ref, digest string, files []file) error {
 	modules := map[string]component{}
 	image := component{Type: "container", Ref: "image", Name: ref, Version: digest}

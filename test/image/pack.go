@@ -22,7 +22,7 @@ type file struct {
 	program bool
 }
 
-// user is nobody's, as the chart says too.
+// user is not a user of the system, as in the chart.
 const user = "65532:65532"
 
 // Media types of the OCI image specification.
@@ -73,7 +73,7 @@ func pack(ref, arch string, files []file) (archive []byte, digest string, err er
 	if err != nil {
 		return nil, "", err
 	}
-	// What engines of before the OCI layout read.
+	// For engines of before the OCI layout.
 	docker, err := json.Marshal([]map[string]any{{"Config": blob(config), "RepoTags": []string{ref}, "Layers": []string{blob(layer)}}})
 	if err != nil {
 		return nil, "", err
@@ -89,7 +89,7 @@ func pack(ref, arch string, files []file) (archive []byte, digest string, err er
 	return archive, digestOf(manifest), err
 }
 
-// layerOf is a file system with the files and a directory for what is temporary.
+// layerOf is a file system with the files and a directory for temporary files.
 // Everything is root's, and none of it can be written by the image's user.
 func layerOf(files []file) ([]byte, error) {
 	directories := map[string]int64{"tmp": 0o1777}

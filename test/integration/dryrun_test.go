@@ -128,8 +128,8 @@ func (c *cluster) hostObjects(t *testing.T) []string {
 	return names
 }
 
-// dryRunOfChanges: neither the virtual nor the host object changes, and what the
-// host does not let change is refused.
+// dryRunOfChanges: neither the virtual nor the host object changes, and a
+// change that the host does not allow is refused.
 func (c *cluster) dryRunOfChanges(t *testing.T) {
 	ctx := t.Context()
 	pods := c.Virtual.CoreV1().Pods("a")

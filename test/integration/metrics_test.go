@@ -38,7 +38,7 @@ func families(t *testing.T, text []byte) map[string]*dto.MetricFamily {
 	return found
 }
 
-// freePort is one that nobody listens on now.
+// freePort is one without a listener now.
 func freePort(t *testing.T) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -105,7 +105,7 @@ func reachesHost(t *testing.T, c *cluster) {
 	})
 }
 
-// hostPodOf is the host pod of a virtual pod in a, whatever its name is.
+// hostPodOf is the host pod of a virtual pod in a, under any name.
 func (c *cluster) hostPodOf(t *testing.T, name string) *corev1.Pod {
 	t.Helper()
 	virtual, err := c.Virtual.CoreV1().Pods("a").Get(t.Context(), name, metav1.GetOptions{})

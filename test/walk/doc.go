@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package walk reads the commands of a page of documentation, and compares
-// what they print with the page, so that a test can do as a reader does.
+// their output with the page, so that a test can do as a reader does.
 //
 // It runs nothing: the test says where and as whom. Blocks of a page that are
 // fenced as console are meant to be run; blocks of other kinds are not.

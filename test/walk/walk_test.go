@@ -89,7 +89,7 @@ func TestDiffers(t *testing.T) {
 }
 
 // TestQuickstartCanBeWalked: the page's commands are those that its test can
-// run, and the page shows what they print.
+// run, and the page shows their output.
 func TestQuickstartCanBeWalked(t *testing.T) {
 	page, err := os.ReadFile("../../docs/quickstart.md")
 	if err != nil {

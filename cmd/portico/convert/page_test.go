@@ -42,8 +42,9 @@ func keyTables() []byte {
 	fmt.Fprint(&b, `
 ## Keys
 
-Below a key without counterpart, all keys are meant. "always" is a switch that Portico does not have, because the thing is always
-on; "not needed" is a key of which no value is missed. A value that asks for nothing, such as `+"`false`"+` or an empty list, is never reported.
+Below a key without counterpart, all keys are meant. "always" is a switch that Portico does not have, because the thing
+is always on; "not needed" is a key of which no value is missed. A value that asks for nothing, such as `+"`false`"+` or an
+empty list, is never reported.
 `)
 	for _, part := range []struct {
 		title string

@@ -51,8 +51,8 @@ func (vc *virtualCluster) checkNodes(ctx context.Context) error {
 	return nil
 }
 
-// checkScheduler tells at the start of rights that a scheduler inside needs and
-// the host does not give.
+// checkScheduler reports at the start the rights that a scheduler inside needs
+// and the host does not give.
 func (vc *virtualCluster) checkScheduler(ctx context.Context) error {
 	if !vc.config.Sync.Nodes.EnableScheduler {
 		return nil

@@ -163,8 +163,9 @@ type Nodes struct {
 	// Proxy serves a part of nodes/proxy. It needs a right on the host that is
 	// worth every pod of every node there.
 	Proxy bool `json:"proxy"`
-	// EnableScheduler runs a scheduler in the virtual cluster, which places pods by
-	// what the tenant sees: labels, taints and cordons of the tenant's included.
+	// EnableScheduler runs a scheduler in the virtual cluster, which places
+	// pods by the labels, taints and cordons that the tenant sees, the tenant's
+	// own included.
 	EnableScheduler bool `json:"enableScheduler"`
 }
 

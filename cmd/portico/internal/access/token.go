@@ -23,7 +23,7 @@ const longest = 10 * 365 * 24 * time.Hour
 // ServiceAccount is one in the virtual cluster, whose token a person wants.
 type ServiceAccount struct {
 	Name        string // NAMESPACE/NAME, or NAME in kube-system
-	ClusterRole string // that it gets; empty for what it has
+	ClusterRole string // with the rights that it gets; empty to leave its rights alone
 	Life        time.Duration
 }
 
