@@ -95,6 +95,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	var own ownAPIs
 	if cfg.virtual() {
 		own.guard(&kube.Aggregator.GenericConfig.Config)
+		guardUndone(kube.KubeAPIs.ControlPlane.Generic, st.host.Undone)
 	}
 	if cfg.Tracing != nil {
 		kube.Aggregator.GenericConfig.TracerProvider = cfg.Tracing // the outermost handlers

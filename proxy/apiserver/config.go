@@ -106,6 +106,9 @@ type Host struct {
 
 	// ResourceMetrics serves metrics.k8s.io from the host's.
 	ResourceMetrics bool
+
+	// Undone judges writes that porticod would put back.
+	Undone []Undone
 }
 
 // unusedServiceCIDR satisfies upstream's validation where no range is known.

@@ -41,6 +41,7 @@
 //	streams.go          log, exec, attach, portforward and proxy of a virtual cluster
 //	metrics.go          the measurements that a tenant may read
 //	resourcemetrics.go  metrics.k8s.io of a virtual cluster, from its host
+//	undone.go           writes that porticod would undo
 //	ownapis.go          APIServices that would replace what is served here
 //	openapi.go          the published schemas, built when they are asked for; schemas.go  those of version 3
 //	health.go           health checks, by the names that upstream's tools look for

@@ -40,5 +40,6 @@
 //
 //	classes.go  Mirror: which classes are shown, and which are the host's
 //	kind.go     how the classes of one kind are shown
+//	judge.go    writes of tenants that would have no effect
 //	push.go     Pusher: copies of the tenant's classes
 package classes

@@ -22,5 +22,6 @@
 //
 //	kubedns.go     Config, Controller, the Service
 //	deployment.go  the Deployment and the objects it needs
+//	judge.go       writes of tenants that would have no effect
 //	objects.go     how these objects look
 package kubedns

@@ -34,6 +34,7 @@
 //	fake.go    how a made-up Node looks
 //	mirror.go  Mirror: when a Node follows a host node
 //	merge.go   which part of a mirrored Node belongs to whom
+//	judge.go   writes of tenants that would have no effect
 //	shown.go   the parts of a host node that are not shown
 //	usage.go   which nodes run pods of the tenant
 package nodes

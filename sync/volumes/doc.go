@@ -5,10 +5,10 @@
 // cluster name: a claim lives on the host, which binds it to a volume of the
 // host.
 //
-// With the right to get persistentvolumes on the host, a volume is shown as it
-// is there, except for parts that only the host's storage drivers need. Without
-// that right it is made up from the claim, which knows its capacity, access
-// modes and class.
+// A volume is shown as it is on the host, except for parts that only the host's
+// storage drivers need. Without the right to get persistentvolumes there, none is
+// shown: the claim knows its capacity, access modes and class, but not the
+// reclaim policy, by which people decide what happens to their data.
 //
 // It is not a binder or provisioner, and no way to the host's volumes. The host
 // decides about a volume whose claim goes; no controller of the virtual cluster
@@ -18,6 +18,7 @@
 //
 //   - A volume is shown exactly as long as a bound claim names it, and only if
 //     the host's volume names that claim.
+//   - Nothing of a shown volume is made up.
 //   - Only volumes with the annotation portico.dev/host-volume are ours to
 //     change or remove. A volume that the tenant made under the same name is
 //     left alone.
@@ -27,4 +28,5 @@
 //
 //	volumes.go  Controller: when a volume is shown, changed and removed
 //	view.go     a host volume as tenants see it
+//	judge.go    writes of tenants that would have no effect
 package volumes

@@ -4,22 +4,18 @@
 package volumes
 
 import (
-	"cmp"
 	"maps"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"portico.dev/portico/rewrite"
 )
 
 const (
-	// AnnotationHost marks a volume that is the host's. Its value is the uid
-	// there, or madeUpValue.
+	// AnnotationHost marks a volume that is the host's. Its value is the uid there.
 	AnnotationHost = "portico.dev/host-volume"
-	madeUpValue    = "made-up"
 	// hiddenDriver stands for a source that is not shown: a volume must have one.
 	hiddenDriver = "host.portico.dev"
 	// classAnnotation is how classes were given before the field.
@@ -76,32 +72,6 @@ func source(host *corev1.PersistentVolume, text func(string) string) corev1.Pers
 
 func hidden(name string) corev1.PersistentVolumeSource {
 	return corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: hiddenDriver, VolumeHandle: name}}
-}
-
-// madeUp returns the volume that a bound claim must have.
-func madeUp(claim *corev1.PersistentVolumeClaim) *corev1.PersistentVolume {
-	capacity := claim.Status.Capacity
-	if capacity.Storage().IsZero() {
-		capacity = claim.Spec.Resources.Requests
-	}
-	modes := claim.Status.AccessModes
-	if len(modes) == 0 {
-		modes = claim.Spec.AccessModes
-	}
-	return &corev1.PersistentVolume{
-		ObjectMeta: metav1.ObjectMeta{Name: claim.Spec.VolumeName, Annotations: map[string]string{AnnotationHost: madeUpValue}},
-		Spec: corev1.PersistentVolumeSpec{
-			Capacity:               corev1.ResourceList{corev1.ResourceStorage: *capacity.Storage()},
-			AccessModes:            modes,
-			VolumeMode:             claim.Spec.VolumeMode,
-			StorageClassName:       cmp.Or(ptr.Deref(claim.Spec.StorageClassName, ""), claim.Annotations[classAnnotation]),
-			ClaimRef:               claimRef(claim),
-			PersistentVolumeSource: hidden(claim.Spec.VolumeName),
-			// No controller of the virtual cluster acts on it; the host's
-			// policy is not known.
-			PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
-		},
-	}
 }
 
 func claimRef(claim *corev1.PersistentVolumeClaim) *corev1.ObjectReference {

@@ -135,8 +135,8 @@ func (c *Controller) wanted(ctx context.Context, name string) (*corev1.Persisten
 	host, err := c.cfg.Host.CoreV1().PersistentVolumes().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsForbidden(err):
-		klog.FromContext(ctx).V(2).Info("Host volumes cannot be read; showing them as the claims describe them", "volume", name)
-		return madeUp(claim), nil
+		klog.FromContext(ctx).V(2).Info("Host volumes cannot be read, and are not shown", "volume", name)
+		return nil, nil
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:

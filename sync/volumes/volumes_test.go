@@ -198,21 +198,26 @@ func TestAnotherTenantsVolumeIsNotShown(t *testing.T) {
 	}
 }
 
-func TestWithoutRightsTheVolumeIsMadeUpFromTheClaim(t *testing.T) {
-	h := startWithoutRights(t, claim("data", "pv-1"))
-	got := h.volume("pv-1", "a bound volume", bound)
-	if q := got.Spec.Capacity.Storage(); q.String() != "1Gi" || got.Spec.StorageClassName != "fast" ||
-		got.Spec.ClaimRef.Name != "data" || got.Spec.ClaimRef.UID != "uid-of-claim" || len(got.Spec.AccessModes) != 1 {
-		t.Errorf("volume: %+v", got.Spec)
-	}
+// A volume that an earlier version made up goes as well: its reclaim policy was
+// a guess.
+func TestWithoutRightsNoVolumeIsShown(t *testing.T) {
+	old := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-1", Annotations: map[string]string{volumes.AnnotationHost: "made-up"}}}
+	h := startWithoutRights(t, old, claim("data", "pv-1"))
+	h.volume("pv-1", "no volume", missing)
 }
 
 func TestVolumeFollowsItsClaim(t *testing.T) {
-	h := startWithoutRights(t, claim("data", "pv-1"))
+	onHost := hostVolume("pv-1", csi())
+	h := start(t, []runtime.Object{claim("data", "pv-1")}, []runtime.Object{onHost})
 	h.volume("pv-1", "a bound volume", bound)
 
+	onHost = onHost.DeepCopy()
+	onHost.Spec.Capacity = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("2Gi")}
+	if err := h.Host.Tracker().Update(corev1.SchemeGroupVersion.WithResource("persistentvolumes"), onHost, ""); err != nil {
+		t.Fatal(err)
+	}
 	grown := claim("data", "pv-1")
-	grown.Status.Capacity = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("2Gi")}
+	grown.Status.Capacity = onHost.Spec.Capacity
 	if _, err := h.Virtual.CoreV1().PersistentVolumeClaims("shop").Update(t.Context(), grown, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +238,7 @@ func TestVolumeFollowsItsClaim(t *testing.T) {
 
 func TestVolumeWhoseClaimWentWhileNobodyWatchedIsRemoved(t *testing.T) {
 	stale := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-1", Annotations: map[string]string{volumes.AnnotationHost: "x"}}}
-	startWithoutRights(t, stale).volume("pv-1", "no volume", missing)
+	start(t, []runtime.Object{stale}, nil).volume("pv-1", "no volume", missing)
 }
 
 func TestRightsGrantedLaterReplaceTheMadeUpVolume(t *testing.T) {
@@ -247,7 +252,9 @@ func TestRightsGrantedLaterReplaceTheMadeUpVolume(t *testing.T) {
 func TestTenantsOwnVolumeIsLeftAlone(t *testing.T) {
 	own := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pv-1", Labels: map[string]string{"mine": "x"}}}
 	second := claim("second", "pv-2")
-	h := startWithoutRights(t, own, claim("data", "pv-1"), second)
+	other := hostVolume("pv-2", csi())
+	other.Spec.ClaimRef.Name = "second-x-shop-x-vc"
+	h := start(t, []runtime.Object{own, claim("data", "pv-1"), second}, []runtime.Object{other, hostVolume("pv-1", csi())})
 	h.volume("pv-2", "a bound volume", bound)
 	if v := h.volume("pv-1", "the tenant's", func(v *corev1.PersistentVolume) bool { return v != nil }); len(v.Annotations) != 0 || v.Spec.ClaimRef != nil {
 		t.Errorf("the tenant's volume was changed: %+v", v)
@@ -257,7 +264,7 @@ func TestTenantsOwnVolumeIsLeftAlone(t *testing.T) {
 func TestPendingClaimShowsNothing(t *testing.T) {
 	pending := claim("pending", "pv-1")
 	pending.Status.Phase = corev1.ClaimPending
-	h := startWithoutRights(t, pending, claim("data", "pv-2"))
+	h := start(t, []runtime.Object{pending, claim("data", "pv-2")}, []runtime.Object{hostVolume("pv-2", csi()), hostVolume("pv-1", csi())})
 	h.volume("pv-2", "a bound volume", bound)
 	if v := h.volume("pv-1", "anything", func(*corev1.PersistentVolume) bool { return true }); v != nil {
 		t.Errorf("it is shown: %+v", v)

@@ -107,7 +107,7 @@ func TestDNSComesBackForRunningPods(t *testing.T) {
 	if now := system.field("service/kube-dns", "{.spec.clusterIP}"); now != address {
 		t.Errorf("the address was %s and is %s", address, now)
 	}
-	system.run("patch", "service", "kube-dns", "--type=merge", "-p", `{"spec":{"selector":{"app":"mine"}}}`)
+	system.refused("patch", "service", "kube-dns", "--type=merge", "-p", `{"spec":{"selector":{"app":"mine"}}}`)
 	k.findNames()
 
 	if err := c.end(syscall.SIGKILL); err != nil {

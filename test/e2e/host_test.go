@@ -72,6 +72,21 @@ func grantNodes(t *testing.T, namespace string) {
 	})
 }
 
+// grantVolumes lets a namespace's account read the host's volumes.
+func grantVolumes(t *testing.T, namespace string) {
+	t.Helper()
+	k, name := admin(t, ""), namespace+"-volumes"
+	k.run("create", "clusterrole", name, "--verb=get", "--resource=persistentvolumes")
+	k.run("create", "clusterrolebinding", name, "--clusterrole="+name, "--serviceaccount="+namespace+":porticod")
+	t.Cleanup(func() {
+		// Not bound to the test's context, which has ended by now.
+		out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "clusterrole,clusterrolebinding", name).CombinedOutput()
+		if err != nil {
+			t.Errorf("delete the cluster role: %v: %s", err, out)
+		}
+	})
+}
+
 // withToken writes the kubeconfig at from to path, with a token in the place of
 // its user.
 func withToken(from, path, token string) error {

@@ -244,7 +244,9 @@ func TestPodsAreMeasuredAndScaled(t *testing.T) {
 
 func TestVolumeOfABoundClaimIsShown(t *testing.T) {
 	t.Parallel()
-	k, _ := shared(t)
+	c := private(t, "volumes", "volumes")
+	grantVolumes(t, c.namespace)
+	k := c.namespaceOf(t)
 	k.apply("claim.yaml", "writer.yaml")
 	k.waitFor("jsonpath={.status.phase}=Bound", "pvc/data")
 	volume := k.field("pvc/data", "{.spec.volumeName}")
@@ -256,6 +258,10 @@ func TestVolumeOfABoundClaimIsShown(t *testing.T) {
 		t.Errorf("kubectl describe pvc:\n%s", out)
 	}
 	k.waitFor("jsonpath={.status.phase}=Succeeded", "pod/writer")
+	// It does not seem to be kept, and then go.
+	if out := k.refused("patch", "pv", volume, "-p", `{"spec":{"persistentVolumeReclaimPolicy":"Retain"}}`); !strings.Contains(out, "ask the operator") {
+		t.Errorf("the policy of a volume: %s", out)
+	}
 	k.run("delete", "pod/writer", "pvc/data", "--timeout", patience.String())
 	k.waitFor("delete", "pv/"+volume)
 }

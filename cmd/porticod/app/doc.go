@@ -13,6 +13,7 @@
 //	app.go           the command tree, and how errors reach a person
 //	serve.go         porticod serve: a virtual cluster and its connection to the host
 //	parts.go         the table of a virtual cluster's parts, each with its constructor
+//	undone.go        the writes of tenants that the parts would undo
 //	referents.go     the objects that are on the host before a pod that reads them
 //	controlplane.go  an API server with its store, controllers and parts: start and end
 //	store.go         which store a configuration opens

@@ -108,6 +108,7 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 		Strict:     vc.config.Reads == config.ReadsStrict,
 	}
 	c.storage.ResourceMetrics = vc.servesMetrics()
+	c.storage.Undone = undoneWrites(vc.config)
 	c.storage.NodeProxy = vc.config.Sync.Nodes.Proxy
 	for _, p := range parts {
 		made, err := p.make(c)

@@ -18,5 +18,6 @@
 //
 // # Map
 //
-//	mirror.go  Kind, Client, Object
+//	mirror.go   Kind, Client, Object
+//	changes.go  the fields that a write changes
 package mirror
