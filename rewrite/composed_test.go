@@ -84,3 +84,78 @@ func TestTroubleWithComposedObjectsReadsAsInAnOrdinaryCluster(t *testing.T) {
 		t.Error("a pod that has gone looks for its tokens")
 	}
 }
+
+// TestModeOfComposedFiles: files that a kubelet would compose are as closed as a
+// kubelet would make them, where a host's kubelet lets the pod read them so.
+func TestModeOfComposedFiles(t *testing.T) {
+	user := func(id int64) *corev1.SecurityContext { return &corev1.SecurityContext{RunAsUser: &id} }
+	for reason, c := range map[string]struct {
+		pod    *corev1.PodSecurityContext
+		first  *corev1.SecurityContext
+		second *corev1.SecurityContext
+		want   *int32
+	}{
+		"nothing is said":                           {},
+		"a group that owns volumes":                 {pod: &corev1.PodSecurityContext{FSGroup: ptr(int64(2000))}, want: ptr(int32(0o600))},
+		"a group, and one user":                     {pod: &corev1.PodSecurityContext{FSGroup: ptr(int64(2000)), RunAsUser: ptr(int64(1000))}, want: ptr(int32(0o600))},
+		"all are root":                              {pod: &corev1.PodSecurityContext{RunAsUser: ptr(int64(0))}, want: ptr(int32(0o600))},
+		"each is root":                              {first: user(0), second: user(0), want: ptr(int32(0o600))},
+		"one may be anybody":                        {first: user(0)},
+		"one is another user":                       {pod: &corev1.PodSecurityContext{RunAsUser: ptr(int64(0))}, second: user(1000)},
+		"one user, whom a Secret can't be given to": {pod: &corev1.PodSecurityContext{RunAsUser: ptr(int64(1000))}},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			tr, v := mustNew(t, testCluster()), projecting()
+			v.Spec.SecurityContext = c.pod
+			v.Spec.Containers = []corev1.Container{
+				{Name: "first", Image: "nginx", SecurityContext: c.first}, {Name: "second", Image: "nginx", SecurityContext: c.second},
+			}
+			h := toHost(t, tr, v, testInputs()).(*corev1.Pod)
+			for i, s := range h.Spec.Volumes[0].Projected.Sources[:4] {
+				var files []corev1.KeyToPath
+				if s.Secret != nil {
+					files = s.Secret.Items
+				} else {
+					files = s.ConfigMap.Items
+				}
+				for _, f := range files {
+					if d := diff(c.want, f.Mode); d != "" {
+						t.Errorf("mode of file %s of source %d:\n%s", f.Path, i, d)
+					}
+				}
+			}
+			if own := h.Spec.Volumes[0].Projected.Sources[4].ConfigMap; len(own.Items) != 0 {
+				t.Errorf("the tenant's own source: %+v", own)
+			}
+			if d := diff(v.Spec.Volumes, toVirtual(t, tr, h).(*corev1.Pod).Spec.Volumes); d != "" {
+				t.Errorf("shown:\n%s", d)
+			}
+		})
+	}
+}
+
+// A pod of a version without modes keeps its volumes, which the API lets nobody
+// change.
+func TestComposedFilesOfAFormerPodStayAsTheyAre(t *testing.T) {
+	tr, v := mustNew(t, testCluster()), projecting()
+	v.Spec.SecurityContext = &corev1.PodSecurityContext{FSGroup: ptr(int64(2000))}
+	before := toHost(t, tr, v, testInputs()).(*corev1.Pod)
+	for _, s := range before.Spec.Volumes[0].Projected.Sources {
+		if s.Secret != nil {
+			for i := range s.Secret.Items {
+				s.Secret.Items[i].Mode = nil
+			}
+		}
+	}
+	shown := toVirtual(t, tr, before).(*corev1.Pod)
+	if d := diff(v.Spec.Volumes, shown.Spec.Volumes); d != "" {
+		t.Errorf("shown:\n%s", d)
+	}
+	shown.Labels = map[string]string{"now": "changed"}
+	in := testInputs()
+	in.Host = before
+	after := toHost(t, tr, shown, in).(*corev1.Pod)
+	if d := diff(before.Spec.Volumes, after.Spec.Volumes); d != "" {
+		t.Errorf("volumes on the host:\n%s", d)
+	}
+}

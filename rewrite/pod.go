@@ -39,7 +39,7 @@ func (c *translation) pod(h, v *corev1.Pod) {
 	c.claimStatuses(h)
 
 	c.identity(&h.Spec)
-	c.projections(h.Spec.Volumes)
+	c.projections(h.Spec.Volumes, ownersMode(&v.Spec))
 	c.env(&h.Spec, v.Spec.EnableServiceLinks)
 	c.images(&h.Spec)
 	c.network(&h.Spec)

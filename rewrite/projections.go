@@ -197,8 +197,47 @@ func composed(at composedNames, namespace, pod, key string, s *corev1.VolumeProj
 	return nil
 }
 
+// filesOf returns the files of a composed source.
+func filesOf(s *corev1.VolumeProjection) []corev1.KeyToPath {
+	switch {
+	case s.Secret != nil:
+		return s.Secret.Items
+	case s.ConfigMap != nil:
+		return s.ConfigMap.Items
+	}
+	return nil
+}
+
+// ownersMode returns the mode of composed files in a pod where a kubelet gives
+// those that it composes itself to one user or group, and nil in any other, where
+// the volume's own mode holds (SetUpAt in pkg/volume/projected). A kubelet gives
+// the files of a Secret to root, and with an fsGroup to that group as well. So a
+// user who is not root must be able to read them as any other, unless the
+// pod has an fsGroup.
+func ownersMode(spec *corev1.PodSpec) *int32 {
+	ofPod := spec.SecurityContext
+	if ofPod != nil && ofPod.FSGroup != nil {
+		return ptr.To[int32](0o600)
+	}
+	allRoot := true
+	eachContainer(spec, func(_ string, c *corev1.Container) {
+		var user *int64
+		if ofPod != nil {
+			user = ofPod.RunAsUser
+		}
+		if c.SecurityContext != nil && c.SecurityContext.RunAsUser != nil {
+			user = c.SecurityContext.RunAsUser
+		}
+		allRoot = allRoot && user != nil && *user == 0
+	})
+	if allRoot {
+		return ptr.To[int32](0o600)
+	}
+	return nil
+}
+
 // projections gives composed sources their host form and remembers the others.
-func (c *translation) projections(volumes []corev1.Volume) {
+func (c *translation) projections(volumes []corev1.Volume, mode *int32) {
 	for i := range volumes {
 		volume := &volumes[i]
 		if volume.Projected == nil {
@@ -211,6 +250,10 @@ func (c *translation) projections(volumes []corev1.Volume) {
 			if host := c.t.composed(c.namespace, c.name, key, source); host != nil {
 				asked[key] = source.DeepCopy()
 				*source = *host
+				files := filesOf(source)
+				for f := range files {
+					files[f].Mode = mode
+				}
 			}
 		}
 		if len(asked) > 0 {
@@ -228,6 +271,12 @@ func (c *restoration) projections(volumes []corev1.Volume) {
 		}
 		for j := range volume.Projected.Sources {
 			source := &volume.Projected.Sources[j]
+			// Pods of before have no modes.
+			plain := source.DeepCopy()
+			files := filesOf(plain)
+			for f := range files {
+				files[f].Mode = nil
+			}
 			// It may stand at another place now, if the host added a source.
 			here := projectionKey(volume.Name, j)
 			for _, key := range append([]string{here}, slices.Sorted(maps.Keys(asked))...) {
@@ -235,8 +284,8 @@ func (c *restoration) projections(volumes []corev1.Volume) {
 				if virtual == nil {
 					continue
 				}
-				if apiequality.Semantic.DeepEqual(source, c.t.composed(c.namespace, c.name, key, virtual)) ||
-					apiequality.Semantic.DeepEqual(source, c.t.formerlyComposed(c.namespace, c.name, key, virtual)) {
+				if apiequality.Semantic.DeepEqual(plain, c.t.composed(c.namespace, c.name, key, virtual)) ||
+					apiequality.Semantic.DeepEqual(plain, c.t.formerlyComposed(c.namespace, c.name, key, virtual)) {
 					*source = *virtual
 					delete(asked, key)
 					break
