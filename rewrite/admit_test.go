@@ -211,21 +211,38 @@ func TestAttackClaimTakesAVolumeOfTheHostByAnUpdate(t *testing.T) {
 	}
 }
 
-// A claim, or an ephemeral volume, selects volumes by Portico's own labels. It is
-// refused.
+// A claim selects volumes by Portico's own labels, to get a volume of another
+// cluster. On the host it asks for volumes of its own cluster, and for the
+// tenant's labels under keys that no volume has.
 func TestAttackClaimSelectsByReservedLabels(t *testing.T) {
 	tr := mustNew(t, testCluster())
-	spec := corev1.PersistentVolumeClaimSpec{Selector: &metav1.LabelSelector{
-		MatchLabels:      map[string]string{rewrite.LabelCluster: "other"},
-		MatchExpressions: []metav1.LabelSelectorRequirement{{Key: rewrite.LabelCluster, Operator: metav1.LabelSelectorOpExists}},
-	}}
-	_, err := tr.PersistentVolumeClaimToHost(&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "data"}, Spec: spec}, rewrite.Inputs{})
-	refused(t, err, "spec.selector.matchLabels[portico.dev/cluster]", "spec.selector.matchExpressions[0].key")
-	_, err = tr.PodToHost(podWith(corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{
-		VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{Spec: spec},
-	}}), rewrite.Inputs{})
-	path := "spec.volumes[0].ephemeral.volumeClaimTemplate.spec.selector."
-	refused(t, err, path+"matchLabels[portico.dev/cluster]", path+"matchExpressions[0].key")
+	v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "data"}, Spec: corev1.PersistentVolumeClaimSpec{Selector: &metav1.LabelSelector{
+		MatchLabels:      map[string]string{rewrite.LabelCluster: "other", rewrite.LabelHostNamespace: "team-b"},
+		MatchExpressions: []metav1.LabelSelectorRequirement{{Key: rewrite.LabelCluster, Operator: metav1.LabelSelectorOpIn, Values: []string{"other"}}},
+	}}}
+	h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.PersistentVolumeClaim)
+	got, err := metav1.LabelSelectorAsSelector(h.Spec.Selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := tr.ClusterScope()
+	for k, value := range want {
+		if h.Spec.Selector.MatchLabels[k] != value {
+			t.Errorf("the host claim does not ask for %s=%s: %v", k, value, h.Spec.Selector)
+		}
+	}
+	for name, volume := range map[string]labels.Set{
+		"another cluster's": {rewrite.LabelCluster: "other", rewrite.LabelHostNamespace: "team-b"},
+		"the operator's":    want,
+		"nobody's":          {},
+	} {
+		if got.Matches(volume) {
+			t.Errorf("the claim selects %s volume", name)
+		}
+	}
+	if d := diff(v, toVirtual(t, tr, h)); d != "" {
+		t.Errorf("the tenant sees another claim (-want +got):\n%s", d)
+	}
 }
 
 // A pod names a scheduler that the operator runs for others. On the host it has

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +17,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"portico.dev/portico/rewrite"
 )
@@ -76,14 +76,37 @@ func TestAttackServiceSelectorReachesOtherNamespace(t *testing.T) {
 }
 
 // TestAttackServiceSelectorOnReservedLabels: a Service selects by Portico's own
-// labels. It is refused.
+// labels. It selects by the tenant's labels of these names, which have other keys
+// on the host, and only pods of its own namespace.
 func TestAttackServiceSelectorOnReservedLabels(t *testing.T) {
-	v := &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "thief"},
-		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "web", rewrite.LabelNamespace: "prod"}},
-	}
-	if _, err := mustNew(t, testCluster()).ServiceToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
-		t.Errorf("got %v, want Invalid", err)
+	tr := mustNew(t, testCluster())
+	for name, stolen := range map[string]map[string]string{
+		"another namespace": {rewrite.LabelNamespace: "prod"},
+		"another cluster":   {rewrite.LabelCluster: "other"},
+		"the control plane": {rewrite.Prefix + "door": "my-vcluster"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "thief"},
+				Spec:       corev1.ServiceSpec{Selector: with(maps.Clone(stolen), "app", "web")},
+			}
+			h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Service)
+			selector := labels.SelectorFromSet(h.Spec.Selector)
+			if got := selected(t, selector); got != "" {
+				t.Errorf("the Service selects %s", got)
+			}
+			for k, value := range stolen {
+				if h.Spec.Selector[k] == value {
+					t.Errorf("the Service on the host selects by %s=%s: %v", k, value, h.Spec.Selector)
+				}
+			}
+			own := podToHost(t, pod("demo", "p", with(maps.Clone(stolen), "app", "web")), rewrite.Inputs{})
+			other := podToHost(t, pod("prod", "p", with(maps.Clone(stolen), "app", "web")), rewrite.Inputs{})
+			if !selector.Matches(labels.Set(own.Labels)) || selector.Matches(labels.Set(other.Labels)) {
+				t.Errorf("%v selects a pod of its namespace with these labels: %v, one of another: %v; want only the first",
+					h.Spec.Selector, selector.Matches(labels.Set(own.Labels)), selector.Matches(labels.Set(other.Labels)))
+			}
+		})
 	}
 }
 
@@ -191,8 +214,9 @@ func TestAttackTopologySpreadCountsNeighbours(t *testing.T) {
 	}
 }
 
-// TestAttackAffinitySelectsReservedLabels: an affinity term selects by
-// Portico's own labels. It is refused.
+// TestAttackAffinitySelectsReservedLabels: an affinity term selects by Portico's
+// own labels. On the host it has the keys of the tenant's labels of these names,
+// and stays in its own namespace.
 func TestAttackAffinitySelectsReservedLabels(t *testing.T) {
 	sneaky := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: rewrite.LabelCluster, Operator: "NotIn", Values: []string{"x"}}}}
 	for name, v := range map[string]*corev1.Pod{
@@ -200,8 +224,24 @@ func TestAttackAffinitySelectsReservedLabels(t *testing.T) {
 		"spread":   {Spec: corev1.PodSpec{TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{LabelSelector: sneaky}}}},
 	} {
 		v.Namespace, v.Name = "demo", "thief"
-		if _, err := mustNew(t, testCluster()).PodToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
-			t.Errorf("%s: got %v, want Invalid", name, err)
+		h := podToHost(t, v, rewrite.Inputs{})
+		var s *metav1.LabelSelector
+		if a := h.Spec.Affinity; a != nil {
+			s = a.PodAffinity.PreferredDuringSchedulingIgnoredDuringExecution[0].PodAffinityTerm.LabelSelector
+		} else {
+			s = h.Spec.TopologySpreadConstraints[0].LabelSelector
+		}
+		if slices.ContainsFunc(s.MatchExpressions, func(r metav1.LabelSelectorRequirement) bool {
+			return r.Operator == "NotIn" && r.Key == rewrite.LabelCluster
+		}) {
+			t.Errorf("%s: the host pod selects by %v", name, s)
+		}
+		selector, err := metav1.LabelSelectorAsSelector(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := selected(t, selector); got != "own" {
+			t.Errorf("%s: selects %s, want the pods of its own namespace", name, got)
 		}
 	}
 }
@@ -255,48 +295,99 @@ func TestAttackSidecarsSecretByName(t *testing.T) {
 	}
 }
 
-// TestAttackReservedLabel: an object carries a label with Portico's own prefix.
-// It is refused.
-func TestAttackReservedLabel(t *testing.T) {
-	tr := mustNew(t, testCluster())
-	for key := range maps.All(map[string]string{
-		rewrite.LabelCluster: "other", rewrite.LabelNamespace: "prod", rewrite.Prefix + "ns-label-aaaaaaaaaa": "x", rewrite.Prefix + "door": "true",
-	}) {
-		for _, v := range []runtime.Object{
-			&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
-			&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
-			&corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
-			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
-			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
-			&discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p", Labels: map[string]string{key: "x"}}},
-		} {
-			if _, err := tr.ToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
-				t.Errorf("%T with label %s: got %v, want Invalid", v, key, err)
+// reservedOnHost are the keys with our prefix that objects of all kinds have on
+// the host, by kind, but for the overlay's content and moved labels.
+func reservedOnHost(t *testing.T, labels, annotations map[string]string) map[string]map[string]string {
+	t.Helper()
+	out := map[string]map[string]string{}
+	for kind, m := range onHost(t, mustNew(t, testCluster()), labels, annotations) {
+		out[kind] = map[string]string{}
+		for where, keys := range map[string]map[string]string{"label ": m.GetLabels(), "annotation ": m.GetAnnotations()} {
+			for k, v := range keys {
+				if rewrite.Reserved(k) && k != rewrite.AnnotationOverlay && !strings.HasPrefix(k, rewrite.Prefix+"label-") {
+					out[kind][where+k] = v
+				}
 			}
 		}
 	}
+	return out
 }
 
-// TestAttackForgedOverlay: an object carries an overlay that the tenant wrote.
-// It is refused.
-func TestAttackForgedOverlay(t *testing.T) {
-	forged := rewrite.PackOverlay(`{"v":1,"names":["x"],"ownerReferences":[{"kind":"Node","name":"n","uid":"u"}]}`)
-	for _, key := range []string{rewrite.AnnotationOverlay, rewrite.AnnotationName, rewrite.AnnotationNamespace, rewrite.AnnotationKind, rewrite.AnnotationLabels} {
-		v := pod("demo", "p", nil)
-		v.Annotations = map[string]string{key: forged}
-		if _, err := mustNew(t, testCluster()).PodToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
-			t.Errorf("annotation %s: got %v, want Invalid", key, err)
+// reservedKeys are keys by which Portico knows its objects, and two that have the
+// form of moved ones.
+var reservedKeys = []string{
+	rewrite.LabelCluster, rewrite.LabelNamespace, rewrite.LabelComposed, rewrite.LabelHostNamespace,
+	rewrite.AnnotationName, rewrite.AnnotationKind, rewrite.AnnotationOverlay, rewrite.AnnotationLabels, rewrite.AnnotationAnnotations,
+	rewrite.AnnotationServiceAccount, rewrite.Prefix + "ns-label-aaaaaaaaaa", rewrite.Prefix + "label-aaaaaaaaaa",
+	rewrite.Prefix + "annotation-aaaaaaaaaa", rewrite.Prefix + "door", rewrite.Prefix + "paused", rewrite.Prefix + "observed-digest",
+}
+
+// TestAttackReservedLabel: an object carries a label with Portico's own prefix.
+// The host object has the same keys of ours as without.
+func TestAttackReservedLabel(t *testing.T) {
+	want := reservedOnHost(t, nil, nil)
+	for _, key := range reservedKeys {
+		if d := diff(want, reservedOnHost(t, map[string]string{key: "forged"}, nil)); d != "" {
+			t.Errorf("label %s (-without +with):\n%s", key, d)
+		}
+		h := podToHost(t, pod("demo", "p", map[string]string{key: "forged"}), rewrite.Inputs{})
+		if h.Labels[key] == "forged" {
+			t.Errorf("label %s is on the host pod as the tenant wrote it", key)
 		}
 	}
 }
 
-// TestAttackReservedFinalizer: an object carries Portico's own finalizer, which
-// would hold it on the host for ever. It is refused.
+// TestAttackForgedOverlay: an object carries an overlay that the tenant wrote, or
+// another annotation of ours. The host object has the same keys of ours as
+// without, and the tenant reads back the text, not the values in it.
+func TestAttackForgedOverlay(t *testing.T) {
+	forged := rewrite.PackOverlay(`{"v":1,"names":["x"],"ownerReferences":[{"kind":"Node","name":"n","uid":"u"}]}`)
+	want, tr := reservedOnHost(t, nil, nil), mustNew(t, testCluster())
+	for _, key := range reservedKeys {
+		annotations := map[string]string{key: forged}
+		if d := diff(want, reservedOnHost(t, nil, annotations)); d != "" {
+			t.Errorf("annotation %s (-without +with):\n%s", key, d)
+		}
+		v := pod("demo", "p", nil)
+		v.Annotations = annotations
+		h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod)
+		if h.Annotations[key] == forged {
+			t.Errorf("annotation %s is on the host as the tenant wrote it", key)
+		}
+		seen := toVirtual(t, tr, h).(*corev1.Pod)
+		if seen.Annotations[key] != forged || len(seen.OwnerReferences) != 0 {
+			t.Errorf("annotation %s: the tenant sees %v and the owners %v", key, seen.Annotations, seen.OwnerReferences)
+		}
+		// Written to an object that is there already, too.
+		seen.Annotations[key] = forged + "x"
+		if again := toHost(t, tr, seen, rewrite.Inputs{Host: h}).(*corev1.Pod); again.Annotations[key] == forged+"x" {
+			t.Errorf("annotation %s is on the host as the tenant changed it", key)
+		}
+	}
+}
+
+// TestAttackReservedFinalizer: an object carries Portico's own finalizer, to hold
+// it on the host for ever. It is one of the tenant's like any other: the tenant
+// sees it, and when they remove it, the host's goes.
 func TestAttackReservedFinalizer(t *testing.T) {
+	tr := mustNew(t, testCluster())
 	v := pod("demo", "p", nil)
-	v.Finalizers = []string{rewrite.FinalizerVirtual}
-	if errs := rewrite.ValidateVirtual(v); len(errs) != 1 {
-		t.Errorf("got %v, want one error", errs)
+	v.Finalizers = []string{"tenant.example/a"}
+	h := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod)
+	seen := toVirtual(t, tr, h).(*corev1.Pod)
+	seen.Finalizers = append(seen.Finalizers, rewrite.FinalizerVirtual)
+	h = toHost(t, tr, seen, rewrite.Inputs{Host: h}).(*corev1.Pod)
+	seen = toVirtual(t, tr, h).(*corev1.Pod)
+	if d := diff([]string{"tenant.example/a", rewrite.FinalizerVirtual}, seen.Finalizers); d != "" {
+		t.Errorf("the tenant's finalizers (-want +got):\n%s", d)
+	}
+	if d := diff([]string{rewrite.FinalizerVirtual}, h.Finalizers); d != "" {
+		t.Errorf("the host's finalizers (-want +got):\n%s", d)
+	}
+	seen.Finalizers = nil
+	h = toHost(t, tr, seen, rewrite.Inputs{Host: h}).(*corev1.Pod)
+	if len(h.Finalizers) != 0 {
+		t.Errorf("the host keeps %v", h.Finalizers)
 	}
 }
 
@@ -708,13 +799,15 @@ func TestAttackUseTheNameOfWhatIsAdded(t *testing.T) {
 	}
 }
 
-// The switch is for pods: on other objects the prefix is reserved as a whole.
+// The switch is for pods: on other objects it is an annotation like any other, and
+// not on the host.
 func TestAttackSwitchOnAnotherKind(t *testing.T) {
 	v := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "demo", Name: "c", Annotations: map[string]string{rewrite.AnnotationEtcHosts: "kubelet"},
 	}}
-	if _, err := mustNew(t, testCluster()).PersistentVolumeClaimToHost(v, rewrite.Inputs{}); !apierrors.IsInvalid(err) {
-		t.Errorf("got %v, want Invalid", err)
+	h := toHost(t, mustNew(t, testCluster()), v, rewrite.Inputs{}).(*corev1.PersistentVolumeClaim)
+	if value, ok := h.Annotations[rewrite.AnnotationEtcHosts]; ok {
+		t.Errorf("the host claim has the switch %q", value)
 	}
 }
 

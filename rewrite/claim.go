@@ -5,6 +5,7 @@ package rewrite
 
 import (
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,13 +65,31 @@ func (c *translation) volume(h, v *corev1.PersistentVolumeClaim) {
 	}
 	selector := &metav1.LabelSelector{}
 	if h.Spec.Selector != nil {
-		selector = h.Spec.Selector.DeepCopy()
+		selector = withoutReserved(h.Spec.Selector)
 	}
 	if selector.MatchLabels == nil {
 		selector.MatchLabels = map[string]string{}
 	}
 	maps.Copy(selector.MatchLabels, c.t.ClusterScope())
 	replace(c.overlay, "selector", &h.Spec.Selector, selector)
+}
+
+// withoutReserved is a selector whose reserved keys are moved: the volumes that an
+// operator made for this cluster are not those that a tenant labelled so.
+func withoutReserved(s *metav1.LabelSelector) *metav1.LabelSelector {
+	s = s.DeepCopy()
+	for _, k := range slices.Collect(maps.Keys(s.MatchLabels)) {
+		if Reserved(k) {
+			s.MatchLabels[movedLabelKey(k)] = s.MatchLabels[k]
+			delete(s.MatchLabels, k)
+		}
+	}
+	for i := range s.MatchExpressions {
+		if r := &s.MatchExpressions[i]; Reserved(r.Key) {
+			r.Key = movedLabelKey(r.Key)
+		}
+	}
+	return s
 }
 
 // wantsNoClass reports whether a claim has an empty class, which is not the same

@@ -115,6 +115,10 @@ type Inputs struct {
 	// ControllerPod is set if the pod that controls a new ResourceClaim is the
 	// one of that name and uid. On the host, its host pod controls the claim.
 	ControllerPod bool
+	// ShortName leaves a new pod the /etc/hosts that the host makes, with its short
+	// name: the host refuses the parts that would write the full one
+	// (RefusesEtcHosts).
+	ShortName bool
 	// Former lists the objects of the object's namespace that are on the host
 	// under their former names (FormerName). References lead to them there.
 	Former []Named

@@ -50,7 +50,7 @@ func (c *translation) etcHosts(h, v *corev1.Pod) {
 		}
 		return
 	}
-	if c.t.cluster.EtcHostsImage == "" || !hasFullName(v) || v.Annotations[AnnotationEtcHosts] == etcHostsOfKubelet {
+	if c.t.cluster.EtcHostsImage == "" || c.in.ShortName || !hasFullName(v) || v.Annotations[AnnotationEtcHosts] == etcHostsOfKubelet {
 		return
 	}
 	// Not in ephemeral containers: they may not mount a single file.

@@ -19,8 +19,9 @@ import (
 //	metadata.name, .namespace, .labels, .annotations, spec.serviceAccountName
 //
 // A single label or annotation reads itself, under the key that it has on the
-// host: nearly always its own. A reserved key reads a hashed one that does not
-// exist, so Portico's own labels and the overlay stay out of sight.
+// host: nearly always its own. A reserved key reads a hashed one, with the value
+// that the tenant wrote if there is one, so Portico's own labels and the overlay
+// stay out of sight.
 // The uid, the node and the addresses are the same on both sides.
 
 // hostFieldPath returns the annotation that stands for a path on the host.
@@ -98,7 +99,7 @@ func (c *translation) downward(out map[string]string, virtual *metav1.ObjectMeta
 	for key := range c.keys {
 		switch annotation, whole := hostFieldPath(key); {
 		case !whole:
-			if v, ok := virtual.Annotations[key]; ok && (!Reserved(key) || key == AnnotationEtcHosts) {
+			if v, ok := virtual.Annotations[key]; ok {
 				out[movedAnnotationKey(key)] = v
 			}
 		case annotation == AnnotationLabels:

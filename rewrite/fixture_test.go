@@ -141,7 +141,7 @@ func word(n uint64) string {
 		"a", "b", "app", "web", "db", "demo", "nginx:1", "kubernetes", "default", "tenants", "pool",
 		"argocd.argoproj.io/instance", "kubectl.kubernetes.io/last-applied-configuration", "pv.kubernetes.io/bind-completed",
 		"a-x-demo-x-my-vcluster", "a-x-x", "x-b", "kubernetes.io/pvc-protection", "ä", strings.Repeat("long-name-", 7) + "z",
-		"foregroundDeletion", "10.96.7.7",
+		"foregroundDeletion", "10.96.7.7", "portico.dev/cluster", "portico.dev/label-abcdefghij", "portico.dev/virtual-finalizers",
 	}
 	return words[n%uint64(len(words))]
 }

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// The reserved prefix. Tenants cannot write keys under it, and all selectors of
-// Portico on the host use these keys only.
+// The reserved prefix. A tenant's keys under it are never on the host as they are
+// (a virtual cluster inside of this one writes some), and all selectors of Portico
+// on the host use these keys only.
 const (
 	Prefix = "portico.dev/"
 
@@ -37,7 +38,7 @@ const (
 	AnnotationAnnotations    = Prefix + "annotations"
 	AnnotationServiceAccount = Prefix + "service-account"
 
-	// AnnotationEtcHosts is the one reserved key that a tenant may write, on a pod
+	// AnnotationEtcHosts is the one reserved key of a tenant that is read, on a pod
 	// that is created. With the value "kubelet" nothing is added to the pod for
 	// the sake of /etc/hosts.
 	AnnotationEtcHosts = Prefix + "etc-hosts"

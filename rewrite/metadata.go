@@ -155,7 +155,7 @@ func (c *translation) finalizers(m *metav1.ObjectMeta, host *metav1.ObjectMeta) 
 			} else if !known {
 				continue // from now on only the host decides about it
 			}
-		case !known && !cascades(f) && slices.Contains(host.Finalizers, f):
+		case !known && !cascades(f) && f != FinalizerVirtual && slices.Contains(host.Finalizers, f):
 			continue // the host's, and only shown
 		default:
 			held = true

@@ -7,7 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 // Pushed kinds live in the virtual cluster's own store. The host gets a copy,
@@ -78,9 +77,6 @@ func (c *translation) targetRef(ref *corev1.ObjectReference) *corev1.ObjectRefer
 // pushed gives a copy its host metadata. The overlay says no more than which
 // keys are the tenant's.
 func (t *Translator) pushed(kind, hostName string, m *metav1.ObjectMeta) error {
-	if err := invalid(schema.GroupKind{Kind: kind}, m.Name, ValidateVirtual(m)); err != nil {
-		return err
-	}
 	c := t.begin(kind, m, Inputs{})
 	h := &metav1.ObjectMeta{
 		Namespace: t.cluster.HostNamespace, Name: hostName,

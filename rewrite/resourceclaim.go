@@ -122,7 +122,7 @@ func eachDeviceClass(spec *resourcev1.ResourceClaimSpec, do func(class *string))
 // ValidateResourceClaim lists the values that a tenant may not write in a
 // claim.
 func ValidateResourceClaim(v *resourcev1.ResourceClaim) field.ErrorList {
-	errs := ValidateVirtual(v)
+	var errs field.ErrorList
 	requests := field.NewPath("spec", "devices", "requests")
 	for i, r := range v.Spec.Devices.Requests {
 		if r.Exactly != nil && ptr.Deref(r.Exactly.AdminAccess, false) {

@@ -11,7 +11,8 @@ import (
 
 // All pods of a virtual cluster, and of every other in the same host namespace,
 // are neighbours on the host. A selector stays inside because requirements on
-// the reserved labels are added to it, which no tenant can set or select.
+// the reserved labels are added to it. A tenant can neither set these nor select
+// by them: their own labels of these names have other keys on the host.
 
 // oneOf is the requirement that a label has one of some values.
 func oneOf(key string, values ...string) metav1.LabelSelectorRequirement {

@@ -14,7 +14,7 @@ import (
 )
 
 var services = kind[*corev1.Service]{
-	name: "Service", validate: ValidateService, admit: (*translation).admitService, translate: (*translation).service, restore: (*restoration).service,
+	name: "Service", admit: (*translation).admitService, translate: (*translation).service, restore: (*restoration).service,
 	status: rules.Service.Status,
 }
 

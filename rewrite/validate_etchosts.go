@@ -4,7 +4,13 @@
 package rewrite
 
 import (
+	"errors"
+	"slices"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -56,6 +62,18 @@ func validateEtcHosts(v *corev1.Pod) field.ErrorList {
 		}
 	}
 	return errs
+}
+
+// RefusesEtcHosts reports whether a host has refused a pod for the names of the
+// parts in it: a host that is itself a virtual cluster has such parts of its own.
+func RefusesEtcHosts(err error) bool {
+	var status apierrors.APIStatus
+	if !apierrors.IsInvalid(err) || !errors.As(err, &status) || status.Status().Details == nil {
+		return false
+	}
+	return slices.ContainsFunc(status.Status().Details.Causes, func(c metav1.StatusCause) bool {
+		return c.Type == metav1.CauseTypeForbidden && strings.HasSuffix(c.Message, etcHostsDetail)
+	})
 }
 
 // containerNames calls do for the names of containers and volumes that a

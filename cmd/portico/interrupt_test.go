@@ -5,6 +5,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -45,9 +46,8 @@ type door struct {
 	killAfter int
 }
 
-func newDoor(t *testing.T) *door {
+func newDoor(t *testing.T, host *embedded.Host) *door {
 	t.Helper()
-	host := embedded.SharedHost(t)
 	target, err := url.Parse(host.Config.Host)
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func (d *door) must(t *testing.T, args ...string) (said string, writes int) {
 // TestCreateAndDeleteFinishAfterKill9AtEachWrite kills portico after each of its
 // writes to a real API, and runs the same command again.
 func TestCreateAndDeleteFinishAfterKill9AtEachWrite(t *testing.T) {
-	d := newDoor(t)
+	d := newDoor(t, embedded.SharedHost(t))
 	create := func(name string) []string {
 		return []string{"create", name, "--connect=false", "--wait=false", "--set", "controlPlane.persistence.enabled=false"}
 	}
@@ -153,6 +153,31 @@ func TestCreateAndDeleteFinishAfterKill9AtEachWrite(t *testing.T) {
 			gone(t, name)
 		})
 	}
+}
+
+// TestCreateInsideAVirtualCluster: a virtual cluster is a host like any other.
+func TestCreateInsideAVirtualCluster(t *testing.T) {
+	outer := embedded.NewCluster(t)
+	d := newDoor(t, outer.AsHost())
+	args := []string{"create", "inner", "--connect=false", "--wait=false", "--set", "controlPlane.persistence.enabled=false"}
+	d.must(t, args...)
+	if said, _ := d.must(t, args...); !strings.Contains(said, "unchanged") {
+		t.Errorf("the cluster is not as it was to be:\n%s", said)
+	}
+	// Its porticod is a pod of the outer cluster, and so of the host.
+	embedded.Eventually(t, "the pod of the control plane on the host", func(ctx context.Context) (bool, string) {
+		l, err := outer.Host.CoreV1().Pods(outer.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "portico.dev/namespace=portico-inner"})
+		return err == nil && len(l.Items) == 1, fmt.Sprint(len(l.Items), err)
+	})
+	service, err := outer.Virtual.CoreV1().Services("portico-inner").Get(t.Context(), "inner", metav1.GetOptions{})
+	if err != nil || service.Labels["portico.dev/cluster"] != "inner" || service.Spec.Selector["portico.dev/door"] != "inner" {
+		t.Errorf("the inner cluster's Service has the labels %v and selects by %v, %v", service.Labels, service.Spec.Selector, err)
+	}
+	d.must(t, "delete", "inner")
+	embedded.Eventually(t, "nothing of it on the host", func(ctx context.Context) (bool, string) {
+		l, err := outer.Host.CoreV1().Pods(outer.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "portico.dev/namespace=portico-inner"})
+		return err == nil && len(l.Items) == 0, fmt.Sprint(len(l.Items), err)
+	})
 }
 
 // installed checks that the objects of a chart are there.

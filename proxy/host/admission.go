@@ -8,29 +8,12 @@ import (
 	"errors"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 
 	"portico.dev/portico/rewrite"
 )
-
-// admissible refuses an object that a tenant may not write.
-func (s *Storage) admissible(k key, obj runtime.Object) error {
-	if s.isKept(k) {
-		return s.keptForbidden(k)
-	}
-	m, err := meta.Accessor(obj)
-	if err != nil {
-		return err
-	}
-	if errs := rewrite.ValidateVirtual(m); len(errs) > 0 {
-		return apierrors.NewInvalid(schema.GroupKind{Group: s.kind.group, Kind: s.kind.name}, k.name, errs)
-	}
-	return nil
-}
 
 // isKept reports whether k is the object that the cluster keeps for itself.
 func (s *Storage) isKept(k key) bool {

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/storage"
+
+	"portico.dev/portico/rewrite"
 )
 
 // Create implements storage.Interface: the host makes the object, and the
@@ -29,9 +31,6 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 	if s.isKept(k) {
 		return storage.NewKeyExistsError(k.path, 0)
 	}
-	if err := s.admissible(k, obj); err != nil {
-		return err
-	}
 	versioned, err := s.toVersioned(obj)
 	if err != nil {
 		return err
@@ -48,30 +47,45 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 			return err
 		}
 	}
-	h, err := s.translate(ctx, versioned, in)
+	h, err := s.hostForm(ctx, k, versioned, in)
 	if err != nil {
-		return s.refusal(ctx, err, k)
+		return err
 	}
 	if s.kind.mayCreate != nil {
 		if err := s.kind.mayCreate(s, ctx, k, h); err != nil {
 			return err
 		}
 	}
-	m, err := meta.Accessor(h)
-	if err != nil {
-		return err
-	}
-	m.SetUID("")
-	m.SetResourceVersion("")
 	k = k.about(h)
 	settle, err := s.ensureReferents(ctx, k, versioned)
 	if err != nil {
 		return err
 	}
 	reply, err := s.host.create(s.withWarnings(ctx, k), h)
+	if rewrite.RefusesEtcHosts(err) {
+		in.ShortName = true
+		if h, err = s.hostForm(ctx, k, versioned, in); err == nil {
+			reply, err = s.host.create(s.withWarnings(ctx, k), h)
+		}
+	}
 	settle(isRefusal(err))
 	if err != nil {
 		return s.interpret(ctx, err, k)
 	}
 	return s.accept(ctx, reply, out, false)
+}
+
+// hostForm is the host object of a new virtual one.
+func (s *Storage) hostForm(ctx context.Context, k key, v runtime.Object, in rewrite.Inputs) (runtime.Object, error) {
+	h, err := s.translate(ctx, v, in)
+	if err != nil {
+		return nil, s.refusal(ctx, err, k)
+	}
+	m, err := meta.Accessor(h)
+	if err != nil {
+		return nil, err
+	}
+	m.SetUID("")
+	m.SetResourceVersion("")
+	return h, nil
 }

@@ -456,17 +456,50 @@ func TestForeignHostObjectIsNotThere(t *testing.T) {
 	}
 }
 
-func TestTenantCannotWriteReservedKeys(t *testing.T) {
+func TestReservedKeysOfTenantsStayOffTheHost(t *testing.T) {
 	f := newFixture(t, "pods")
 	pod := newPod("demo", "web")
 	pod.Annotations = map[string]string{rewrite.AnnotationOverlay: "forged"}
-	if err := f.Create(t.Context(), podKey(pod), pod, nil, 0); !apierrors.IsInvalid(err) {
-		t.Errorf("create: %v, want 422", err)
+	made := f.create(pod)
+	onHost := func() tree { return md(f.host.get("pods", hostWeb)) }
+	if got := onHost()["annotations"].(tree)[rewrite.AnnotationOverlay]; got == "forged" || made.Annotations[rewrite.AnnotationOverlay] != "forged" {
+		t.Errorf("the overlay is %v on the host, and %q inside", got, made.Annotations[rewrite.AnnotationOverlay])
 	}
-	ok := f.create(newPod("demo", "web"))
-	_, err := f.update(t.Context(), ok, func(p *corev1.Pod) { p.Labels[rewrite.LabelCluster] = "another" })
-	if !apierrors.IsInvalid(err) {
-		t.Errorf("update: %v, want 422", err)
+	changed, err := f.update(t.Context(), made, func(p *corev1.Pod) { p.Labels[rewrite.LabelCluster] = "another" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := onHost()["labels"].(tree)[rewrite.LabelCluster]; got != "vc" || changed.Labels[rewrite.LabelCluster] != "another" {
+		t.Errorf("the label is %v on the host, and %q inside", got, changed.Labels[rewrite.LabelCluster])
+	}
+}
+
+// TestHostWithPartsOfItsOwn: a host that is a virtual cluster refuses the name of
+// the container for /etc/hosts. The pod is made without.
+func TestHostWithPartsOfItsOwn(t *testing.T) {
+	cluster := newTranslator(t).Cluster()
+	cluster.EtcHostsImage = "registry.example/porticod:1"
+	tr, err := rewrite.New(cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t, "pods", func(c *host.Config) { c.Translator = tr })
+	f.host.answer = func(c call) *metav1.Status {
+		if c.verb != "POST" || !strings.Contains(string(c.body), rewrite.EtcHostsName) {
+			return nil
+		}
+		errs := rewrite.ValidatePod(&corev1.Pod{Spec: corev1.PodSpec{InitContainers: []corev1.Container{{Name: rewrite.EtcHostsName}}}})
+		st := apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, hostWeb, errs).Status()
+		st.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+		return &st
+	}
+	pod := newPod("demo", "web")
+	pod.Spec.Subdomain = "peers"
+	if made := f.create(pod); made.Spec.Subdomain != "peers" || len(made.Spec.InitContainers) != 0 {
+		t.Errorf("the tenant sees %+v", made.Spec)
+	}
+	if h := f.host.get("pods", hostWeb); h == nil || h["spec"].(tree)["initContainers"] != nil {
+		t.Errorf("the host pod is %v", h)
 	}
 }
 

@@ -114,8 +114,8 @@ func (s *Storage) failure(ctx context.Context, err error, k key) (outcome, error
 
 // plan translates an update into host calls.
 func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.Object) (plan, error) {
-	if err := s.admissible(k, updated); err != nil {
-		return plan{}, err
+	if s.isKept(k) {
+		return plan{}, s.keptForbidden(k)
 	}
 	grace, err := deletion(orig.virtual, updated)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
@@ -22,29 +23,50 @@ import (
 )
 
 // A tenant writes annotations and labels with Portico's own prefix, to give a
-// pod the identity of another object or to put it into another namespace. Each
-// write is refused (422).
+// pod the identity of another object or to put it into another namespace. They
+// are the tenant's inside; the host pod keeps its identity.
 func TestAttackTenantWritesReservedKeys(t *testing.T) {
 	c := embedded.NewCluster(t)
 	c.CreateNamespace("a")
-	for name, meta := range map[string]metav1.ObjectMeta{
-		"overlay annotation": {Name: "p", Annotations: map[string]string{"portico.dev/overlay": "x"}},
-		"cluster label":      {Name: "p", Labels: map[string]string{"portico.dev/cluster": "other"}},
-		"namespace label":    {Name: "p", Labels: map[string]string{"portico.dev/namespace": "kube-system"}},
+	unchanged := func(t *testing.T, name string) {
+		t.Helper()
+		h := c.HostPod("a", name)
+		if h.Labels["portico.dev/cluster"] != c.Name || h.Labels["portico.dev/namespace"] != "a" || h.Annotations["portico.dev/name"] != name {
+			t.Errorf("the host pod has the labels %v and the annotations %v", h.Labels, h.Annotations)
+		}
+		for _, values := range []map[string]string{h.Labels, h.Annotations} {
+			for k, v := range values {
+				if v == "forged" && !strings.HasPrefix(k, "portico.dev/label-") {
+					t.Errorf("%s is on the host as the tenant wrote it", k)
+				}
+			}
+		}
+	}
+	for name, keys := range map[string][]string{
+		"overlay":   {"portico.dev/overlay"},
+		"cluster":   {"portico.dev/cluster"},
+		"namespace": {"portico.dev/namespace"},
+		"all":       {"portico.dev/overlay", "portico.dev/cluster", "portico.dev/namespace", "portico.dev/name", "portico.dev/kind", "portico.dev/composed", "portico.dev/door"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := embedded.Pod("p", nil)
-			p.ObjectMeta = meta
-			if _, err := c.Virtual.CoreV1().Pods("a").Create(t.Context(), p, metav1.CreateOptions{}); !apierrors.IsInvalid(err) {
-				t.Errorf("create: %v, want 422", err)
+			p := embedded.Pod(name, map[string]string{})
+			p.Annotations = map[string]string{}
+			for _, k := range keys {
+				p.Labels[k], p.Annotations[k] = "forged", "forged"
 			}
+			if made := c.CreatePod("a", p); made.Labels[keys[0]] != "forged" || made.Annotations[keys[0]] != "forged" {
+				t.Errorf("the tenant sees the labels %v and the annotations %v", made.Labels, made.Annotations)
+			}
+			unchanged(t, name)
 		})
 	}
 	c.CreatePod("a", embedded.Pod("q", nil))
-	_, err := c.Virtual.CoreV1().Pods("a").Patch(t.Context(), "q", types.MergePatchType, []byte(`{"metadata":{"annotations":{"portico.dev/overlay":"x"}}}`), metav1.PatchOptions{})
-	if !apierrors.IsInvalid(err) {
-		t.Errorf("patch: %v, want 422", err)
+	_, err := c.Virtual.CoreV1().Pods("a").Patch(t.Context(), "q", types.MergePatchType,
+		[]byte(`{"metadata":{"annotations":{"portico.dev/overlay":"forged"},"labels":{"portico.dev/namespace":"forged"}}}`), metav1.PatchOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
+	unchanged(t, "q")
 }
 
 // A tenant names a Secret by the name that the Secret of another namespace has
@@ -71,20 +93,23 @@ func TestAttackVolumeNamesOtherNamespaceThroughHostNaming(t *testing.T) {
 }
 
 // A tenant's Service selects by Portico's own label, to get the traffic of pods
-// of another namespace. The Service is refused (422).
+// of another namespace. On the host it selects pods of its own namespace only.
 func TestAttackServiceSelectsOtherNamespace(t *testing.T) {
 	c := embedded.NewCluster(t)
 	c.CreateNamespace("a")
-	_, err := c.Virtual.CoreV1().Services("a").Create(t.Context(), &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: "s"},
-		Spec:       corev1.ServiceSpec{Selector: map[string]string{"portico.dev/namespace": "victim"}, Ports: []corev1.ServicePort{{Port: 80}}},
-	}, metav1.CreateOptions{})
-	if !apierrors.IsInvalid(err) {
-		t.Errorf("create: %v, want 422", err)
+	c.CreateNamespace("victim")
+	c.CreatePod("victim", embedded.Pod("p", nil))
+	c.CreateService("a", "s", corev1.ServiceSpec{Selector: map[string]string{"portico.dev/namespace": "victim"}, Ports: []corev1.ServicePort{{Port: 80}}})
+	h, err := c.Host.CoreV1().Services(c.Namespace).Get(t.Context(), c.HostName("a", "s"), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	l, err := c.Host.CoreV1().Services(c.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "portico.dev/namespace=a"})
+	if h.Spec.Selector["portico.dev/namespace"] != "a" || h.Spec.Selector["portico.dev/cluster"] != c.Name {
+		t.Errorf("the host Service selects by %v", h.Spec.Selector)
+	}
+	l, err := c.Host.CoreV1().Pods(c.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: labels.FormatLabels(h.Spec.Selector)})
 	if err != nil || len(l.Items) != 0 {
-		t.Errorf("Services on the host: %v, %v; want none", l.Items, err)
+		t.Errorf("pods of the Service on the host: %v, %v; want none", l.Items, err)
 	}
 }
 

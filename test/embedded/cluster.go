@@ -82,6 +82,11 @@ func NewClusterIn(t *testing.T, h *Host, namespace, dir, more string) *Cluster {
 	return c
 }
 
+// AsHost is the cluster as a host of others, which know nothing of its own host.
+func (c *Cluster) AsHost() *Host {
+	return &Host{Process: c.Process, Config: c.Config, Client: c.Virtual, dir: c.Dir}
+}
+
 // ConfigPath is the configuration file of porticod.
 func (c *Cluster) ConfigPath() string { return filepath.Join(c.Dir, "portico.yaml") }
 
