@@ -28,6 +28,9 @@ var forbidden = []struct{ of, imported, because string }{
 	{"certs", module, "certs is a leaf"},
 	{"store", module + "rewrite", "leaves do not know one another"},
 	{"store", module + "proxy", "a leaf does not know its users"},
+	{"store", module + "sync", "a leaf does not know its users"},
+	{"store", module + "cmd", "nothing imports cmd"},
+	{"store", "k8s.io/apiserver", "tests of the store build in seconds"},
 	{"proxy", module + "sync", "proxy and sync meet only in cmd"},
 	{"proxy", module + "cmd", "nothing imports cmd"},
 	{"proxy/tracing", module, "tracing knows none of the parts that it shows"},
@@ -36,6 +39,7 @@ var forbidden = []struct{ of, imported, because string }{
 	{"sync", module + "proxy", "proxy and sync meet only in cmd"},
 	{"sync", module + "store", "sync speaks to the API"},
 	{"sync", module + "cmd", "nothing imports cmd"},
+	{"sync", module + "sync", "parts of sync do not know one another"},
 	{"cmd/portico/convert", "k8s.io", "convert is pure"},
 	{"cmd/portico/convert", module, "convert is pure"},
 	{"", module + "sync/internal/harness", "only tests use fixtures of tests"},
@@ -47,7 +51,10 @@ var allowed = map[string][]string{
 	"rewrite":             {module + "rewrite"},
 	"proxy/apiserver":     {"k8s.io/kubernetes"},
 	"cmd/portico/convert": {module + "cmd/internal/suggest"},
+	"store/storetest":     {"k8s.io/apiserver"}, // upstream's suites
+	"sync":                {module + "sync/internal", module + "sync/kinds"},
 	"sync/controllers":    {"k8s.io/kubernetes"},
+	"sync/nodes":          {module + "sync/occupancy"},
 }
 
 func TestImportsFollowTheArchitecture(t *testing.T) {

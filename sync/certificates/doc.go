@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package certificates gives pods the certificates that their volumes project
-// (podCertificate, KEP-4317). It does for the pods of a virtual cluster what a
-// kubelet does for its own: it makes a key, asks for a certificate with a
+// (podCertificate, KEP-4317). It does a kubelet's work for the pods of a
+// virtual cluster: it makes a key, asks for a certificate with a
 // PodCertificateRequest of the virtual cluster, waits for the signer, and
 // renews when the signer says so. Key and certificate reach the container
 // through one host Secret per pod.

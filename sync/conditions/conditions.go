@@ -28,12 +28,12 @@ const ReasonReady = "ClusterReady"
 type Condition struct {
 	// Reason is that of its Events, in upper camel case.
 	Reason string
-	// Problem says what is wrong, for an operator; "" means nothing is. It does
-	// not wait for a network.
+	// Problem names the trouble for an operator; "" means that there is none.
+	// It does not wait for a network.
 	Problem func(now time.Time) string
 }
 
-// Config says what to look at, and where to report it.
+// Config has the conditions to look at, and the place for reports.
 type Config struct {
 	Conditions []Condition
 	// About is the host object that the Events are about.

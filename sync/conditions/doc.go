@@ -5,8 +5,8 @@
 // when something is wrong, again while it lasts, and one when it is over.
 //
 // It repairs nothing and decides nothing, and does not know the things that it
-// is asked to look at: each is a function that says what is wrong. A host that is
-// away gets no Events; /readyz and the measurements tell of it.
+// is asked to look at: each is a function that names the trouble. A host that is
+// away gets no Events; /readyz and the measurements show it.
 //
 // # Invariants
 //

@@ -41,6 +41,6 @@
 //	metadata.go      the labels and annotations that the operator lets through
 //	memory.go        settings of the garbage collector
 //	measurements.go  the operator's metrics: a listener, and gauges of this process
-//	conditions.go    what can be wrong with a cluster, reported on the host
+//	conditions.go    the troubles of a cluster, reported on the host
 //	memorylimit.go   the container's memory limit, for the garbage collector
 package app

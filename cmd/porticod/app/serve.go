@@ -147,46 +147,14 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 			"the namespace must exist, and porticod needs the rights there that porticod rights prints")
 	}
 	vc.warnOfExcess(ctx)
-	if err := vc.checkNodes(ctx); err != nil {
-		return nil, err
+	for _, check := range []func(context.Context) error{vc.checkNodes, vc.checkScheduler, vc.checkToHost, vc.checkClasses, vc.checkMetrics} {
+		if err := check(ctx); err != nil {
+			return nil, err
+		}
 	}
-	if err := vc.checkScheduler(ctx); err != nil {
-		return nil, err
-	}
-	if err := vc.checkToHost(ctx); err != nil {
-		return nil, err
-	}
-	if err := vc.checkClasses(ctx); err != nil {
-		return nil, err
-	}
-	if err := vc.checkMetrics(ctx); err != nil {
-		return nil, err
-	}
-	nodeSelector, err := cfg.EnforcedNodeSelector()
+	cluster, err := vc.cluster(entrance)
 	if err != nil {
 		return nil, err
-	}
-	cluster := rewrite.Cluster{
-		Name:                   cfg.Name,
-		HostNamespace:          cfg.Host.Namespace,
-		Service:                cfg.Host.ServiceName,
-		Owner:                  entrance.Owner,
-		WorkloadServiceAccount: cfg.Host.WorkloadServiceAccount,
-		APIServerIP:            entrance.ClusterIP,
-		ClusterDomain:          cfg.ClusterDomain,
-		NodeSelector:           nodeSelector,
-		Tolerations:            cfg.Pods.Tolerations,
-		AllowedTolerations:     cfg.Pods.AllowedTolerations,
-		Schedulers:             cfg.Pods.Schedulers,
-		SchedulesInside:        cfg.Sync.Nodes.EnableScheduler,
-		VolumeDrivers:          cfg.Pods.VolumeDrivers,
-		Images:                 cfg.Images,
-		EtcHostsImage:          cfg.Pods.HostsImage,
-		MovedLabels:            cfg.Metadata.MovedLabels,
-		HiddenAnnotations:      cfg.Metadata.HiddenAnnotations,
-		AllowedKeys:            allowedKeys(&cfg.Metadata.Allowed),
-		PassNodeKeys:           !cfg.Metadata.HideNodeAnnotations,
-		ResourceClaims:         cfg.Sync.ToHost.ResourceClaims.Enabled,
 	}
 	if err := vc.prepareDNS(ctx, &cluster, entrance, at); err != nil {
 		return nil, err
@@ -237,6 +205,36 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	vc.keeper.OnChange(vc.pki.Wake)
 	vc.keys.OnChange(vc.pki.Wake)
 	return vc, nil
+}
+
+// cluster returns all that translations go by, but for the DNS.
+func (vc *virtualCluster) cluster(entrance door.Door) (rewrite.Cluster, error) {
+	nodeSelector, err := vc.config.EnforcedNodeSelector()
+	if err != nil {
+		return rewrite.Cluster{}, err
+	}
+	return rewrite.Cluster{
+		Name:                   vc.config.Name,
+		HostNamespace:          vc.config.Host.Namespace,
+		Service:                vc.config.Host.ServiceName,
+		Owner:                  entrance.Owner,
+		WorkloadServiceAccount: vc.config.Host.WorkloadServiceAccount,
+		APIServerIP:            entrance.ClusterIP,
+		ClusterDomain:          vc.config.ClusterDomain,
+		NodeSelector:           nodeSelector,
+		Tolerations:            vc.config.Pods.Tolerations,
+		AllowedTolerations:     vc.config.Pods.AllowedTolerations,
+		Schedulers:             vc.config.Pods.Schedulers,
+		SchedulesInside:        vc.config.Sync.Nodes.EnableScheduler,
+		VolumeDrivers:          vc.config.Pods.VolumeDrivers,
+		Images:                 vc.config.Images,
+		EtcHostsImage:          vc.config.Pods.HostsImage,
+		MovedLabels:            vc.config.Metadata.MovedLabels,
+		HiddenAnnotations:      vc.config.Metadata.HiddenAnnotations,
+		AllowedKeys:            allowedKeys(&vc.config.Metadata.Allowed),
+		PassNodeKeys:           !vc.config.Metadata.HideNodeAnnotations,
+		ResourceClaims:         vc.config.Sync.ToHost.ResourceClaims.Enabled,
+	}, nil
 }
 
 // shareRoots keeps the cluster's keys on the host wherever the store is shared:

@@ -16,7 +16,8 @@
 //   - One goroutine writes the directory after the start.
 //   - A certificate is issued again before two thirds of its life have passed.
 //   - Credentials are never replaced by none or by those of before a rotation.
-//   - A failure is logged and tried again; the process goes on with what it has.
+//   - A failure is logged and tried again; the process goes on with the
+//     certificates of before.
 //
 // # Map
 //

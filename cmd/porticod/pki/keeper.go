@@ -48,8 +48,8 @@ type Keeper struct {
 	changed chan struct{} // closed with the next certificate of the administrator
 }
 
-// New issues what is missing or due. The caller must be the only one to use the
-// directory.
+// New issues the missing and due certificates. The caller must be the only one
+// to use the directory.
 func New(cfg Config) (*Keeper, error) {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}

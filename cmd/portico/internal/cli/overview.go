@@ -35,7 +35,7 @@ type overview struct {
 	Pods    []podView    `json:"pods"`
 	Claims  []string     `json:"claims"`
 	Tenants int          `json:"workloadPods"`
-	// Conditions are what porticod itself reports to be wrong now.
+	// Conditions are the troubles that porticod itself reports now.
 	Conditions []warningView `json:"conditions"`
 	Events     []warningView `json:"warnings"`
 }
@@ -161,7 +161,7 @@ func (a *app) warnings(ctx context.Context, h *host.Host, c *cluster.Cluster, po
 	return found[:min(len(found), lastWarnings)]
 }
 
-// conditions returns what porticod reports to be wrong now: the reasons whose
+// conditions returns the troubles that porticod reports now: the reasons whose
 // last Event about the anchor is a warning.
 func conditions(ctx context.Context, h *host.Host, c *cluster.Cluster) []warningView {
 	found := []warningView{}
