@@ -75,20 +75,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		if err := confine(kube, webhooks, cfg.Egress); err != nil {
 			return nil, fmt.Errorf("confine the API server's connections: %w", err)
 		}
-		client, err := kubernetes.NewForConfig(kube.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig)
-		if err != nil {
-			return nil, err
-		}
-		h, err := cfg.Host(rest.CopyConfig(kube.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig), shared)
-		if err != nil {
+		if st.host, err = cfg.describeHost(kube.KubeAPIs.ControlPlane.Generic.LoopbackClientConfig, shared); err != nil {
 			return nil, fmt.Errorf("describe the host cluster: %w", err)
 		}
-		h.Scheme = legacyscheme.Scheme
-		h.Memory = host.NewMemory()
-		if h.Inputs == nil {
-			h.Inputs = newInputs(client, shared)
-		}
-		st.host = &h
 	}
 	inject(kube, st)
 	endRevoked(kube)
@@ -144,6 +133,25 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		}
 	}
 	return &Server{aggregator: aggregator, informers: shared}, nil
+}
+
+// describeHost returns the host of a virtual cluster, with all that its storages
+// share.
+func (c Config) describeHost(loopback *rest.Config, shared informers.SharedInformerFactory) (*Host, error) {
+	client, err := kubernetes.NewForConfig(loopback)
+	if err != nil {
+		return nil, err
+	}
+	h, err := c.Host(rest.CopyConfig(loopback), shared)
+	if err != nil {
+		return nil, err
+	}
+	h.Scheme = legacyscheme.Scheme
+	h.Memory = host.NewMemory()
+	if h.Inputs == nil {
+		h.Inputs = newInputs(client, shared)
+	}
+	return &h, nil
 }
 
 // endRevoked has the requests of a client end whose certificate is no longer
