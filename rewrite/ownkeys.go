@@ -118,7 +118,7 @@ func (r *ring) split(virtual map[string]string) parts {
 			}
 		case !r.rules.passes(k):
 			p.aside[k] = v
-		case r.removed(k):
+		case r.removed(k) && !r.rules.placed.has(k):
 			p.aside[k], p.digests[k] = v, ""
 		default:
 			if was, ok := r.host[k]; ok && unchanged {

@@ -70,13 +70,17 @@ type passing struct {
 	// held are the keys that do not pass, if all others do; nil if none does
 	// that is not allowed.
 	held *keyset
-	// host are keys that only the host writes.
-	host *keyset
+	// host are keys that only the host writes, except for those that a scheduler
+	// inside writes as well.
+	host, placed *keyset
 }
 
 func (p *passing) passes(key string) bool {
-	if Reserved(key) || p.never.has(key) || p.host.has(key) {
+	if Reserved(key) || p.never.has(key) || p.host.has(key) && !p.placed.has(key) {
 		return false
+	}
+	if p.placed.has(key) {
+		return true
 	}
 	return p.allowed.has(key) || p.held != nil && !p.held.has(key)
 }
@@ -99,6 +103,10 @@ func (c *Cluster) kindsOfKeys() map[string]*kindKeys {
 		k.labels.allowed = newKeyset(passing.Labels, allowed.Labels)
 		k.annotations.allowed = newKeyset(passing.Annotations, allowed.Annotations)
 		k.labels.host, k.annotations.host = newKeyset(), host
+		k.labels.placed, k.annotations.placed = newKeyset(), newKeyset()
+		if c.SchedulesInside {
+			k.annotations.placed = newKeyset(rules.PlacementAnnotations[kind])
+		}
 		return k
 	}
 	kinds := map[string]*kindKeys{}

@@ -53,6 +53,7 @@ func (c *translation) scheduler(spec *corev1.PodSpec) {
 	name, inside := spec.SchedulerName, c.t.cluster.SchedulesInside
 	switch isDefault := name == "" || name == corev1.DefaultSchedulerName; {
 	case isDefault && !inside:
+	case isDefault && c.t.cluster.ResourceClaims && len(spec.ResourceClaims) > 0: // LeftToHost
 	case !isDefault && slices.Contains(c.t.cluster.Schedulers, name):
 	case inside && name == HostScheduler:
 		replace(c.overlay, schedulerKey, &spec.SchedulerName, corev1.DefaultSchedulerName)
@@ -68,6 +69,20 @@ func (c *translation) placedInside(spec *corev1.PodSpec) bool {
 		spec = &host.Spec
 	}
 	return c.t.cluster.SchedulesInside && spec.SchedulerName == NoScheduler
+}
+
+// LeftToHost reports whether the host's scheduler places a pod that names the one
+// inside: devices are allocated where they are known.
+func (t *Translator) LeftToHost(v *corev1.Pod) bool {
+	return t.cluster.ResourceClaims && len(v.Spec.ResourceClaims) > 0
+}
+
+// HostTolerations returns the tolerations of a virtual pod that a new host pod of
+// it has.
+func (t *Translator) HostTolerations(v *corev1.Pod) []corev1.Toleration {
+	c, spec := t.begin("Pod", v, Inputs{}), corev1.PodSpec{Tolerations: slices.Clone(v.Spec.Tolerations)}
+	c.tolerations(&spec)
+	return spec.Tolerations
 }
 
 // judged keeps off the host the terms over labels of nodes that were for a

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/rewrite/rules"
 )
 
 func insideTranslator(t *testing.T, change ...func(*rewrite.Cluster)) *rewrite.Translator {
@@ -150,5 +151,87 @@ func TestBindingChangesNoAnnotation(t *testing.T) {
 	})
 	if d := diff(host.Annotations, bound.Annotations); d != "" {
 		t.Errorf("annotations (-before +after):\n%s", d)
+	}
+}
+
+// Devices are allocated where they are known.
+func TestPodsWithClaimsAreLeftToTheHost(t *testing.T) {
+	claim := "gpu"
+	for name, c := range map[string]struct {
+		claims    bool
+		scheduler string
+		want      string
+		left      bool
+	}{
+		"claims reach the host":     {true, "default-scheduler", "default-scheduler", true},
+		"the tenant's own waits":    {true, "tenants-own", rewrite.NoScheduler, true},
+		"claims of the tenant only": {false, "default-scheduler", rewrite.NoScheduler, false},
+	} {
+		tr := insideTranslator(t, func(cl *rewrite.Cluster) { cl.ResourceClaims = c.claims })
+		v := pod("demo", "p", nil)
+		v.Spec.SchedulerName = c.scheduler
+		v.Spec.ResourceClaims = []corev1.PodResourceClaim{{Name: "gpu", ResourceClaimName: &claim}}
+		if got := toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod).Spec.SchedulerName; got != c.want {
+			t.Errorf("%s: scheduler on the host is %q, want %q", name, got, c.want)
+		}
+		if got := tr.LeftToHost(v); got != c.left {
+			t.Errorf("%s: left to the host: %v", name, got)
+		}
+	}
+}
+
+// The scheduler inside asks which tolerations a pod has on the host.
+func TestTolerationsThatCountOnTheHost(t *testing.T) {
+	enforced := corev1.Toleration{Key: "tenants", Operator: corev1.TolerationOpExists}
+	tr := insideTranslator(t, func(c *rewrite.Cluster) {
+		c.Tolerations, c.AllowedTolerations = []corev1.Toleration{enforced}, []string{"gpu"}
+	})
+	v := pod("demo", "p", nil)
+	v.Spec.Tolerations = []corev1.Toleration{{Key: "operators", Operator: corev1.TolerationOpExists}, {Key: "gpu", Operator: corev1.TolerationOpExists}}
+	got := tr.HostTolerations(v)
+	if d := diff(toHost(t, tr, v, rewrite.Inputs{}).(*corev1.Pod).Spec.Tolerations, got); d != "" {
+		t.Errorf("others than those of the host pod (-host pod +got):\n%s", d)
+	}
+	if want := []corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}, enforced}; diff(want, got) != "" {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if len(v.Spec.Tolerations) != 2 || v.Spec.Tolerations[0].Key != "operators" {
+		t.Errorf("the pod was changed: %v", v.Spec.Tolerations)
+	}
+}
+
+// A tenant says on which node of the host the volume of a claim is made. That does
+// not reach the host unless the cluster has a scheduler of its own, which then
+// says so, again after the host's provisioner has asked for another node.
+func TestAttackClaimSelectsANodeOfTheHost(t *testing.T) {
+	claim := func() *corev1.PersistentVolumeClaim {
+		c := &corev1.PersistentVolumeClaim{}
+		c.Namespace, c.Name = "demo", "data"
+		return c
+	}
+	selects := func(node string) func(*corev1.PersistentVolumeClaim) {
+		return func(c *corev1.PersistentVolumeClaim) {
+			c.Annotations = map[string]string{rules.SelectedNode: node, "pv.kubernetes.io/bind-completed": "yes"}
+		}
+	}
+	outside := mustNew(t, rewrite.Cluster{Name: "c", HostNamespace: "h"})
+	h := toHost(t, outside, claim(), rewrite.Inputs{}).(*corev1.PersistentVolumeClaim)
+	if got, ok := changedBy(t, outside, h, selects("n")).Annotations[rules.SelectedNode]; ok {
+		t.Errorf("without a scheduler inside, the node %q is on the host", got)
+	}
+
+	tr := insideTranslator(t)
+	h = toHost(t, tr, claim(), rewrite.Inputs{}).(*corev1.PersistentVolumeClaim)
+	h = changedBy(t, tr, h, selects("one"))
+	if _, ok := h.Annotations["pv.kubernetes.io/bind-completed"]; ok || h.Annotations[rules.SelectedNode] != "one" {
+		t.Errorf("annotations on the host: %v, want the node alone", h.Annotations)
+	}
+	delete(h.Annotations, rules.SelectedNode)
+	if got, ok := toVirtual(t, tr, h).(*corev1.PersistentVolumeClaim).Annotations[rules.SelectedNode]; ok {
+		t.Errorf("the node %q shows after the provisioner has taken it away", got)
+	}
+	h = changedBy(t, tr, h, selects("two"))
+	if h.Annotations[rules.SelectedNode] != "two" {
+		t.Errorf("annotations on the host: %v, want the second node", h.Annotations)
 	}
 }

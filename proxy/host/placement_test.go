@@ -17,6 +17,7 @@ import (
 
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/rewrite/rules"
 )
 
 // nodesFixture has four nodes on the host, of which "hidden" is not shown. The
@@ -255,5 +256,49 @@ func TestAttackServiceGetsExternalIPsByAnUpdate(t *testing.T) {
 	}
 	if w := f.host.writes(); len(w) > 0 {
 		t.Errorf("host calls %v", w)
+	}
+}
+
+// A tenant has a volume made on a node that the cluster does not show, by the
+// annotation by which a scheduler says where it is needed. It is refused (403), as
+// a pod for that node is. A claim whose node has gone since can be changed.
+func TestAttackClaimNeedsItsVolumeOnAHiddenNode(t *testing.T) {
+	cluster := newTranslator(t).Cluster()
+	cluster.SchedulesInside = true
+	tr, err := rewrite.New(cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{"plain": true}
+	f := newFixture(t, "persistentvolumeclaims", func(c *host.Config) {
+		c.Translator, c.NodeTakesPods = tr, func(name string) bool { return shown[name] }
+	})
+	const key, name = "/persistentvolumeclaims/demo/data", "data-x-demo-x-vc"
+	claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "data", Annotations: map[string]string{rules.SelectedNode: "hidden"}}}
+	if err := f.Create(t.Context(), key, claim, &corev1.PersistentVolumeClaim{}, 0); !apierrors.IsForbidden(err) {
+		t.Errorf("a new claim: %v, want 403", err)
+	}
+	claim.Annotations = nil
+	if err := f.Create(t.Context(), key, claim, &corev1.PersistentVolumeClaim{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	annotate := func(k, v string) error {
+		return f.GuaranteedUpdate(t.Context(), key, &corev1.PersistentVolumeClaim{}, false, nil, storage.SimpleUpdate(func(in runtime.Object) (runtime.Object, error) {
+			metav1.SetMetaDataAnnotation(&in.(*corev1.PersistentVolumeClaim).ObjectMeta, k, v)
+			return in, nil
+		}), nil)
+	}
+	if err := annotate(rules.SelectedNode, "hidden"); !apierrors.IsForbidden(err) {
+		t.Errorf("a claim that is there: %v, want 403", err)
+	}
+	if err := annotate(rules.SelectedNode, "plain"); err != nil {
+		t.Errorf("a node that is shown: %v", err)
+	}
+	if got := md(f.host.get("persistentvolumeclaims", name))["annotations"].(tree)[rules.SelectedNode]; got != "plain" {
+		t.Errorf("on the host the node is %v", got)
+	}
+	delete(shown, "plain")
+	if err := annotate("example.com/note", "x"); err != nil {
+		t.Errorf("another change after the node has gone: %v", err)
 	}
 }

@@ -12,13 +12,34 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	volumehelpers "k8s.io/component-helpers/storage/volume"
 	"k8s.io/klog/v2"
+
+	"portico.dev/portico/rewrite/rules"
 )
 
 // mayCreateClaim refuses a claim of a storage class of the host that the operator
-// does not offer.
+// does not offer, and one for a node that is not shown.
 func (s *Storage) mayCreateClaim(ctx context.Context, k key, h runtime.Object) error {
 	claim, ok := h.(*corev1.PersistentVolumeClaim)
-	if !ok || s.cfg.MayHaveStorage == nil {
+	if !ok {
+		return nil
+	}
+	if err := s.mayHaveVolumeOn(k, claim.Annotations[rules.SelectedNode]); err != nil {
+		return err
+	}
+	return s.mayHaveClass(ctx, k, claim)
+}
+
+// mayHaveVolumeOn refuses a claim whose volume is needed on a node that this
+// cluster does not show.
+func (s *Storage) mayHaveVolumeOn(k key, node string) error {
+	if node == "" || s.cfg.NodeTakesPods != nil && s.cfg.NodeTakesPods(node) {
+		return nil
+	}
+	return apierrors.NewForbidden(s.resource, k.name, fmt.Errorf("node %q is not a node of this cluster that takes pods", node))
+}
+
+func (s *Storage) mayHaveClass(ctx context.Context, k key, claim *corev1.PersistentVolumeClaim) error {
+	if s.cfg.MayHaveStorage == nil {
 		return nil
 	}
 	class := volumehelpers.GetPersistentVolumeClaimClass(claim)
@@ -33,14 +54,23 @@ func (s *Storage) mayCreateClaim(ctx context.Context, k key, h runtime.Object) e
 	return nil
 }
 
-// mayUpdateClaim does the same when a claim gets its class later. All other
-// changes are possible: an operator may offer a class no longer.
+// mayUpdateClaim does the same when a claim gets its class or its node later. All
+// other changes are possible: an operator may offer a class no longer.
 func (s *Storage) mayUpdateClaim(ctx context.Context, k key, p plan) error {
+	claim, ok := p.after.(*corev1.PersistentVolumeClaim)
+	if !ok {
+		return nil
+	}
 	for _, st := range p.steps {
 		annotations, _ := st.metadata["annotations"].(map[string]any)
+		if node, ok := annotations[rules.SelectedNode].(string); ok {
+			if err := s.mayHaveVolumeOn(k, node); err != nil {
+				return err
+			}
+		}
 		_, annotated := annotations[corev1.BetaStorageClassAnnotation]
 		if _, ok := st.spec["storageClassName"]; ok || annotated {
-			return s.mayCreateClaim(ctx, k, p.after)
+			return s.mayHaveClass(ctx, k, claim)
 		}
 	}
 	return nil

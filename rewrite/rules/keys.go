@@ -46,6 +46,17 @@ var HostAnnotations = map[string][]string{
 	},
 }
 
+// SelectedNode is the annotation by which a scheduler says on which node a claim's
+// volume is needed.
+const SelectedNode = "volume.kubernetes.io/selected-node"
+
+// PlacementAnnotations are those of HostAnnotations that a scheduler inside writes,
+// in a cluster that has one. A controller of the host may take one away, to have
+// another.
+var PlacementAnnotations = map[string][]string{
+	"PersistentVolumeClaim": {SelectedNode},
+}
+
 // HostFinalizers are, by kind, the finalizers that admission of the host adds
 // and a controller of the host removes. A tenant's object that brings one along
 // carries it on the host, where it means the same.

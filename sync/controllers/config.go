@@ -46,6 +46,9 @@ type Config struct {
 
 	// Scheduler also runs upstream's scheduler. In a virtual cluster without it the host schedules.
 	Scheduler bool
+
+	// Placement is asked by that scheduler. Nil means that Nodes say all.
+	Placement Placement
 }
 
 func (c Config) validate() error {

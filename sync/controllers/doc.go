@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package controllers runs upstream's kube-controller-manager controllers, and
-// for an embedded host cluster also its scheduler, inside this process.
+// where it is asked for also its scheduler, inside this process.
 //
 // They are upstream's own constructors, called as upstream's manager calls them,
 // with two differences: they share the informers of the API server in the same
@@ -34,5 +34,6 @@
 //	run.go        Run: build, start, wait
 //	informers.go  event handlers that wait until every controller is built
 //	tokens.go     the controller that fills service account token Secrets
-//	scheduler.go  upstream's scheduler, for Mode Host
+//	scheduler.go  upstream's scheduler
+//	placement.go  its plugin that asks what the host would refuse
 package controllers

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/dynamic"
@@ -22,6 +23,10 @@ import (
 )
 
 const schedulerName = "kube-scheduler"
+
+// lookAgain is after what time a pod without a node is looked at again, although
+// nothing in the virtual cluster has changed: the host may have.
+const lookAgain = time.Minute
 
 // newScheduler builds upstream's scheduler with its default profile.
 //
@@ -53,11 +58,18 @@ func newScheduler(ctx context.Context, cfg Config) (app.Controller, error) {
 	broadcaster := events.NewEventBroadcasterAdapterWithContext(ctx, client)
 	typed := scheduler.NewInformerFactory(client, 0, informerName)
 	untyped := dynamicinformer.NewFilteredDynamicSharedInformerFactory(dynamicClient, 0, corev1.NamespaceAll, nil)
-	sched, err := scheduler.New(ctx, client, typed, untyped,
-		func(name string) events.EventRecorderLogger { return broadcaster.NewRecorder(name) },
+	options := []scheduler.Option{
 		scheduler.WithComponentConfigVersion(defaults.APIVersion),
 		scheduler.WithKubeConfig(config),
-		scheduler.WithProfiles(defaults.Profiles...))
+		scheduler.WithProfiles(defaults.Profiles...),
+	}
+	if cfg.Placement != nil {
+		options = append(options,
+			scheduler.WithFrameworkOutOfTreeRegistry(withPlacement(defaults.Profiles, cfg.Placement)),
+			scheduler.WithPodMaxInUnschedulablePodsDuration(lookAgain))
+	}
+	sched, err := scheduler.New(ctx, client, typed, untyped,
+		func(name string) events.EventRecorderLogger { return broadcaster.NewRecorder(name) }, options...)
 	if err != nil {
 		informerName.Release()
 		return nil, fmt.Errorf("build the scheduler: %w", err)

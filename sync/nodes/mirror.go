@@ -16,6 +16,8 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	corelisters "k8s.io/client-go/listers/core/v1"
+	corev1helpers "k8s.io/component-helpers/scheduling/corev1"
+	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"portico.dev/portico/sync/internal/hostview"
@@ -128,6 +130,19 @@ func (m *Mirror) Shown(name string) bool {
 	}
 	pods, err := m.usage.podsOn(name)
 	return err == nil && len(pods) > 0
+}
+
+// KeepsAway reports whether a host node has a taint that keeps pods away which
+// have these tolerations on the host. A cordon shows on the virtual Node.
+func (m *Mirror) KeepsAway(name string, tolerations []corev1.Toleration) bool {
+	host, err := m.host.Get(name)
+	if err != nil {
+		return false
+	}
+	_, found := corev1helpers.FindMatchingUntoleratedTaint(klog.Background(), host.Spec.Taints, tolerations, func(t *corev1.Taint) bool {
+		return t.Effect == corev1.TaintEffectNoSchedule || t.Effect == corev1.TaintEffectNoExecute
+	}, true)
+	return found
 }
 
 // reconcile makes, changes or removes one virtual Node.

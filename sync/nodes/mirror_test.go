@@ -194,6 +194,29 @@ func TestOnlyHostNodesAreVouchedFor(t *testing.T) {
 	}
 }
 
+// A tenant's toleration that does not count on the host lets no pod onto a node
+// there. Taints that every pod tolerates keep none away.
+func TestTaintsThatKeepPodsAwayOnTheHost(t *testing.T) {
+	tainted := func(name string, taints ...corev1.Taint) *corev1.Node {
+		n := hostNode(name)
+		n.Spec.Taints = taints
+		return n
+	}
+	enforced := []corev1.Toleration{{Key: "tenants", Operator: corev1.TolerationOpExists}}
+	m := startMirror(t, nodes.MirrorConfig{Tolerations: enforced}, nil,
+		tainted("free", corev1.Taint{Key: "tenants", Effect: corev1.TaintEffectNoSchedule}, corev1.Taint{Key: "busy", Effect: corev1.TaintEffectPreferNoSchedule}),
+		tainted("gpu", corev1.Taint{Key: "gpu", Effect: corev1.TaintEffectNoSchedule}), tainted("out", corev1.Taint{Key: "out", Effect: corev1.TaintEffectNoExecute}))
+	for _, name := range []string{"free", "gpu", "out"} {
+		m.node(name, "shown", exists)
+	}
+	gpu := append([]corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}}, enforced...)
+	for name, want := range map[string][2]bool{"free": {false, false}, "gpu": {true, false}, "out": {true, true}, "missing": {false, false}} {
+		if got := [2]bool{m.mirror.KeepsAway(name, enforced), m.mirror.KeepsAway(name, gpu)}; got != want {
+			t.Errorf("node %s keeps away pods without and with the toleration of gpu: %v, want %v", name, got, want)
+		}
+	}
+}
+
 func TestHeartbeatsAreNotWritten(t *testing.T) {
 	m := startMirror(t, nodes.MirrorConfig{}, nil, hostNode("worker-1"), hostNode("worker-2"))
 	m.node("worker-1", "the host's node", exists)

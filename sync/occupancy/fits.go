@@ -44,14 +44,41 @@ func (r *Room) Fits(node *corev1.Node, pod *corev1.Pod) error {
 		slices.Sort(missing)
 		return fmt.Errorf("node %q has not enough room: %s", node.Name, strings.Join(missing, ", "))
 	}
-	for _, want := range ports(pod) {
-		for _, o := range there {
-			if slices.ContainsFunc(ports(o), func(p corev1.ContainerPort) bool { return collide(p, want) }) {
-				return fmt.Errorf("port %d/%s of node %q is taken", want.HostPort, protocolOf(want), node.Name)
+	if port, taken := collision(ports(pod), there); taken {
+		return fmt.Errorf("port %d/%s of node %q is taken", port.HostPort, protocolOf(port), node.Name)
+	}
+	return nil
+}
+
+// Refuses returns a function that says why a node would refuse a pod, in words
+// that follow "node(s)", or "" if it would not. It is for reasons that no virtual
+// Node shows.
+func (r *Room) Refuses(pod *corev1.Pod) func(node string) string {
+	wanted := ports(pod)
+	return func(node string) string {
+		if r.refused.remaining(node) > 0 {
+			return "had refused a pod of this cluster a moment ago"
+		}
+		if len(wanted) == 0 {
+			return ""
+		}
+		if _, taken := collision(wanted, r.on(node, func(o *corev1.Pod) bool { return !r.own(o) })); taken {
+			return "didn't have free ports on the host"
+		}
+		return ""
+	}
+}
+
+// collision returns the first wanted port that one of the pods has.
+func collision(wanted []corev1.ContainerPort, pods []*corev1.Pod) (corev1.ContainerPort, bool) {
+	for _, want := range wanted {
+		for _, pod := range pods {
+			if slices.ContainsFunc(ports(pod), func(p corev1.ContainerPort) bool { return collide(p, want) }) {
+				return want, true
 			}
 		}
 	}
-	return nil
+	return corev1.ContainerPort{}, false
 }
 
 // extended reports whether a resource is one that a kubelet ignores in a pod if

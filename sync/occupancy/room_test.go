@@ -170,6 +170,29 @@ func TestFits(t *testing.T) {
 	}
 }
 
+// The scheduler inside leaves out nodes for reasons that virtual Nodes do not show.
+// Ports of the cluster's own pods it knows.
+func TestRefuses(t *testing.T) {
+	room, _ := start(t, nil,
+		podOn("foreign", nil, hostPort(80, "", "")),
+		podOn("ours", nil, own, hostPort(81, "", "")),
+	)
+	for name, c := range map[string]struct {
+		pod  *corev1.Pod
+		node string
+		want string
+	}{
+		"no port":                 {podOn("p", nil), node, ""},
+		"a port of another's pod": {podOn("p", nil, hostPort(80, "", "")), node, "didn't have free ports on the host"},
+		"on another node":         {podOn("p", nil, hostPort(80, "", "")), "node-2", ""},
+		"a port of an own pod":    {podOn("p", nil, hostPort(81, "", "")), node, ""},
+	} {
+		if got := room.Refuses(c.pod)(c.node); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 // A ReplicaSet makes a refused pod again at once, and a scheduler would put it on
 // the same node for as long as it does not know why the kubelet refuses it.
 func TestRefusedPodsDoNotBecomeALoop(t *testing.T) {
@@ -201,6 +224,9 @@ func TestRefusedPodsDoNotBecomeALoop(t *testing.T) {
 	eventually(h, "the node waits", func() bool { return !fits() })
 	if err := room.Fits(n, podOn("p", nil)); !strings.Contains(err.Error(), "gets the next in 10s") {
 		t.Errorf("got %v, want the time of the next try", err)
+	}
+	if got := room.Refuses(podOn("p", nil))(node); got != "had refused a pod of this cluster a moment ago" {
+		t.Errorf("the scheduler is told %q", got)
 	}
 	h.Clock.Step(11 * time.Second)
 	if !fits() {

@@ -67,6 +67,7 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"selected nodes":          "sync: {nodes: {nodeSelector: a=b}}",
 			"nodes without metrics":   "{sync: {nodes: {enabled: true}}, integrations: {metricsServer: {enabled: false}}}",
 			"scheduler":               "sync: {nodes: {syncAllNodes: true, enableScheduler: true}}",
+			"scheduler, no classes":   "sync: {nodes: {syncAllNodes: true, enableScheduler: true}, fromHost: {storageClasses: {enabled: false}}}",
 			"kubelets":                "sync: {nodes: {enabled: true, proxy: true}}",
 			"host's priority classes": "sync: {fromHost: {priorityClasses: {enabled: true}}}",
 			"host's runtime classes":  "sync: {fromHost: {runtimeClasses: {enabled: true}}}",

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/rewrite/rules"
 	"portico.dev/portico/test/embedded"
 )
 
@@ -52,6 +53,8 @@ func TestSchedulerInside(t *testing.T) {
 	t.Run("room taken by others", c.roomOfOthers)
 	t.Run("preemption", c.preemption)
 	t.Run("scheduler of the tenant's, and taint of the host's", c.ownScheduler)
+	t.Run("refused by the host", c.refusedByTheHost)
+	t.Run("volume where the pod is", c.volume)
 	t.Run("left to the host", c.leftToTheHost)
 }
 
@@ -313,6 +316,77 @@ func (c *scheduled) ownScheduler(t *testing.T) {
 	c.patchNode(t, c.Host.CoreV1().Nodes().Patch, c.plain, `{"spec":{"taints":null}}`)
 	c.node(t, c.plain, "without the taint", func(n *corev1.Node) bool { return len(n.Spec.Taints) == 0 })
 	c.remove(t, "own")
+}
+
+// refusedByTheHost: the scheduler inside sees what the host would refuse, and looks
+// elsewhere, although the pod tolerates everything inside.
+func (c *scheduled) refusedByTheHost(t *testing.T) {
+	c.patchNode(t, c.Host.CoreV1().Nodes().Patch, c.ssd, `{"spec":{"taints":[{"key":"operators","value":"own","effect":"NoSchedule"}]}}`)
+	c.node(t, c.ssd, "tainted", func(n *corev1.Node) bool { return len(n.Spec.Taints) == 1 })
+	everything := func(s *corev1.PodSpec) { s.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}} }
+	for _, name := range []string{"one", "two", "three"} {
+		c.pod(t, name, "1", everything)
+		c.runs(t, name, c.plain)
+	}
+	c.pod(t, "nowhere", "1", func(s *corev1.PodSpec) { everything(s); s.NodeSelector = onSSD })
+	c.waits(t, "nowhere")
+	c.seen(t, "nowhere", func(p *corev1.Pod) bool {
+		return strings.Contains(fmt.Sprint(p.Status.Conditions), "1 node(s) had a taint of the host that the pod cannot tolerate there")
+	})
+	c.patchNode(t, c.Host.CoreV1().Nodes().Patch, c.ssd, `{"spec":{"taints":null}}`)
+	c.runs(t, "nowhere", c.ssd)
+	c.remove(t, "one", "two", "three", "nowhere")
+}
+
+// volume: a claim waits for its first consumer, and the host provisions where the
+// scheduler inside has put the pod. The test plays the provisioner.
+func (c *scheduled) volume(t *testing.T) {
+	ctx := t.Context()
+	if _, err := c.Virtual.CoreV1().PersistentVolumeClaims("default").Create(ctx, claimOf("data", nil), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.pod(t, "stateful", "1", func(s *corev1.PodSpec) {
+		s.NodeSelector = onSSD
+		s.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"},
+		}}}
+	})
+	var claim *corev1.PersistentVolumeClaim
+	embedded.Eventually(t, "node of the claim on the host", func(ctx context.Context) (bool, string) {
+		var err error
+		claim, err = c.Host.CoreV1().PersistentVolumeClaims(c.Namespace).Get(ctx, c.HostName("default", "data"), metav1.GetOptions{})
+		return err == nil && claim.Annotations[rules.SelectedNode] == c.ssd, fmt.Sprint(claim, err)
+	})
+	if _, err := c.Host.CoreV1().PersistentVolumes().Create(ctx, &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: "pv-" + c.Namespace},
+		Spec: corev1.PersistentVolumeSpec{
+			Capacity: claim.Spec.Resources.Requests, AccessModes: claim.Spec.AccessModes, StorageClassName: *claim.Spec.StorageClassName,
+			PersistentVolumeSource: corev1.PersistentVolumeSource{CSI: &corev1.CSIPersistentVolumeSource{Driver: "csi.example.com", VolumeHandle: "1"}},
+			ClaimRef:               &corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID},
+			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+				MatchExpressions: []corev1.NodeSelectorRequirement{{Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpIn, Values: []string{c.ssd}}},
+			}}}},
+		},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.runs(t, "stateful", c.ssd)
+	c.remove(t, "stateful")
+
+	// The volume leads the next pod to its node.
+	c.pod(t, "again", "1", func(s *corev1.PodSpec) {
+		s.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"},
+		}}}
+	})
+	c.runs(t, "again", c.ssd)
+	c.remove(t, "again")
+
+	elsewhere := claimOf("elsewhere", nil)
+	elsewhere.Annotations = map[string]string{rules.SelectedNode: "no-such-node"}
+	if _, err := c.Virtual.CoreV1().PersistentVolumeClaims("default").Create(ctx, elsewhere, metav1.CreateOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a claim for a node that is not shown: %v, want a refusal", err)
+	}
 }
 
 func (c *scheduled) leftToTheHost(t *testing.T) {

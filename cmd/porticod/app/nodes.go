@@ -61,6 +61,7 @@ func (vc *virtualCluster) checkScheduler(ctx context.Context) error {
 		{Verb: "create", Resource: "pods", Subresource: "binding", Namespace: vc.config.Host.Namespace},
 		{Verb: "list", Resource: "pods"},
 		{Verb: "watch", Resource: "pods"},
+		{Verb: "get", Resource: "persistentvolumes"},
 	} {
 		allowed, err := vc.hostAllows(ctx, right)
 		if err != nil {
@@ -76,7 +77,7 @@ func (vc *virtualCluster) checkScheduler(ctx context.Context) error {
 
 // described names the resource of a right, and where the right is missing.
 func described(right authorizationv1.ResourceAttributes) string {
-	name, where := right.Resource, "in all namespaces"
+	name, where := right.Resource, "on the whole host"
 	if right.Subresource != "" {
 		name += "/" + right.Subresource
 	}

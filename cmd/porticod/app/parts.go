@@ -224,6 +224,7 @@ func (c *composition) schedulerPart() (part, error) {
 		return part{}, err
 	}
 	c.room, c.storage.AllowBinding, c.storage.Fits = room, true, room.Fits
+	c.placement.translator, c.placement.room = c.translator, room
 	return part{always: room.Observe}, nil
 }
 
@@ -256,6 +257,7 @@ func (c *composition) nodesPart() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
+	c.placement.mirror = mirror
 	c.storage.NodeShown, c.storage.NodeTakesPods, c.storage.ReadNodes = mirror.Shown, mirror.Shown, true
 	return part{always: mirror.Observe, leading: mirror.Run}, nil
 }

@@ -92,6 +92,9 @@ type virtualCluster struct {
 	keeper     *door.Keeper
 	keys       *door.Keys
 
+	// placement is asked by a scheduler inside.
+	placement placement
+
 	// storageClassesSeen says that the host lets porticod see its storage classes.
 	storageClassesSeen bool
 
@@ -195,9 +198,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		shareCredentials: vc.shareCredentials,
 		tracing:          atDoor(traces, cfg.Tracing.Trusted),
 		kubeconfigPath:   cfg.KubeconfigPath,
-		controllers: controllers.Config{
-			Mode: controllers.Virtual, ResourceClaims: cfg.Sync.ToHost.ResourceClaims.Enabled, Scheduler: cfg.Sync.Nodes.EnableScheduler,
-		},
+		controllers:      vc.controllers(),
 	}, listener)
 	if err != nil {
 		return nil, err
@@ -235,6 +236,15 @@ func (vc *virtualCluster) cluster(entrance door.Door) (rewrite.Cluster, error) {
 		PassNodeKeys:           !vc.config.Metadata.HideNodeAnnotations,
 		ResourceClaims:         vc.config.Sync.ToHost.ResourceClaims.Enabled,
 	}, nil
+}
+
+// controllers is the selection of upstream's controllers, with the scheduler.
+func (vc *virtualCluster) controllers() controllers.Config {
+	c := controllers.Config{Mode: controllers.Virtual, ResourceClaims: vc.config.Sync.ToHost.ResourceClaims.Enabled}
+	if vc.config.Sync.Nodes.EnableScheduler {
+		c.Scheduler, c.Placement = true, &vc.placement
+	}
+	return c
 }
 
 // shareRoots keeps the cluster's keys on the host wherever the store is shared:

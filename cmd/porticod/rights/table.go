@@ -87,6 +87,13 @@ var table = []Grant{
 		needed:  func(c *config.Config) bool { return c.Sync.Nodes.EnableScheduler },
 	},
 	{
+		Feature: "sync.nodes.enableScheduler",
+		Why:     "The nodes on which the volumes of bound claims are, for a scheduler inside.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"persistentvolumes"}, "get")},
+		needed:  func(c *config.Config) bool { return c.Sync.Nodes.EnableScheduler },
+	},
+	{
 		Feature: "sync.nodes.proxy",
 		Why:     "A part of nodes/proxy. This right is worth every pod of every node: read docs/configuration.md first.",
 		Cluster: true,
@@ -119,7 +126,11 @@ var table = []Grant{
 		Why:     "The host's storage classes.",
 		Cluster: true,
 		Rules:   []rbacv1.PolicyRule{rule("storage.k8s.io", []string{"storageclasses"}, "get", "list", "watch")},
-		needed:  func(c *config.Config) bool { return c.Sync.FromHost.StorageClasses.Demanded() },
+		needed: func(c *config.Config) bool {
+			// A scheduler inside waits for the class of a claim.
+			return c.Sync.FromHost.StorageClasses.Demanded() ||
+				c.Sync.Nodes.EnableScheduler && ptr.Deref(c.Sync.FromHost.StorageClasses.Enabled, true)
+		},
 		used:    func(c *config.Config) bool { return ptr.Deref(c.Sync.FromHost.StorageClasses.Enabled, true) },
 	},
 	{
