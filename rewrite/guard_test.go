@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,6 +36,7 @@ var guardedCopies = map[reflect.Type]rules.Table{
 	reflect.TypeFor[corev1.ConfigMap]():           rules.ConfigMap,
 	reflect.TypeFor[discoveryv1.EndpointSlice]():  rules.EndpointSlice,
 	reflect.TypeFor[schedulingv1.PriorityClass](): rules.PriorityClass,
+	reflect.TypeFor[networkingv1.NetworkPolicy](): rules.NetworkPolicy,
 }
 
 // tables returns the table of every kind that reaches the host.
@@ -83,7 +85,7 @@ func TestLaw4TheGuardIsAwake(t *testing.T) {
 func isBool(path string) bool {
 	switch path {
 	case "spec.enableServiceLinks", "spec.automountServiceAccountToken", "spec.setHostnameAsFQDN", "spec.priority", "spec.overhead",
-		"spec.dnsPolicy", "spec.preemptionPolicy", "spec.devices.requests[].exactly.adminAccess", "value", "globalDefault":
+		"spec.dnsPolicy", "spec.preemptionPolicy", "spec.devices.requests[].exactly.adminAccess", "value", "globalDefault", "spec.egress[].ports[]":
 		return true
 	}
 	return false

@@ -43,6 +43,7 @@ var Words = map[string]string{
 	"v1.PodQOSClass":                             "word",
 	"v1.PodResizeStatus":                         "word",
 	"v1.PodSELinuxChangePolicy":                  "word",
+	"v1.PolicyType":                              "word",
 	"v1.PreemptionPolicy":                        "word",
 	"v1.ProcMountType":                           "word",
 	"v1.Protocol":                                "word",

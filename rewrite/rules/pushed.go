@@ -51,3 +51,17 @@ var PriorityClass = Table{
 		{Reason: "text for people", Paths: []string{"description"}},
 	},
 }
+
+// NetworkPolicy is the table of NetworkPolicies.
+var NetworkPolicy = Table{
+	Kind: "NetworkPolicy",
+	Rules: []Rule{
+		{Path: "spec.podSelector", Action: Pass, Pass: "NetworkPolicyToHost"},
+		{Path: "spec.ingress[].from[]", Action: Pass, Pass: "NetworkPolicyToHost"},
+		{Path: "spec.egress[].to[]", Action: Pass, Pass: "egress"},
+		{Path: "spec.egress[].ports[]", Action: Pass, Pass: "egress"},
+	},
+	Kept: []Excuse{
+		{Reason: "port of the tenant's own pods, which have the same ports on the host", Paths: []string{"spec.ingress[].ports[]"}},
+	},
+}

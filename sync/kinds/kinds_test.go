@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -67,6 +68,19 @@ func TestPushed(t *testing.T) {
 			"other family": func(s *discoveryv1.EndpointSlice) {
 				s.AddressType, s.Endpoints[0].Addresses[0] = discoveryv1.AddressTypeIPv6, "2001:db8::1"
 			},
+		})
+	pushed(t, kinds.PushedNetworkPolicies(func() rewrite.Network { return rewrite.Network{} }),
+		&networkingv1.NetworkPolicy{ObjectMeta: meta, Spec: networkingv1.NetworkPolicySpec{
+			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "web", "tier": "front"}},
+			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
+			Ingress:     []networkingv1.NetworkPolicyIngressRule{{}},
+		}},
+		map[string]func(*networkingv1.NetworkPolicy){
+			"fewer labels":    func(p *networkingv1.NetworkPolicy) { delete(p.Spec.PodSelector.MatchLabels, "tier") },
+			"no label":        func(p *networkingv1.NetworkPolicy) { p.Spec.PodSelector.MatchLabels = nil },
+			"no rule":         func(p *networkingv1.NetworkPolicy) { p.Spec.Ingress = nil },
+			"other direction": func(p *networkingv1.NetworkPolicy) { p.Spec.PolicyTypes[0] = networkingv1.PolicyTypeEgress },
+			"a rule out":      func(p *networkingv1.NetworkPolicy) { p.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{{}} },
 		})
 	pushed(t, kinds.PushedPriorityClasses(1000),
 		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "sample"}, Value: 10, Description: "before", GlobalDefault: true},

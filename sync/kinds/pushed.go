@@ -6,6 +6,7 @@ package kinds
 import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -157,6 +158,37 @@ func PushedPriorityClasses(limit int32) Pushed[*schedulingv1.PriorityClass] {
 				next := host.DeepCopy()
 				next.Description, next.GlobalDefault = want.Description, false
 				return next
+			},
+		},
+	}
+}
+
+// PushedNetworkPolicies are all of the tenant's, on a host that may change.
+func PushedNetworkPolicies(network func() rewrite.Network) Pushed[*networkingv1.NetworkPolicy] {
+	return Pushed[*networkingv1.NetworkPolicy]{
+		Kind: "NetworkPolicy", Resource: "networkpolicies",
+		Client: func(c kubernetes.Interface, namespace string) Client[*networkingv1.NetworkPolicy] {
+			return c.NetworkingV1().NetworkPolicies(namespace)
+		},
+		Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+			return f.Networking().V1().NetworkPolicies().Informer()
+		},
+		ToHost: func(t *rewrite.Translator, virtual *networkingv1.NetworkPolicy, in rewrite.Inputs) (*networkingv1.NetworkPolicy, error) {
+			return t.NetworkPolicyToHost(virtual, network(), in), nil
+		},
+		ToVirtual: identified[*networkingv1.NetworkPolicy]("NetworkPolicy"),
+		Rules: copies.Rules[*networkingv1.NetworkPolicy]{
+			Same: func(want, host *networkingv1.NetworkPolicy) bool {
+				return apiequality.Semantic.DeepEqual(want.Spec, host.Spec)
+			},
+			Patch: func(want, host *networkingv1.NetworkPolicy) map[string]any {
+				return map[string]any{"spec": map[string]any{
+					"podSelector": map[string]any{
+						"matchLabels":      hostview.Changes(want.Spec.PodSelector.MatchLabels, host.Spec.PodSelector.MatchLabels),
+						"matchExpressions": nonNil(want.Spec.PodSelector.MatchExpressions),
+					},
+					"ingress": nonNil(want.Spec.Ingress), "egress": nonNil(want.Spec.Egress), "policyTypes": want.Spec.PolicyTypes,
+				}}
 			},
 		},
 	}

@@ -62,6 +62,7 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"no metrics":              "integrations: {metricsServer: {enabled: false}}",
 			"metrics":                 "integrations: {metricsServer: {enabled: true}}",
 			"devices":                 "sync: {toHost: {resourceClaims: {enabled: true}}, fromHost: {deviceClasses: {enabled: true}}}",
+			"network policies":        "sync: {toHost: {networkPolicies: {enabled: true}}}",
 			"nodes":                   "sync: {nodes: {enabled: true}}",
 			"all nodes":               "sync: {nodes: {syncAllNodes: true}}",
 			"selected nodes":          "sync: {nodes: {nodeSelector: a=b}}",

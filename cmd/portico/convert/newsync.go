@@ -37,14 +37,15 @@ var newSyncRows = slices.Concat(
 
 		ours("sync.toHost.priorityClasses.enabled", boolean),
 		ours("sync.toHost.resourceClaims.enabled", boolean),
+		ours("sync.toHost.networkPolicies.enabled", boolean),
 		none("sync.toHost.resourceClaimTemplates", "Templates stay inside; the claims that are made of them reach the host with sync.toHost.resourceClaims.", map[string]any{"enabled": true}),
 	),
 	each(none, noPatches,
 		"sync.toHost.pods.patches", "sync.toHost.services.patches", "sync.toHost.persistentVolumeClaims.patches", "sync.toHost.endpoints.patches",
 		"sync.toHost.endpointSlices.patches", "sync.toHost.secrets.patches", "sync.toHost.configMaps.patches", "sync.toHost.priorityClasses.patches",
-		"sync.toHost.resourceClaims.patches"),
+		"sync.toHost.resourceClaims.patches", "sync.toHost.networkPolicies.patches"),
 	each(none, noToHost,
-		"sync.toHost.ingresses", "sync.toHost.networkPolicies", "sync.toHost.volumeSnapshots", "sync.toHost.volumeSnapshotContents"),
+		"sync.toHost.ingresses", "sync.toHost.volumeSnapshots", "sync.toHost.volumeSnapshotContents"),
 	one(
 		none("sync.toHost.podDisruptionBudgets", "Budgets are kept inside, for evictions through the virtual API; a drain on the host does not see them."),
 		none("sync.toHost.serviceAccounts", "All pods run as one ServiceAccount of the host, without rights. Tokens of virtual accounts are the virtual cluster's."),

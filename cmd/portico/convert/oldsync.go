@@ -31,8 +31,9 @@ var oldSyncRows = slices.Concat(
 		none("sync.nodes.reservedResources", "Real nodes are shown with the resources that the host says they have."),
 
 		move("sync.priorityclasses.enabled", "sync.toHost.priorityClasses.enabled", boolean, ""),
+		move("sync.networkpolicies.enabled", "sync.toHost.networkPolicies.enabled", boolean, ""),
 	),
-	each(none, noToHost, "sync.ingresses", "sync.networkpolicies", "sync.volumesnapshots"),
+	each(none, noToHost, "sync.ingresses", "sync.volumesnapshots"),
 	one(
 		none("sync.ingressclasses", "Ingresses stay inside, and so no class of the host is shown."),
 		none("sync.persistentvolumes", "Volumes that a tenant makes do not reach the host. Those of bound claims are shown."),

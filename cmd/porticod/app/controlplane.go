@@ -55,6 +55,9 @@ type controlPlaneOptions struct {
 	// host describes the host cluster of a virtual cluster.
 	host func(loopback *rest.Config, shared informers.SharedInformerFactory) (apiserver.Host, error)
 
+	// warnOfPolicies says that nobody enforces NetworkPolicies.
+	warnOfPolicies bool
+
 	// podSecurity, if set, holds for every pod of a virtual cluster.
 	podSecurity *apiserver.PodSecurity
 
@@ -145,6 +148,7 @@ func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error
 		Issuer:           "https://kubernetes.default.svc." + o.clusterDomain,
 		Files:            files(c.bundle),
 		PodSecurity:      o.podSecurity,
+		WarnOfPolicies:   o.warnOfPolicies,
 		Egress:           o.egress,
 		Tracing:          o.tracing,
 	})

@@ -4,8 +4,15 @@
 package app
 
 import (
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
+
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/proxy/apiserver"
+	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/policies"
 )
 
 // podSecurity is the standard that holds for every pod, if the operator isolates
@@ -21,4 +28,57 @@ func podSecurity(i *config.Isolation) *apiserver.PodSecurity {
 		Usernames:      i.PodSecurityExemptions.Usernames,
 		RuntimeClasses: i.PodSecurityExemptions.RuntimeClasses,
 	}
+}
+
+// networkPoliciesPart brings the tenant's policies to the host.
+func (c *composition) networkPoliciesPart() (part, error) {
+	if !c.config.Sync.ToHost.NetworkPolicies.Enabled {
+		return part{}, nil
+	}
+	p, err := policies.New(policies.Config{
+		Translator: c.translator, Informers: c.shared, Host: c.lead.host, Pods: c.lead.hostMetadata, Network: c.network(), Events: c.report,
+	})
+	if err != nil {
+		return part{}, err
+	}
+	return part{leading: p.Run}, nil
+}
+
+// network describes the host as policies see it, where doors may come and go.
+func (c *composition) network() func() rewrite.Network {
+	door := rewrite.Door{Selector: c.doorOptions(c.at).DNSSelector(), APIPort: int32(c.at.Port())}
+	if c.dnsSockets != nil {
+		door.DNSPort = c.dnsSockets.Port()
+	}
+	bounds := policyBounds(&c.config.Isolation)
+	return func() rewrite.Network {
+		door := door
+		for _, at := range c.virtualCluster.doors.Ready() {
+			door.Addresses = append(door.Addresses, at.Addr())
+		}
+		return rewrite.Network{Door: door, Bounds: bounds}
+	}
+}
+
+// policyBounds are the rules of the chart's NAME-workloads, if there is one.
+func policyBounds(i *config.Isolation) *rewrite.PolicyBounds {
+	if !i.Enabled || !i.NetworkPolicy.Enabled {
+		return nil
+	}
+	out := i.NetworkPolicy.OutgoingConnections
+	var b rewrite.PolicyBounds
+	if out.DNS {
+		rule := networkingv1.NetworkPolicyEgressRule{}
+		for _, protocol := range []corev1.Protocol{corev1.ProtocolUDP, corev1.ProtocolTCP} {
+			rule.Ports = append(rule.Ports, networkingv1.NetworkPolicyPort{Protocol: &protocol, Port: ptr.To(intstr.FromInt32(rewrite.DNSServicePort))})
+		}
+		b.Egress = append(b.Egress, rule)
+	}
+	if out.IPBlock.CIDR != "" {
+		b.Egress = append(b.Egress, networkingv1.NetworkPolicyEgressRule{To: []networkingv1.NetworkPolicyPeer{
+			{IPBlock: &networkingv1.IPBlock{CIDR: out.IPBlock.CIDR, Except: out.IPBlock.Except}},
+		}})
+	}
+	b.Egress = append(b.Egress, i.NetworkPolicy.Workloads.Egress...)
+	return &b
 }

@@ -73,6 +73,7 @@ var parts = []struct {
 	{"trust bundles", (*composition).trustPart},
 	{"endpoints", (*composition).endpointsPart},
 	{"mapped services", (*composition).mapServicesPart},
+	{"network policies", (*composition).networkPoliciesPart},
 	{"namespace labels", (*composition).namespaceLabelsPart},
 	{"events", (*composition).eventsPart},
 	{"scheduler", (*composition).schedulerPart},

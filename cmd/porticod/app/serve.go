@@ -193,6 +193,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		shutdownDelay:    vc.shutdownDelay(),
 		host:             vc.describeHost,
 		podSecurity:      podSecurity(&cfg.Isolation),
+		warnOfPolicies:   !cfg.Sync.ToHost.NetworkPolicies.Enabled,
 		egress:           dials,
 		shareRoots:       vc.shareRoots(),
 		shareCredentials: vc.shareCredentials,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,6 +33,13 @@ func (vc *virtualCluster) checkToHost(ctx context.Context) error {
 		if err := vc.checkVerbs(ctx, claims, "get", "list", "watch", "create", "patch", "delete"); err != nil {
 			return withHint(fmt.Errorf("sync.toHost.resourceClaims: %w", err),
 				"porticod needs the rule for resourceclaims that porticod rights prints, or leave sync.toHost.resourceClaims off")
+		}
+	}
+	if to.NetworkPolicies.Enabled {
+		policies := authorizationv1.ResourceAttributes{Group: networkingv1.GroupName, Resource: "networkpolicies", Namespace: vc.config.Host.Namespace}
+		if err := vc.checkVerbs(ctx, policies, "get", "list", "watch", "create", "patch", "delete"); err != nil {
+			return withHint(fmt.Errorf("sync.toHost.networkPolicies: %w", err),
+				"porticod needs the rule for networkpolicies that porticod rights prints, or leave sync.toHost.networkPolicies off")
 		}
 	}
 	return nil

@@ -171,6 +171,8 @@ var reference = []key{
 		"show the host's StorageClasses; `true`, or a selector: and do not start if the host refuses; unset: if the host lets it. With a selector, claims may name no other class of the host: see [Storage classes](#storage-classes)"},
 	{"sync.toHost.resourceClaims.enabled", "false",
 		"make the tenant's ResourceClaims claims of the host, so that pods get the devices that they claim: see [Devices](#devices). Needs `sync.fromHost.deviceClasses`"},
+	{"sync.toHost.networkPolicies.enabled", "false",
+		"give the host the tenant's NetworkPolicies, so that its network enforces them: see [Network policies](#network-policies)"},
 	{"sync.toHost.priorityClasses.enabled", "false",
 		"give the host a copy of each PriorityClass that the tenant makes, and let pods have it there: see [Classes of the tenant](#classes-of-the-tenant)"},
 	{"sync.toHost.priorityClasses.maxValue", "1000000000",

@@ -14,6 +14,14 @@ const highestPriority = 1_000_000_000
 type ToHost struct {
 	PriorityClasses ToHostPriorityClasses `json:"priorityClasses"`
 	ResourceClaims  ToHostResourceClaims  `json:"resourceClaims"`
+	NetworkPolicies ToHostNetworkPolicies `json:"networkPolicies"`
+}
+
+// ToHostNetworkPolicies has the host enforce the tenant's policies.
+type ToHostNetworkPolicies struct {
+	// Enabled gives the host a copy of each. Otherwise they have no effect, and
+	// those who write one are warned.
+	Enabled bool `json:"enabled"`
 }
 
 // ToHostResourceClaims lets pods have devices.

@@ -53,6 +53,12 @@ var table = []Grant{
 		needed:  func(c *config.Config) bool { return c.Sync.ToHost.ResourceClaims.Enabled },
 	},
 	{
+		Feature: "sync.toHost.networkPolicies",
+		Why:     "Network policies, with sync.toHost.networkPolicies.",
+		Rules:   []rbacv1.PolicyRule{rule("networking.k8s.io", []string{"networkpolicies"}, "get", "list", "watch", "create", "patch", "delete")},
+		needed:  func(c *config.Config) bool { return c.Sync.ToHost.NetworkPolicies.Enabled },
+	},
+	{
 		Feature: "mapServices.fromHost",
 		Why:     "The Services that mapServices.fromHost names, and where they lead. RBAC cannot say which EndpointSlices are theirs.",
 		each:    mappedServices,
