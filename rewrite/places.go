@@ -71,7 +71,7 @@ func (t *Translator) places(h runtime.Object) (places, bool) {
 }
 
 // addedDetail replaces the host's text about an added element.
-const addedDetail = "the host of this cluster refuses what is added to the pod there"
+const addedDetail = "the host of this cluster refuses a part that was added to the pod there"
 
 func (p places) status(s metav1.Status) metav1.Status {
 	out := *s.DeepCopy()

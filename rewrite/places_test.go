@@ -57,7 +57,7 @@ func TestFieldsOfAHostPodAreThoseOfTheVirtualPod(t *testing.T) {
 		t.Helper()
 		led := 0
 		for i, name := range host {
-			want, wantMessage := owner, "the host of this cluster refuses what is added to the pod there"
+			want, wantMessage := owner, "the host of this cluster refuses a part that was added to the pod there"
 			if at := slices.Index(virtual, name); at >= 0 {
 				want, wantMessage, led = fmt.Sprintf("%s.%s[%d]%s", owner, list, at, rest), "no", led+1
 			}
@@ -176,7 +176,7 @@ func TestMessageOfAnInvalidPodNamesTheTenantsFields(t *testing.T) {
 				fieldpath.Required(spec.Child("initContainers").Index(0).Child("name"), ""),
 				fieldpath.Required(spec.Child("containers").Index(1).Child("image"), ""),
 			),
-			`Pod "web-0" is invalid: [spec: the host of this cluster refuses what is added to the pod there, spec.containers[1].image: Required value]`, 2,
+			`Pod "web-0" is invalid: [spec: the host of this cluster refuses a part that was added to the pod there, spec.containers[1].image: Required value]`, 2,
 		},
 		"difference": {
 			invalid(fieldpath.Forbidden(spec, "pod updates may not change fields other than `spec.containers[*].image`\n  HostAliases: 10.96.7.7")),

@@ -103,8 +103,8 @@ func kinds() []kind {
 			newList: func() runtime.Object { return &resourcev1.ResourceClaimList{} },
 
 			served:   func(c rewrite.Cluster) bool { return c.ResourceClaims },
-			facts:    (*Storage).claimFacts,
-			complete: (*Storage).completeClaim,
+			facts:    (*Storage).resourceClaimFacts,
+			complete: (*Storage).completeResourceClaim,
 		},
 	}
 }

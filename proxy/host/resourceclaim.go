@@ -19,11 +19,11 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-// claimFacts finds the facts for the translation of a new ResourceClaim: which
-// of its classes are the host's, and whether the pod that it names as its
-// controller really is. When they cannot be found out the claim is refused: its
-// spec cannot be corrected later.
-func (s *Storage) claimFacts(ctx context.Context, k key, v runtime.Object, in *rewrite.Inputs) error {
+// resourceClaimFacts finds the facts for the translation of a new
+// ResourceClaim: which of its classes are the host's, and whether the pod that
+// it names as its controller really is. When they cannot be found out the claim
+// is refused: its spec cannot be corrected later.
+func (s *Storage) resourceClaimFacts(ctx context.Context, k key, v runtime.Object, in *rewrite.Inputs) error {
 	claim, ok := v.(*resourcev1.ResourceClaim)
 	if !ok {
 		return nil
@@ -56,9 +56,9 @@ func (s *Storage) claimFacts(ctx context.Context, k key, v runtime.Object, in *r
 	return nil
 }
 
-// completeClaim adds to the virtual claim v the names of pods that the
+// completeResourceClaim adds to the virtual claim v the names of pods that the
 // translation of h did not find.
-func (s *Storage) completeClaim(ctx context.Context, v, h runtime.Object) {
+func (s *Storage) completeResourceClaim(ctx context.Context, v, h runtime.Object) {
 	if claim, ok := v.(*resourcev1.ResourceClaim); ok {
 		s.podNames.complete(ctx, claim, h)
 	}

@@ -150,7 +150,7 @@ func (f *fixture) validateKey(ctx context.Context, t *testing.T, key string) {
 	}
 	obj, err := runtime.Decode(f.codec, resp.Kvs[0].Value[len(valuePrefix):])
 	if err != nil {
-		t.Fatalf("decode what is stored at %q: %v", key, err)
+		t.Fatalf("decode the object at %q: %v", key, err)
 	}
 	if pod := obj.(*example.Pod); pod.ResourceVersion != "" || pod.SelfLink != "" {
 		t.Errorf("stored object has resource version %q and self link %q", pod.ResourceVersion, pod.SelfLink)
