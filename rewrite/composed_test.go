@@ -134,8 +134,8 @@ func TestModeOfComposedFiles(t *testing.T) {
 	}
 }
 
-// A pod of a version without modes keeps its volumes, which the API lets nobody
-// change.
+// A pod of a version without modes keeps its volumes, which cannot change in
+// the API.
 func TestComposedFilesOfAFormerPodStayAsTheyAre(t *testing.T) {
 	tr, v := mustNew(t, testCluster()), projecting()
 	v.Spec.SecurityContext = &corev1.PodSecurityContext{FSGroup: ptr(int64(2000))}

@@ -41,8 +41,8 @@ func down(t testing.TB, of []*rewrite.Translator, v runtime.Object, in rewrite.I
 	return hosts
 }
 
-// TestNestedClustersKeepTheLaws: an object of the innermost of three clusters is
-// the same after the way down and up again, and what the host changed shows
+// TestNestedClustersKeepTheLaws: an object of the innermost of three clusters
+// is the same after the way down and up again, and the host's changes show
 // there.
 func TestNestedClustersKeepTheLaws(t *testing.T) {
 	of := levels(t)

@@ -38,7 +38,7 @@ type port struct {
 	number   int32
 }
 
-// allowed says what Kubernetes says of a connection: the semantics of the API,
+// allowed judges a connection as Kubernetes does: the semantics of the API,
 // written down once more.
 func allowed(t *testing.T, policies []*networkingv1.NetworkPolicy, from, to *endpoint, at port) bool {
 	return through(t, policies, from, to, networkingv1.PolicyTypeEgress, to, at) &&
@@ -261,7 +261,8 @@ func (s *scene) compare(t *testing.T, seed uint64, policies []*networkingv1.Netw
 			at := port{protocol, 53}
 			want := through(t, policies, from, s.dns, networkingv1.PolicyTypeEgress, s.dns, at)
 			if listens := (port{protocol, 1053}); s.door.address.IsValid() {
-				// Whoever may connect to an address may do so to all that listens there.
+				// A pod that may connect to an address may do so to all that
+				// listens there.
 				want = want || allowed(t, policies, from, s.address, listens) && s.within(t, from, s.door, listens)
 			}
 			check(from, s.dns, at, want, pods[i], s.door, port{protocol, 1053})

@@ -14,10 +14,11 @@ import (
 
 // PolicyBounds are the connections that the operator lets pods open, besides
 // those to porticod and to each other, as rules of the host. Policies add up:
-// next to the operator's own policy, a tenant's permission would be one to leave
-// the cluster, and a tenant's prohibition would prohibit nothing. So the operator's
-// policy leaves out the pods that a tenant's policy selects (LabelEgressPolicy),
-// and what such a policy allows on the host is its intersection with the bounds.
+// next to the operator's own policy, a tenant's permission would be one to
+// leave the cluster, and a tenant's prohibition would prohibit nothing. So the
+// operator's policy leaves out the pods that a tenant's policy selects
+// (LabelEgressPolicy), and the permissions of such a policy on the host are its
+// intersection with the bounds.
 //
 // Where an intersection cannot be written down, such as that of addresses with
 // pods, it is left out: less is allowed then, and never more.
@@ -45,7 +46,7 @@ func (b *PolicyBounds) bound(r *networkingv1.NetworkPolicyEgressRule, pods netwo
 		}
 		to := commonPeers(r.To, within.To)
 		if len(to) == 0 && (len(r.To) > 0 || len(within.To) > 0) {
-			continue // nobody, and no peers would be everybody
+			continue // no one, and an empty list would be everyone
 		}
 		out = append(out, networkingv1.NetworkPolicyEgressRule{To: to, Ports: common})
 	}

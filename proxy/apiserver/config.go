@@ -85,8 +85,8 @@ type Config struct {
 	// the labels of namespaces do.
 	PodSecurity *PodSecurity
 
-	// WarnOfPolicies says that nobody enforces the NetworkPolicies of a virtual
-	// cluster.
+	// WarnOfPolicies is set if nothing enforces the NetworkPolicies of a
+	// virtual cluster.
 	WarnOfPolicies bool
 
 	// Egress lists the addresses that a virtual cluster's API server may dial
@@ -203,8 +203,8 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 		o.Features.EnableProfiling = false
 	}
 
-	// Upstream applies these as if each were set, and logs an error for the file
-	// of a list that nobody has written. Nil means the defaults.
+	// Upstream applies these as if each were set, and logs an error for the
+	// file of a list that does not exist. Nil means the defaults.
 	o.Metrics = nil
 
 	completed, err := o.Complete(ctx)

@@ -33,7 +33,7 @@
 //	config.go           the caller's configuration, and upstream's options made of it
 //	admission.go        which admission plugins a virtual cluster runs
 //	podsecurity.go      the Pod Security Standard of the operator
-//	policywarning.go    the warning of policies that nobody enforces
+//	policywarning.go    the warning of policies that nothing enforces
 //	chain.go            the server chain, in one function
 //	storage.go          which storage stands under which resource
 //	core.go             the core group, where virtual and ordinary clusters differ

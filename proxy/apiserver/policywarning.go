@@ -13,9 +13,9 @@ import (
 	"k8s.io/apiserver/pkg/warning"
 )
 
-// policyWarning is an admission plugin that refuses nothing. Whoever writes a
-// NetworkPolicy takes it for a wall; where the host does not get it, the answer
-// says so.
+// policyWarning is an admission plugin that refuses nothing. A user who writes
+// a NetworkPolicy takes it for a wall; where the host does not get it, the
+// answer says so.
 type policyWarning struct{}
 
 const (

@@ -23,8 +23,9 @@ type Undone struct {
 	Resource schema.GroupResource
 	// New makes an empty object of the kind, in the version that Judge wants.
 	New func() runtime.Object
-	// Judge returns why a write is refused, or else what its user should know. The
-	// object before is nil when it is made, and the one after when it is deleted.
+	// Judge returns why a write is refused, or else remarks for its user. The
+	// object before is nil when it is made, and the one after when it is
+	// deleted.
 	Judge func(before, after runtime.Object) (warnings []string, err error)
 }
 

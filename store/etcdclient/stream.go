@@ -87,8 +87,8 @@ func failedStream(ctx context.Context, err error) clientv3.GetStreamChan {
 	return chunks
 }
 
-// failedChunk is a piece that carries an error. That field can only be set by
-// the etcd client itself.
+// failedChunk is a piece that carries an error. Only the etcd client itself can
+// set the field for it.
 func failedChunk(ctx context.Context, err error) clientv3.RangeStreamResponse {
 	broken := clientv3.NewKVFromKVClient(brokenKV{err: err}, nil)
 	stream, err := broken.GetStream(context.WithoutCancel(ctx), "\x00")

@@ -129,9 +129,9 @@ func (m *Mirror) ForClaim(ctx context.Context, names []string) ([]string, error)
 }
 
 // MayHaveStorage reports whether a claim may name a storage class of that name,
-// which counts on the host, no matter what is shown or made inside. A class
-// that the host does not have is only a name: it may be that of volumes that
-// are there.
+// which counts on the host, with any classes shown or made inside. A class that
+// the host does not have is only a name: it may be that of volumes that are
+// there.
 func (m *Mirror) MayHaveStorage(ctx context.Context, name string) (bool, error) {
 	if name == "" || !m.limitStorage {
 		return true, nil

@@ -6,9 +6,9 @@
 // and claims may take to the host. It also keeps copies of the tenant's own
 // PriorityClasses on the host.
 //
-// It is not a way for a tenant's RuntimeClasses, DeviceClasses and StorageClasses
-// to the host. The host decides what a node does with a container, and which
-// devices and storage there are for whom.
+// It is not a way for a tenant's RuntimeClasses, DeviceClasses and
+// StorageClasses to the host. The host decides how a node runs a container, and
+// which devices and storage there are for whom.
 //
 // # Invariants
 //
@@ -29,7 +29,7 @@
 //     default on the host. So are the parameters of storage classes.
 //   - The storage class of a claim is a name that the host looks up. Where the
 //     operator offers some classes, a claim of any other class of the host is
-//     refused, no matter what the tenant made inside.
+//     refused, with any class of the tenant's inside.
 //   - A class is not lost because a list is behind: a class that the lists do
 //     not have is asked for. A pod whose class has gone, or cannot be looked
 //     up, is refused. A claim of a device class that has gone, or is yet to

@@ -180,7 +180,7 @@ func find[T kinds.Object](ctx context.Context, store cache.Store, live reader[T]
 	return class, err == nil, err
 }
 
-// get returns what a store has under a name; no store has nothing.
+// get returns the class that a store has under a name; no store has none.
 func get[T kinds.Object](store cache.Store, name string) (class T, ok bool) {
 	if store == nil {
 		return class, false

@@ -35,5 +35,5 @@
 //	informers.go  event handlers that wait until every controller is built
 //	tokens.go     the controller that fills service account token Secrets
 //	scheduler.go  upstream's scheduler
-//	placement.go  its plugin that asks what the host would refuse
+//	placement.go  its plugin that asks for refusals of the host
 package controllers

@@ -13,9 +13,9 @@ import (
 	schedulerruntime "k8s.io/kubernetes/pkg/scheduler/framework/runtime"
 )
 
-// Placement is what a scheduler inside a virtual cluster has to know of the host
-// and does not find on virtual Nodes. Without it, the host would refuse the
-// binding, and the scheduler would choose the same node again.
+// Placement has the facts about the host that a scheduler inside a virtual
+// cluster needs and does not find on virtual Nodes. Without it, the host would
+// refuse the binding, and the scheduler would choose the same node again.
 type Placement interface {
 	// LeftToHost reports whether the host's scheduler places a pod, although it
 	// names the one inside.

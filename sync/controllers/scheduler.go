@@ -24,8 +24,8 @@ import (
 
 const schedulerName = "kube-scheduler"
 
-// lookAgain is after what time a pod without a node is looked at again, although
-// nothing in the virtual cluster has changed: the host may have.
+// lookAgain is the time after which a pod without a node is looked at again,
+// although nothing in the virtual cluster has changed: the host may have.
 const lookAgain = time.Minute
 
 // newScheduler builds upstream's scheduler with its default profile.

@@ -15,8 +15,8 @@ import (
 	"portico.dev/portico/sync/nodes"
 )
 
-// TestNodeWritesAreJudged: what porticod would put back is refused, and what the
-// host's scheduler does not know of is warned about.
+// TestNodeWritesAreJudged: a write that porticod would put back is refused, and
+// one that the host's scheduler does not know of gets a warning.
 func TestNodeWritesAreJudged(t *testing.T) {
 	real := func(change func(*corev1.Node)) *corev1.Node {
 		n := &corev1.Node{

@@ -44,7 +44,7 @@ func newMarks(c *Controller, pushed cache.SharedIndexInformer) (*marks, error) {
 	m.loop = queue.NewLoop("egress-policy-marks", c.cfg.Clock, m.reconcile)
 	return m, errors.Join(
 		queue.Listen(m.loop, "pushed network policies", pushed, queue.Each(m.enqueuePods)),
-		// A namespace may have lost its last policy while nobody watched.
+		// A namespace may have lost its last policy while no process watched.
 		queue.Listen(m.loop, "namespaces", c.informers.Core().V1().Namespaces().Informer(), queue.On[*corev1.Namespace]{
 			Added: func(n *corev1.Namespace) { m.loop.Add(types.NamespacedName{Namespace: n.Name}) },
 		}),

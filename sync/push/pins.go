@@ -28,7 +28,7 @@ type pinEnd struct {
 // while the tenant waits for the refusal.
 const dropTimeout = 10 * time.Second
 
-// hold pins a reference until release. That comes before the lock of the
+// hold pins a reference until release. The pin comes before the lock of the
 // reference is asked for: a removal that goes first is then repaired, one that
 // comes later sees the pin.
 func (c *Controller) hold(r reference) {

@@ -6,9 +6,9 @@
 // host.
 //
 // A volume is shown as it is on the host, except for parts that only the host's
-// storage drivers need. Without the right to get persistentvolumes there, none is
-// shown: the claim knows its capacity, access modes and class, but not the
-// reclaim policy, by which people decide what happens to their data.
+// storage drivers need. Without the right to get persistentvolumes there, none
+// is shown: the claim knows its capacity, access modes and class, but not the
+// reclaim policy, by which people decide on the fate of their data.
 //
 // It is not a binder or provisioner, and no way to the host's volumes. The host
 // decides about a volume whose claim goes; no controller of the virtual cluster

@@ -134,7 +134,7 @@ func render(all []attack) []byte {
 	fmt.Fprintf(&b, `# Attacks that are tried with every change
 
 %d tests play an attacker. This page is written from their names and comments
-(`+"`go test ./test/attacks -run TestPageOfAttacks -update`"+`); [SECURITY.md](../SECURITY.md) says what they hold.
+(`+"`go test ./test/attacks -run TestPageOfAttacks -update`"+`); [SECURITY.md](../SECURITY.md) lists the measures that they test.
 `, len(all))
 	for i, section := range attackers {
 		var rows []attack
@@ -146,7 +146,7 @@ func render(all []attack) []byte {
 		if len(rows) == 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n| attack | what is tried, and what happens | test |\n|---|---|---|\n", section.title)
+		fmt.Fprintf(&b, "\n## %s\n\n| attack | the attempt, and its end | test |\n|---|---|---|\n", section.title)
 		for _, a := range rows {
 			fmt.Fprintf(&b, "| %s | %s | `%s` |\n", words(strings.TrimPrefix(a.name, "TestAttack")), strings.ReplaceAll(a.comment, "|", `\|`), a.file)
 		}

@@ -55,7 +55,7 @@ type controlPlaneOptions struct {
 	// host describes the host cluster of a virtual cluster.
 	host func(loopback *rest.Config, shared informers.SharedInformerFactory) (apiserver.Host, error)
 
-	// warnOfPolicies says that nobody enforces NetworkPolicies.
+	// warnOfPolicies is set if nothing enforces NetworkPolicies.
 	warnOfPolicies bool
 
 	// podSecurity, if set, holds for every pod of a virtual cluster.

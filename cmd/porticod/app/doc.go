@@ -22,7 +22,7 @@
 //	keys.go          the keys on the host: credentials, the administrator's kubeconfig
 //	rotate.go        porticod rotate
 //	replicas.go      the leader's clients; the doors of other replicas
-//	placement.go     what the host would refuse, for a scheduler inside
+//	placement.go     the host's refusals, for a scheduler inside
 //	isolation.go     the limits of the operator, and policies of the tenant within them
 //	egress.go        the addresses that the API server may dial for its tenant
 //	mapservices.go   the Services that are mapped from one side to the other

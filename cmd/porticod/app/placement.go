@@ -12,8 +12,8 @@ import (
 	"portico.dev/portico/sync/occupancy"
 )
 
-// placement says to the scheduler inside what the host would refuse. The parts
-// fill it in before the scheduler starts.
+// placement reports the host's refusals to the scheduler inside, ahead of a
+// binding. The parts fill it in before the scheduler starts.
 type placement struct {
 	translator *rewrite.Translator
 	room       *occupancy.Room
@@ -25,9 +25,9 @@ var _ controllers.Placement = &placement{}
 // LeftToHost implements controllers.Placement.
 func (p *placement) LeftToHost(pod *corev1.Pod) bool { return p.translator.LeftToHost(pod) }
 
-// Refuses implements controllers.Placement. The check of the binding has the last
-// word, so what is not known here is no refusal: a runtime class of the host may
-// add tolerations.
+// Refuses implements controllers.Placement. The check of the binding has the
+// last word, so a fact that is not known here is no refusal: a runtime class of
+// the host may add tolerations.
 func (p *placement) Refuses(pod *corev1.Pod) func(node string) string {
 	inRoom, tolerations := p.room.Refuses(pod), p.translator.HostTolerations(pod)
 	return func(node string) string {
