@@ -24,7 +24,7 @@ var otherSelectors = map[string]string{
 	"cmd/porticod/config Shown":       "classes of the host, by the operator's choice",
 	"proxy/apiserver namespaceLabels": "virtual namespaces",
 	"proxy/apiserver addIdentityHook": "virtual leases",
-	"proxy/host nodeFor":             "a node of the host, by the operator's choice",
+	"proxy/host nodeFor":              "a node of the host, by the operator's choice",
 	"proxy/nodeproxy on":              "virtual pods",
 	"proxy/resourcemetrics selectors": "virtual pods and nodes, by the tenant's choice",
 	"rewrite LabelSelector":           "virtual trust bundles, by the tenant's choice",

@@ -44,8 +44,8 @@ type Config struct {
 	Clock clock.WithTicker
 }
 
-// Watcher reports the conditions of one cluster.
-type Watcher struct {
+// Controller reports the conditions of one cluster.
+type Controller struct {
 	cfg   Config
 	wrong map[string]*trouble // by reason
 }
@@ -54,21 +54,21 @@ type Watcher struct {
 type trouble struct{ since, reported time.Time }
 
 // New returns a watcher that has not looked at anything.
-func New(cfg Config) *Watcher {
+func New(cfg Config) *Controller {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.RealClock{}
 	}
-	return &Watcher{cfg: cfg, wrong: map[string]*trouble{}}
+	return &Controller{cfg: cfg, wrong: map[string]*trouble{}}
 }
 
 // Run reports that the cluster is ready, and then every change, until ctx ends.
 // It is called once.
-func (w *Watcher) Run(ctx context.Context) error {
-	w.cfg.Events.Event(w.cfg.About, corev1.EventTypeNormal, ReasonReady, "The virtual cluster serves, and is kept in step with the host")
-	ticker := w.cfg.Clock.NewTicker(Interval)
+func (c *Controller) Run(ctx context.Context) error {
+	c.cfg.Events.Event(c.cfg.About, corev1.EventTypeNormal, ReasonReady, "The virtual cluster serves, and is kept in step with the host")
+	ticker := c.cfg.Clock.NewTicker(Interval)
 	defer ticker.Stop()
 	for {
-		w.look(w.cfg.Clock.Now())
+		c.look(c.cfg.Clock.Now())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -77,20 +77,20 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-func (w *Watcher) look(now time.Time) {
-	for _, c := range w.cfg.Conditions {
-		problem, before := c.Problem(now), w.wrong[c.Reason]
+func (c *Controller) look(now time.Time) {
+	for _, of := range c.cfg.Conditions {
+		problem, before := of.Problem(now), c.wrong[of.Reason]
 		switch {
 		case problem == "" && before != nil:
-			delete(w.wrong, c.Reason)
-			w.cfg.Events.Event(w.cfg.About, corev1.EventTypeNormal, c.Reason, fmt.Sprintf("This is over after %s", now.Sub(before.since).Round(time.Second)))
+			delete(c.wrong, of.Reason)
+			c.cfg.Events.Event(c.cfg.About, corev1.EventTypeNormal, of.Reason, fmt.Sprintf("This is over after %s", now.Sub(before.since).Round(time.Second)))
 		case problem == "":
 		case before == nil:
-			w.wrong[c.Reason] = &trouble{since: now, reported: now}
-			w.cfg.Events.Event(w.cfg.About, corev1.EventTypeWarning, c.Reason, problem)
+			c.wrong[of.Reason] = &trouble{since: now, reported: now}
+			c.cfg.Events.Event(c.cfg.About, corev1.EventTypeWarning, of.Reason, problem)
 		case now.Sub(before.reported) >= repeat:
 			before.reported = now
-			w.cfg.Events.Event(w.cfg.About, corev1.EventTypeWarning, c.Reason, problem)
+			c.cfg.Events.Event(c.cfg.About, corev1.EventTypeWarning, of.Reason, problem)
 		}
 	}
 }

@@ -17,5 +17,5 @@
 //
 // # Map
 //
-//	conditions.go  Watcher: the loop
+//	conditions.go  Controller: the loop
 package conditions

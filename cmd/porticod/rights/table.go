@@ -137,7 +137,7 @@ var table = []Grant{
 			return c.Sync.FromHost.StorageClasses.Demanded() ||
 				c.Sync.Nodes.EnableScheduler && ptr.Deref(c.Sync.FromHost.StorageClasses.Enabled, true)
 		},
-		used:    func(c *config.Config) bool { return ptr.Deref(c.Sync.FromHost.StorageClasses.Enabled, true) },
+		used: func(c *config.Config) bool { return ptr.Deref(c.Sync.FromHost.StorageClasses.Enabled, true) },
 	},
 	{
 		Feature: "sync.toHost.priorityClasses",
