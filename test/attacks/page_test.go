@@ -134,7 +134,8 @@ func render(all []attack) []byte {
 	fmt.Fprintf(&b, `# Attacks that are tried with every change
 
 %d tests play an attacker. This page is written from their names and comments
-(`+"`go test ./test/attacks -run TestPageOfAttacks -update`"+`); [SECURITY.md](../SECURITY.md) lists the measures that they test.
+(`+"`go test ./test/attacks -run TestPageOfAttacks -update`"+`);
+[SECURITY.md](../SECURITY.md) lists the measures that they test.
 `, len(all))
 	for i, section := range attackers {
 		var rows []attack

@@ -11,7 +11,7 @@ import (
 const (
 	noLabels     = "The objects have the chart's labels."
 	noScopes     = "A quota with scopes: make one in the host namespace, porticod passes on its refusals."
-	noMoreRules  = "Rules for what comes in: make a NetworkPolicy in the host namespace. For the way out: isolation.networkPolicy.workloads.egress and .controlPlane.egress."
+	noMoreRules  = "Rules for incoming connections: make a NetworkPolicy in the host namespace. For the way out: isolation.networkPolicy.workloads.egress and .controlPlane.egress."
 	oneNamespace = "The limits are for the cluster's one host namespace."
 
 	policies = "policies"
