@@ -165,7 +165,8 @@ func TestPauseAndResume(t *testing.T) {
 // same command finishes the work from wherever it was.
 func TestCutOffAnywhere(t *testing.T) {
 	for cut := 0; ; cut++ {
-		host := fake.NewClientset(anchor(), statefulSet(1), hostPod(t, "a", nil), hostPod(t, "b", nil), hostPod(t, "web", controlledBy("apps/v1", "ReplicaSet")))
+		held := hostPod(t, "b", func(p *corev1.Pod) { p.Finalizers = []string{"example.com/held"} })
+		host := fake.NewClientset(anchor(), statefulSet(1), hostPod(t, "a", nil), held, hostPod(t, "web", controlledBy("apps/v1", "ReplicaSet")))
 		left, broken := cut, errors.New("cut off")
 		fail := func(clienttesting.Action) (bool, runtime.Object, error) {
 			if left--; left < 0 {
@@ -196,6 +197,9 @@ func TestCutOffAnywhere(t *testing.T) {
 			if i == 1 && (!slices.Equal(pods, []string{"a", "b"}) || len(secrets) != 0) {
 				t.Fatalf("cut at write %d: resumed with pods %v and records %v", cut, pods, secrets)
 			}
+		}
+		if after, err := host.CoreV1().Pods(ns).Get(t.Context(), held.Name, metav1.GetOptions{}); err != nil || !slices.Equal(after.Finalizers, held.Finalizers) {
+			t.Fatalf("cut at write %d: the held pod has the finalizers %v, %v", cut, after.Finalizers, err)
 		}
 		if n, _ := replicas(t, host); n != 1 {
 			t.Fatalf("cut at write %d: %d replicas", cut, n)

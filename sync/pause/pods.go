@@ -68,9 +68,15 @@ func (c Cluster) removePods(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	records, err := c.records(ctx)
+	if err != nil {
+		return err
+	}
 	for i := range pods {
 		pod := &pods[i]
-		if ended(pod) {
+		// A pod with a record was deleted by a call that was cut off, and may have
+		// ended since.
+		if ended(pod) && (pod.DeletionTimestamp == nil || !slices.ContainsFunc(records, recordOf(pod))) {
 			continue
 		}
 		// A tenant's deletion goes on.
@@ -100,10 +106,18 @@ func (c Cluster) removePods(ctx context.Context) error {
 	return nil
 }
 
-// remove deletes a pod without the finalizers of the virtual one, whose owners
-// cannot remove them while the cluster is paused.
+// remove deletes a pod, and then takes the finalizers of the virtual one from it,
+// whose owners cannot remove them while the cluster is paused. In the other order,
+// a call that is cut off would leave a pod that runs without them, and the next
+// one would write it down so.
 func (c Cluster) remove(ctx context.Context, pod *corev1.Pod) error {
 	pods, uid := c.Host.CoreV1().Pods(c.Namespace), pod.UID
+	if pod.DeletionTimestamp == nil {
+		err := pods.Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(uid))})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+	}
 	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
 		now, err := pods.Get(ctx, pod.Name, metav1.GetOptions{})
 		if err != nil {
@@ -116,9 +130,6 @@ func (c Cluster) remove(ctx context.Context, pod *corev1.Pod) error {
 		_, err = pods.Update(ctx, now, metav1.UpdateOptions{})
 		return err
 	})
-	if err == nil && pod.DeletionTimestamp == nil {
-		err = pods.Delete(ctx, pod.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(uid))})
-	}
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -161,9 +172,13 @@ func (c Cluster) restore(ctx context.Context, record *corev1.Secret, anchor *cor
 		if apierrors.IsNotFound(err) {
 			return false, nil
 		}
-		// One that is on its way out is from before the pause. Any other was not
-		// removed, or is from a call of Resume that was cut off.
-		return err == nil && there.DeletionTimestamp == nil, err
+		// One that is on its way out is from before the pause, which may have been
+		// cut off before it took the finalizers. Any other was not removed, or is
+		// from a call of Resume that was cut off.
+		if err != nil || there.DeletionTimestamp == nil {
+			return err == nil, err
+		}
+		return false, c.remove(ctx, there)
 	})
 	if err != nil {
 		return err

@@ -70,6 +70,11 @@ func (c Cluster) records(ctx context.Context) ([]corev1.Secret, error) {
 	return list.Items, nil
 }
 
+// recordOf finds the record of a pod.
+func recordOf(pod *corev1.Pod) func(corev1.Secret) bool {
+	return func(s corev1.Secret) bool { return s.Name == pod.Name+recordSuffix }
+}
+
 func (c Cluster) forget(ctx context.Context, record *corev1.Secret) error {
 	err := c.Host.CoreV1().Secrets(c.Namespace).Delete(ctx, record.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(record.UID))})
 	if apierrors.IsNotFound(err) {
