@@ -23,7 +23,7 @@ import (
 	"portico.dev/portico/rewrite"
 )
 
-var update = flag.Bool("update", false, "write the host side of testdata anew")
+var update = flag.Bool("update", false, "write the host side of testdata again")
 
 // TestGolden translates testdata/<case>.in.yaml and compares with
 // <case>.host.yaml, which has the overlay as a second document to be readable.

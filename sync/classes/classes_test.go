@@ -227,7 +227,7 @@ func TestClassesAreShownAsTheHostHasThem(t *testing.T) {
 	if _, err := client.Create(ctx, next, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	h.eventually("gold", "shown anew", value(500))
+	h.eventually("gold", "shown again", value(500))
 }
 
 func TestWhatTheTenantDoesToAShownClassIsPutBack(t *testing.T) {
@@ -249,7 +249,7 @@ func TestWhatTheTenantDoesToAShownClassIsPutBack(t *testing.T) {
 		return c != nil && !c.GlobalDefault && c.Labels["tenants"] == "yes"
 	})
 	edit(func(c *schedulingv1.PriorityClass) { c.Value = 5 }) // which a real API refuses
-	h.eventually("gold", "made anew", value(1000))
+	h.eventually("gold", "made again", value(1000))
 	if err := client.Delete(ctx, "gold", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func TestCopiesFollowTheTenantsClasses(t *testing.T) {
 	if _, err := client.Update(ctx, class, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	p.eventually(copied, "made anew", value(600))
+	p.eventually(copied, "made again", value(600))
 
 	if err := client.Delete(ctx, "gold", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)

@@ -142,7 +142,7 @@ func TestFormsOfHostServices(t *testing.T) {
 				}
 			}
 			if made < 3 { // more if the informer was behind
-				t.Errorf("the Service was made %d times, want anew for each form", made)
+				t.Errorf("the Service was made %d times, want again for each form", made)
 			}
 		})
 	}

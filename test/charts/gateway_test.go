@@ -85,7 +85,7 @@ func TestGatewayGolden(t *testing.T) {
 			t.Fatal(err)
 		}
 		if d := cmp.Diff(string(want), got); d != "" {
-			t.Errorf("the chart renders something else; go test ./test/charts -update writes it anew (-want +got):\n%s", d)
+			t.Errorf("the chart renders something else; go test ./test/charts -update writes it again (-want +got):\n%s", d)
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden renderings anew")
+var update = flag.Bool("update", false, "write the golden renderings again")
 
 // TestGolden shows in a diff all that a change of a template does.
 func TestGolden(t *testing.T) {
@@ -42,7 +42,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			if d := cmp.Diff(string(want), got); d != "" {
-				t.Errorf("the chart renders something else; go test ./test/charts -update writes it anew (-want +got):\n%s", d)
+				t.Errorf("the chart renders something else; go test ./test/charts -update writes it again (-want +got):\n%s", d)
 			}
 		})
 	}

@@ -33,7 +33,7 @@ func TestSchemaFollowsTheTypes(t *testing.T) {
 	if d := cmp.Diff(string(want), string(got)); d == "" {
 		return
 	} else if !*update {
-		t.Fatalf("%s is out of date; go test ./test/charts -update writes it anew (-want +got):\n%s", file, d)
+		t.Fatalf("%s is out of date; go test ./test/charts -update writes it again (-want +got):\n%s", file, d)
 	}
 	if err := os.WriteFile(file, want, 0o600); err != nil {
 		t.Fatal(err)

@@ -139,11 +139,10 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		return nil, fmt.Errorf("host client: %w", err)
 	}
 	vc := &virtualCluster{config: cfg, hostConfig: hostConfig, hostClient: hostClient}
-	at, err := vc.advertised(listener)
-	if err != nil {
+	if vc.at, err = vc.advertised(listener); err != nil {
 		return nil, err
 	}
-	vc.at = at
+	at := vc.at
 	entrance, err := door.EnsureService(ctx, hostClient, vc.doorOptions(at))
 	if err != nil {
 		return nil, withHint(fmt.Errorf("prepare host namespace %s: %w", cfg.Host.Namespace, err),
