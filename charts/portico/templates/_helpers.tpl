@@ -38,7 +38,7 @@ portico.dev/door: {{ .Release.Name }}
 namespace={{ .Release.Namespace | quote }},service="{{ .Release.Name }}-metrics"
 {{- end }}
 
-{{/* What containers of porticod have in common that do one small thing. */}}
+{{/* The common part of containers of porticod that do one small thing. */}}
 {{- define "portico.small" -}}
 resources:
   requests:
@@ -73,8 +73,8 @@ tls:
 portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- end }}
 
-{{/* portico.yaml. What stands in values.yaml next to controlPlane, and what
-     follows from where the release is. A Deployment always elects its leader:
+{{/* portico.yaml: the keys of values.yaml next to controlPlane, and those that
+     follow from the release itself. A Deployment always elects its leader:
      there are two porticods for a moment in every rollout. */}}
 {{- define "portico.config" -}}
 {{- $config := deepCopy (omit .Values.AsMap "controlPlane" "global") -}}
