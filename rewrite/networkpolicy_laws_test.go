@@ -223,6 +223,48 @@ func TestLaw5PoliciesAllowTheSameOnBothSides(t *testing.T) {
 	}
 }
 
+// TestLaw5NoOrderOfWritesOpensAnything: whichever of a tenant's policies have
+// reached the host, and whichever pods have the label, no pod may connect to
+// anything out of the operator's bounds.
+func TestLaw5NoOrderOfWritesOpensAnything(t *testing.T) {
+	s := newScene(t, false, &rewrite.PolicyBounds{Egress: []networkingv1.NetworkPolicyEgressRule{
+		{To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "192.0.2.0/24", Except: []string{"192.0.2.128/25"}}}}},
+	}})
+	less := 0
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 11))
+		onHost := s.operators()
+		for i := range r.IntN(4) { // also none
+			onHost = append(onHost, s.translator.NetworkPolicyToHost(randomPolicy(r, fmt.Sprintf("p%d", i)), s.network, rewrite.Inputs{Namespaces: policyNamespaces}))
+		}
+		for i, e := range s.host {
+			if !s.virtual[i].pod {
+				continue
+			}
+			from := *e
+			from.labels = maps.Clone(e.labels)
+			if r.IntN(2) == 0 {
+				from.labels[rewrite.LabelEgressPolicy] = "true"
+			}
+			for _, to := range s.host {
+				for _, at := range policyPorts {
+					within := s.within(t, &from, to, at)
+					got := through(t, onHost, &from, to, networkingv1.PolicyTypeEgress, to, at)
+					if got && !within {
+						t.Fatalf("seed %d: %s, labelled %v, may connect to %s %v\n%s", seed, from.name, from.labels, to.name, at, dump(nil, onHost))
+					}
+					if within && !got {
+						less++
+					}
+				}
+			}
+		}
+	}
+	if less == 0 {
+		t.Error("no policy prohibited anything: that proves little")
+	}
+}
+
 // compare compares all connections under some policies, and counts them.
 func (s *scene) compare(t *testing.T, seed uint64, policies []*networkingv1.NetworkPolicy) (yes, no int) {
 	t.Helper()

@@ -113,6 +113,23 @@ func TestAttackPolicyAllowsMoreThanTheOperator(t *testing.T) {
 	}
 }
 
+// Where the operator allows IPv6, a tenant writes IPv4 addresses that the operator
+// excludes as IPv6 ones, which a network may take for the same. Such a block
+// allows nothing.
+func TestAttackPolicyWritesAddressesOtherwise(t *testing.T) {
+	n := policyNetwork(true)
+	n.Bounds.Egress = []networkingv1.NetworkPolicyEgressRule{
+		{To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "::/0", Except: []string{"fc00::/7"}}}}},
+	}
+	tr := mustNew(t, testCluster())
+	for cidr, want := range map[string]int{"::ffff:10.0.0.0/104": 0, "::ffff:0:0/96": 0, "10.0.0.0/8": 0, "2001:db8::/32": 1} {
+		rule := networkingv1.NetworkPolicyEgressRule{To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: cidr}}}, Ports: []networkingv1.NetworkPolicyPort{tcp(80)}}
+		if h := tr.NetworkPolicyToHost(allowAll(rule), n, rewrite.Inputs{}); len(h.Spec.Egress) != want {
+			t.Errorf("%s: %d rules, want %d: %+v", cidr, len(h.Spec.Egress), want, h.Spec.Egress)
+		}
+	}
+}
+
 // A tenant's policies select and let in pods of other namespaces of the host, of
 // other clusters, and porticod, by every kind of peer, by labels of Portico's and
 // by selectors that find nothing. On the host no selector reaches out of the

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	psapi "k8s.io/pod-security-admission/api"
+
+	"portico.dev/portico/rewrite"
 )
 
 // Isolation are limits that the operator puts around a cluster, and no tenant
@@ -152,9 +154,14 @@ func defaultIsolation() Isolation {
 	}
 }
 
-func (i *Isolation) validate(path *field.Path) field.ErrorList {
+func (i *Isolation) validate(path *field.Path, dns *CoreDNS) field.ErrorList {
 	errs := oneOf(path.Child("podSecurityStandard"), i.PodSecurityStandard,
 		string(psapi.LevelPrivileged), string(psapi.LevelBaseline), string(psapi.LevelRestricted))
+	if i.Enabled && i.PodSecurityStandard == string(psapi.LevelRestricted) && dns.Enabled && dns.Mode == CoreDNSDeployment &&
+		!slices.Contains(i.PodSecurityExemptions.Namespaces, rewrite.DNSNamespace) {
+		errs = append(errs, field.Invalid(path.Child("podSecurityStandard"), i.PodSecurityStandard,
+			"the pods of coredns.mode deployment do not meet it, and there would be no DNS: use the mode embedded, or exempt kube-system"))
+	}
 	if _, err := psapi.ParseVersion(i.PodSecurityVersion); err != nil {
 		errs = append(errs, field.Invalid(path.Child("podSecurityVersion"), i.PodSecurityVersion, err.Error()))
 	}

@@ -4,6 +4,7 @@
 package config_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -53,6 +54,13 @@ func TestIsolationThatMeansNothingIsRefused(t *testing.T) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
+	}
+	dns := "coredns: {mode: deployment}\nisolation: {enabled: true, podSecurityStandard: restricted, podSecurityExemptions: {namespaces: %s}}\n"
+	if _, err := load(t, named+fmt.Sprintf(dns, "[]"), nil); err == nil || !strings.Contains(err.Error(), "there would be no DNS") {
+		t.Errorf("pods of the DNS that would be refused: %v", err)
+	}
+	if _, err := load(t, named+fmt.Sprintf(dns, "[kube-system]"), nil); err != nil {
+		t.Errorf("pods of the DNS that are exempt: %v", err)
 	}
 	if _, err := load(t, named+"isolation: {networkPolicy: {outgoingConnections: {ipBlock: {cidr: '', except: []}}}}\n", nil); err != nil {
 		t.Errorf("no way out: %v", err)
