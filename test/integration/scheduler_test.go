@@ -46,6 +46,8 @@ func TestSchedulerInside(t *testing.T) {
 		c.node(t, node, "shown", func(*corev1.Node) bool { return true })
 	}
 	c.patchNode(t, c.Virtual.CoreV1().Nodes().Patch, c.ssd, `{"metadata":{"labels":{"disktype":"ssd"}}}`)
+	c.patchNode(t, h.Client.CoreV1().Nodes().Patch, c.ssd, `{"metadata":{"labels":{"topology.kubernetes.io/zone":"a"}}}`)
+	c.node(t, c.ssd, "in its zone", func(n *corev1.Node) bool { return n.Labels[corev1.LabelTopologyZone] == "a" })
 	t.Run("label of the tenant's", c.label)
 	t.Run("taint of the tenant's", c.taint)
 	t.Run("cordon of the tenant's", c.cordon)
@@ -56,6 +58,7 @@ func TestSchedulerInside(t *testing.T) {
 	t.Run("refused by the host", c.refusedByTheHost)
 	t.Run("volume where the pod is", c.volume)
 	t.Run("left to the host", c.leftToTheHost)
+	t.Run("after a crash", c.afterACrash)
 }
 
 type patchFunc func(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (*corev1.Node, error)
@@ -167,6 +170,9 @@ func (c *scheduled) label(t *testing.T) {
 		}
 		if v.Spec.SchedulerName != corev1.DefaultSchedulerName || len(v.Spec.NodeSelector) == 0 && v.Spec.Affinity.NodeAffinity == nil {
 			t.Errorf("virtual pod %s has scheduler %q, selector %v, affinity %v", name, v.Spec.SchedulerName, v.Spec.NodeSelector, v.Spec.Affinity)
+		}
+		if inside, host := v.Labels[corev1.LabelTopologyZone], h.Labels[corev1.LabelTopologyZone]; inside != "a" || host != "a" {
+			t.Errorf("pod %s is in zone %q inside and %q on the host", name, inside, host)
 		}
 	}
 	c.remove(t, "selects", "prefers")
@@ -399,4 +405,21 @@ func (c *scheduled) leftToTheHost(t *testing.T) {
 		t.Errorf("scheduler inside is %q", got)
 	}
 	c.remove(t, "left")
+}
+
+// afterACrash: pods that wait for a node go on waiting while nobody schedules, and
+// get one afterwards.
+func (c *scheduled) afterACrash(t *testing.T) {
+	c.patchNode(t, c.Virtual.CoreV1().Nodes().Patch, c.ssd, `{"spec":{"unschedulable":true}}`)
+	c.pod(t, "patient", "1", onNodesWith(onSSD))
+	c.waits(t, "patient")
+	c.Kill()
+	if got := c.HostPod("default", "patient"); got.Spec.NodeName != "" || got.Spec.SchedulerName != rewrite.NoScheduler {
+		t.Errorf("without a scheduler, the host pod is on %q and names %q", got.Spec.NodeName, got.Spec.SchedulerName)
+	}
+	c.Start()
+	c.waits(t, "patient")
+	c.patchNode(t, c.Virtual.CoreV1().Nodes().Patch, c.ssd, `{"spec":{"unschedulable":null}}`)
+	c.runs(t, "patient", c.ssd)
+	c.remove(t, "patient")
 }
