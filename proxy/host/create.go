@@ -72,7 +72,17 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 	if err != nil {
 		return s.interpret(ctx, err, k)
 	}
-	return s.accept(ctx, reply, out, false)
+	if out == nil {
+		out = s.newFunc()
+	}
+	if err := s.accept(ctx, reply, out, false); err != nil {
+		return err
+	}
+	paths, err := s.warnOfLost(ctx, versioned, out)
+	if err != nil {
+		return err
+	}
+	return s.withoutVital(ctx, k, paths, reply)
 }
 
 // hostForm is the host object of a new virtual one.

@@ -32,6 +32,11 @@ type kind struct {
 	// shape shows strategic merge patch how lists of this kind merge.
 	shape any
 
+	// vital are fields of the spec, with all below them, without which a new
+	// object is refused where the host drops them. They restrict a pod, or make it
+	// another one. Indices of lists are left out.
+	vital []string
+
 	// served says in which virtual clusters the kind is translated. Nil means
 	// in all.
 	served func(rewrite.Cluster) bool
@@ -74,6 +79,8 @@ func kinds() []kind {
 			new:     func() runtime.Object { return &corev1.Pod{} },
 			newList: func() runtime.Object { return &corev1.PodList{} },
 
+			vital: vitalOfPods(),
+
 			facts:     (*Storage).podFacts,
 			mayCreate: (*Storage).mayCreatePod,
 			mayUpdate: (*Storage).mayUpdatePod,
@@ -85,6 +92,8 @@ func kinds() []kind {
 			new:     func() runtime.Object { return &corev1.Service{} },
 			newList: func() runtime.Object { return &corev1.ServiceList{} },
 
+			vital: []string{"spec.loadBalancerClass"}, // without it, another controller would take the Service
+
 			kept:      keptService,
 			mayDelete: (*Storage).keepsDNS,
 		},
@@ -92,6 +101,8 @@ func kinds() []kind {
 			resource: "persistentvolumeclaims", name: "PersistentVolumeClaim", shape: corev1.PersistentVolumeClaim{}, client: core,
 			new:     func() runtime.Object { return &corev1.PersistentVolumeClaim{} },
 			newList: func() runtime.Object { return &corev1.PersistentVolumeClaimList{} },
+
+			vital: []string{"spec.dataSource", "spec.dataSourceRef", "spec.selector", "spec.volumeMode", "spec.volumeAttributesClassName"},
 
 			mayCreate: (*Storage).mayCreateClaim,
 			mayUpdate: (*Storage).mayUpdateClaim,
@@ -101,6 +112,8 @@ func kinds() []kind {
 			client:  func(k kubernetes.Interface) rest.Interface { return k.ResourceV1().RESTClient() },
 			new:     func() runtime.Object { return &resourcev1.ResourceClaim{} },
 			newList: func() runtime.Object { return &resourcev1.ResourceClaimList{} },
+
+			vital: []string{"spec"},
 
 			served:   func(c rewrite.Cluster) bool { return c.ResourceClaims },
 			facts:    (*Storage).resourceClaimFacts,

@@ -79,6 +79,27 @@ func (s *Storage) bind(ctx context.Context, name, node string, pod metav1.Object
 	return s.host.get(ctx, name, "")
 }
 
+// vitalOfPods are those of a pod and of its containers.
+func vitalOfPods() []string {
+	vital := []string{
+		"spec.hostUsers", "spec.hostnameOverride", "spec.resourceClaims", "spec.resources", "spec.schedulingGates", "spec.readinessGates", "spec.volumes",
+	}
+	for _, of := range []string{"spec.", "spec.containers.", "spec.initContainers."} {
+		for _, restricts := range []string{
+			"allowPrivilegeEscalation", "appArmorProfile", "capabilities.drop", "procMount", "readOnlyRootFilesystem", "runAsGroup",
+			"runAsNonRoot", "runAsUser", "seLinuxOptions", "seccompProfile", "supplementalGroupsPolicy",
+		} {
+			vital = append(vital, of+"securityContext."+restricts)
+		}
+	}
+	for _, of := range []string{"spec.containers.", "spec.initContainers."} {
+		for _, makes := range []string{"env", "envFrom", "resources.claims", "restartPolicy", "restartPolicyRules", "volumeDevices", "volumeMounts"} {
+			vital = append(vital, of+makes)
+		}
+	}
+	return vital
+}
+
 // podReferents are the objects that a pod needs on the host.
 func podReferents(t *rewrite.Translator, v runtime.Object) []rewrite.Reference {
 	pod, ok := v.(*corev1.Pod)

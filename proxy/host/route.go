@@ -62,6 +62,8 @@ type plan struct {
 	// after is the host object that the steps make. Errors and warnings are
 	// about it.
 	after runtime.Object
+	// asked is the virtual object of the tenant, in the host's version.
+	asked runtime.Object
 	// grace is set when the update starts a deletion or shortens its grace
 	// period.
 	grace *int64

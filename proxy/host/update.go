@@ -99,7 +99,11 @@ func (s *Storage) tryOnce(ctx context.Context, k key, orig *state, destination r
 	case isDryRun(ctx) && p.calls() > 1: // each answer has the changes of one call
 		return done, assign(destination, updated)
 	}
-	return done, s.accept(ctx, reply, destination, p.grace != nil)
+	if err := s.accept(ctx, reply, destination, p.grace != nil); err != nil || destination == nil {
+		return done, err
+	}
+	_, err = s.warnOfLost(ctx, p.asked, destination)
+	return done, err
 }
 
 // failure is how a try ends whose host call failed. A conflict shows that the
@@ -141,7 +145,7 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 		return plan{}, err
 	}
 	p := s.route(ctx, d, orig.host, after)
-	p.grace, p.after = grace, after
+	p.grace, p.after, p.asked = grace, after, versioned
 	if s.kind.mayUpdate != nil {
 		if err := s.kind.mayUpdate(s, ctx, k, p); err != nil {
 			return plan{}, err

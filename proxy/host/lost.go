@@ -1,0 +1,215 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/apiserver/pkg/warning"
+	"k8s.io/klog/v2"
+)
+
+// A host of an earlier version, or without a feature, drops the fields of a spec
+// that it does not know, and answers as if nothing had been asked for. So the
+// object that the tenant gets back is compared with the one that they sent: a
+// lost field is named in a warning, and a new object is refused without one by
+// which a pod is restricted, or which makes it another object (kind.vital).
+
+// lostMost bounds the fields that an answer names.
+const lostMost = 8
+
+// lost returns the paths of the fields of a spec that were asked for and are not
+// there. Both objects are virtual, in the version that the host speaks, so no
+// path has a name of the host.
+func lost(asked, got runtime.Object) []string {
+	a, g := reflect.ValueOf(asked).Elem().FieldByName("Spec"), reflect.ValueOf(got).Elem().FieldByName("Spec")
+	if !a.IsValid() || !g.IsValid() {
+		return nil
+	}
+	var l losses
+	l.compare(&place{text: "spec"}, a, g)
+	return l.paths
+}
+
+// place is where a field is. It becomes a text only if the field is lost.
+type place struct {
+	parent *place
+	text   string
+	index  bool // of an element
+}
+
+func (p *place) String() string {
+	switch {
+	case p.parent == nil:
+		return p.text
+	case p.index:
+		return p.parent.String() + "[" + p.text + "]"
+	}
+	return p.parent.String() + "." + p.text
+}
+
+type losses struct{ paths []string }
+
+func (l *losses) add(at *place) {
+	if len(l.paths) < lostMost {
+		l.paths = append(l.paths, at.String())
+	}
+}
+
+// compare adds what of asked is not in got. A value that the host has changed is
+// not lost: its admission may do so.
+func (l *losses) compare(at *place, asked, got reflect.Value) {
+	switch asked.Kind() {
+	case reflect.Pointer:
+		switch {
+		case asked.IsNil() || got.IsNil() && asked.Elem().Kind() == reflect.Struct && asked.Elem().IsZero():
+		case got.IsNil():
+			l.add(at)
+		case asked.Elem().Kind() == reflect.Struct:
+			l.fields(at, asked.Elem(), got.Elem())
+		}
+	case reflect.Struct:
+		l.fields(at, asked, got)
+	case reflect.Slice:
+		l.elements(at, asked, got)
+	case reflect.Map:
+		for _, key := range asked.MapKeys() {
+			if !got.MapIndex(key).IsValid() {
+				l.add(&place{at, key.String(), true})
+			}
+		}
+	default:
+		if !asked.IsZero() && got.IsZero() {
+			l.add(at)
+		}
+	}
+}
+
+// fields compares structs. Those with parts that are not exported are values,
+// such as quantities.
+func (l *losses) fields(at *place, asked, got reflect.Value) {
+	for i := range asked.NumField() {
+		if asked.Field(i).IsZero() {
+			continue // nothing was asked for
+		}
+		f := asked.Type().Field(i)
+		if !f.IsExported() {
+			return
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case name != "":
+			l.compare(&place{parent: at, text: name}, asked.Field(i), got.Field(i))
+		case f.Anonymous:
+			l.compare(at, asked.Field(i), got.Field(i))
+		}
+	}
+}
+
+// elements compares lists: by name where elements have one, because the host may
+// have put others between them.
+func (l *losses) elements(at *place, asked, got reflect.Value) {
+	if asked.Len() > 0 && got.Len() == 0 {
+		l.add(at)
+		return
+	}
+	if asked.Type().Elem().Kind() != reflect.Struct {
+		return
+	}
+	name, named := asked.Type().Elem().FieldByName("Name")
+	if !named {
+		for i := 0; asked.Len() == got.Len() && i < asked.Len(); i++ {
+			l.compare(&place{at, strconv.Itoa(i), true}, asked.Index(i), got.Index(i))
+		}
+		return
+	}
+	for i := range asked.Len() {
+		key := asked.Index(i).FieldByIndex(name.Index).String()
+		where := &place{at, key, true}
+		if is := elementNamed(got, name.Index, key, i); is.IsValid() {
+			l.compare(where, asked.Index(i), is)
+		} else {
+			l.add(where)
+		}
+	}
+}
+
+// elementNamed looks at the likely place first.
+func elementNamed(list reflect.Value, name []int, key string, likely int) reflect.Value {
+	for i := range list.Len() {
+		if e := list.Index((likely + i) % list.Len()); e.FieldByIndex(name).String() == key {
+			return e
+		}
+	}
+	return reflect.Value{}
+}
+
+var indices = regexp.MustCompile(`\[[^]]*\]`)
+
+// isVital reports whether an object without the field at path is another one.
+func (s *Storage) isVital(path string) bool {
+	plain := indices.ReplaceAllString(path, "")
+	for _, vital := range s.kind.vital {
+		if plain == vital || strings.HasPrefix(plain, vital+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// warnOfLost names the fields that the host did not take in a write, whose answer
+// is out.
+func (s *Storage) warnOfLost(ctx context.Context, asked, out runtime.Object) ([]string, error) {
+	got, err := s.toVersioned(out)
+	if err != nil {
+		return nil, err
+	}
+	paths := lost(asked, got)
+	for _, path := range paths {
+		warning.AddWarning(ctx, "", fmt.Sprintf("the host of this cluster did not take %s: it does not know the field, or does not allow it", path))
+	}
+	return paths, nil
+}
+
+// withoutVital takes back a new object that has lost a vital field, and refuses it.
+func (s *Storage) withoutVital(ctx context.Context, k key, paths []string, reply runtime.Object) error {
+	var errs field.ErrorList
+	for _, path := range paths {
+		if s.isVital(path) {
+			errs = append(errs, field.Forbidden(field.NewPath(path), "the host of this cluster does not support it"))
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	refused := apierrors.NewInvalid(schema.GroupKind{Group: s.kind.group, Kind: s.kind.name}, k.name, errs)
+	if isDryRun(ctx) {
+		return refused
+	}
+	m, err := meta.Accessor(reply)
+	if err != nil {
+		return err
+	}
+	now := int64(0)
+	gone, err := s.host.delete(ctx, m.GetName(), &now, m.GetUID(), m.GetResourceVersion())
+	if err == nil && gone == nil {
+		s.expectGone(ctx, m.GetUID())
+	} else if err == nil {
+		err = s.accept(ctx, gone, nil, true)
+	}
+	if err != nil { // it was changed meanwhile, or the host is away
+		klog.FromContext(ctx).Error(err, "Object without a vital field may stay", "resource", s.kind.resource, "virtualObject", k.ref(), "fields", paths)
+	}
+	return refused
+}

@@ -1,0 +1,139 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package host_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apiserver/pkg/warning"
+	"k8s.io/utils/ptr"
+
+	"portico.dev/portico/proxy/host"
+)
+
+// rich is a pod with fields of every shape.
+func rich() *corev1.Pod {
+	p := newPod("demo", "web")
+	p.Spec.HostUsers = ptr.To(false)
+	p.Spec.NodeSelector = map[string]string{"disk": "ssd"}
+	p.Spec.Tolerations = []corev1.Toleration{{Key: "gpu", Operator: corev1.TolerationOpExists}}
+	p.Spec.InitContainers = []corev1.Container{{Name: "sidecar", Image: "nginx", RestartPolicy: ptr.To(corev1.ContainerRestartPolicyAlways)}}
+	c := &p.Spec.Containers[0]
+	c.SecurityContext = &corev1.SecurityContext{RunAsNonRoot: ptr.To(true), Privileged: ptr.To(false)}
+	c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}
+	c.Lifecycle = &corev1.Lifecycle{StopSignal: ptr.To(corev1.SIGUSR1)}
+	c.VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v", ReadOnly: true, RecursiveReadOnly: ptr.To(corev1.RecursiveReadOnlyEnabled)}}
+	p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	return p
+}
+
+func container(obj tree, list string) tree {
+	return obj["spec"].(tree)[list].([]any)[0].(tree)
+}
+
+// TestFieldsThatTheHostDrops: a field that the host does not take is named, and
+// a pod without one that restricts it is not there.
+func TestFieldsThatTheHostDrops(t *testing.T) {
+	for reason, c := range map[string]struct {
+		forget  func(tree)
+		warned  []string // parts of the warnings
+		refused string   // the path of the refused field
+	}{
+		"a host that takes all": {forget: func(tree) {}},
+		"a field that does no harm": {
+			forget: func(o tree) { delete(container(o, "containers"), "lifecycle") },
+			warned: []string{"did not take spec.containers[c].lifecycle"},
+		},
+		"a key of a map": {
+			forget: func(o tree) { o["spec"].(tree)["nodeSelector"] = tree{"other": "x"} },
+			warned: []string{"did not take spec.nodeSelector[disk]"},
+		},
+		"a user namespace": {forget: func(o tree) { delete(o["spec"].(tree), "hostUsers") }, warned: []string{"spec.hostUsers"}, refused: "spec.hostUsers"},
+		"a restriction of a container": {
+			forget: func(o tree) { delete(container(o, "containers")["securityContext"].(tree), "runAsNonRoot") },
+			warned: []string{"securityContext.runAsNonRoot"}, refused: "spec.containers[c].securityContext.runAsNonRoot",
+		},
+		"a sidecar, which would be waited for": {
+			forget: func(o tree) { delete(container(o, "initContainers"), "restartPolicy") },
+			warned: []string{"spec.initContainers[sidecar].restartPolicy"}, refused: "spec.initContainers[sidecar].restartPolicy",
+		},
+		"a part of a mount": {
+			forget: func(o tree) {
+				delete(container(o, "containers")["volumeMounts"].([]any)[0].(tree), "recursiveReadOnly")
+			},
+			warned: []string{"recursiveReadOnly"}, refused: "spec.containers[c].volumeMounts[v].recursiveReadOnly",
+		},
+		"a value that the host's admission changes": {
+			forget: func(o tree) {
+				container(o, "containers")["securityContext"].(tree)["runAsNonRoot"] = false
+				container(o, "containers")["image"] = "mirror/nginx"
+			},
+		},
+		"a container that it puts first": {
+			forget: func(o tree) {
+				spec := o["spec"].(tree)
+				spec["containers"] = append([]any{tree{"name": "mesh", "image": "mesh"}}, spec["containers"].([]any)...)
+			},
+		},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			f := newFixture(t, "pods")
+			f.host.forget = c.forget
+			for _, dry := range []bool{true, false} {
+				var warned warningLog
+				ctx := warning.WithWarningRecorder(t.Context(), &warned)
+				if dry {
+					ctx = host.WithDryRun(ctx)
+				}
+				err := f.Create(ctx, "/pods/demo/web", rich(), &corev1.Pod{}, 0)
+				if len(warned) != len(c.warned) {
+					t.Errorf("warnings %q, want %q", warned, c.warned)
+				}
+				for i := range min(len(warned), len(c.warned)) {
+					if !strings.Contains(warned[i], c.warned[i]) {
+						t.Errorf("warning %q, want %q", warned[i], c.warned[i])
+					}
+				}
+				if there := f.host.get("pods", hostWeb) != nil; there != (!dry && c.refused == "") {
+					t.Errorf("dry run %v: the pod is on the host: %v", dry, there)
+				}
+				if c.refused == "" {
+					if err != nil {
+						t.Error(err)
+					}
+					continue
+				}
+				if !apierrors.IsInvalid(err) || statusOf(t, err).Details.Causes[0].Field != c.refused {
+					t.Errorf("got %v, want that %s is refused", err, c.refused)
+				}
+			}
+		})
+	}
+}
+
+// An update that the host takes a part of is named as well. A field that was
+// lost before is not named again.
+func TestFieldsThatTheHostDropsInAnUpdate(t *testing.T) {
+	f := newFixture(t, "pods")
+	f.host.forget = func(o tree) { delete(o["spec"].(tree), "activeDeadlineSeconds") }
+	pod := newPod("demo", "web")
+	f.create(pod)
+	update := func(change func(*corev1.Pod)) []string {
+		var warned warningLog
+		f.mustUpdate(warning.WithWarningRecorder(as(t.Context(), ""), &warned), pod, change)
+		return warned
+	}
+	want := []string{"the host of this cluster did not take spec.activeDeadlineSeconds: it does not know the field, or does not allow it"}
+	if diff := cmp.Diff(want, update(func(p *corev1.Pod) { p.Spec.ActiveDeadlineSeconds = ptr.To(int64(60)) })); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string(nil), update(func(p *corev1.Pod) { p.Labels["x"] = "y" })); diff != "" {
+		t.Errorf("warnings about nothing (-want +got):\n%s", diff)
+	}
+}
