@@ -125,7 +125,7 @@ func through(ctx context.Context, options *[]string) context.Context {
 // hostTries has the verbs that can be tried.
 type hostTries struct{ upstream rest.StandardStorage }
 
-// Create implements rest.Creater.
+// Create is that of upstream's interface for creations.
 func (t hostTries) Create(ctx context.Context, obj runtime.Object, validate rest.ValidateObjectFunc, options *metav1.CreateOptions) (runtime.Object, error) {
 	options = options.DeepCopy()
 	ctx = through(ctx, &options.DryRun)

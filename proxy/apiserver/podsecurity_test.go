@@ -25,7 +25,7 @@ type said []string
 func (s *said) AddWarning(_, text string) { *s = append(*s, text) }
 
 // asked returns the answer of a plugin to a request, and its warnings.
-func asked(t *testing.T, s PodSecurity, resource, subresource, by string, obj, old runtime.Object) (error, said) {
+func asked(t *testing.T, s PodSecurity, resource, subresource, by string, obj, old runtime.Object) (said, error) {
 	t.Helper()
 	f, err := newFloor(&s)
 	if err != nil {
@@ -44,7 +44,7 @@ func asked(t *testing.T, s PodSecurity, resource, subresource, by string, obj, o
 	err = f.Validate(warning.WithWarningRecorder(context.Background(), &warnings), admission.NewAttributesRecord(obj, old,
 		schema.GroupVersionKind{Group: group, Version: "v1", Kind: kind}, m.GetNamespace(), m.GetName(),
 		schema.GroupVersionResource{Group: group, Version: "v1", Resource: resource}, subresource, op, nil, false, &user.DefaultInfo{Name: by}), nil)
-	return err, warnings
+	return warnings, err
 }
 
 func TestFloorOfPodSecurity(t *testing.T) {
@@ -87,7 +87,7 @@ func TestFloorOfPodSecurity(t *testing.T) {
 			if c.old != nil {
 				old = c.old
 			}
-			err, warnings := asked(t, c.standard, "pods", c.subresource, c.by, c.pod, old)
+			warnings, err := asked(t, c.standard, "pods", c.subresource, c.by, c.pod, old)
 			if c.refused == "" && err != nil || c.refused != "" && (!apierrors.IsForbidden(err) || !strings.Contains(err.Error(), c.refused)) {
 				t.Errorf("got %v, want %q", err, c.refused)
 			}
@@ -103,7 +103,7 @@ func TestFloorOfPodSecurity(t *testing.T) {
 func TestFloorOfPodSecurityWarnsOfWorkloads(t *testing.T) {
 	d := &apps.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "d"}}
 	d.Spec.Template.Spec = core.PodSpec{HostPID: true, Containers: []core.Container{{Name: "c", Image: "i"}}}
-	err, warnings := asked(t, PodSecurity{Level: "baseline", Version: "latest"}, "deployments", "", "", d, nil)
+	warnings, err := asked(t, PodSecurity{Level: "baseline", Version: "latest"}, "deployments", "", "", d, nil)
 	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], `would violate PodSecurity "baseline:latest": host namespaces (hostPID=true)`) {
 		t.Errorf("%v, warnings %q", err, warnings)
 	}
@@ -112,7 +112,7 @@ func TestFloorOfPodSecurityWarnsOfWorkloads(t *testing.T) {
 func TestFloorOfPodSecurityWarnsOfLabelsBelowIt(t *testing.T) {
 	for level, want := range map[string]bool{"": false, "restricted": false, "baseline": false, "privileged": true, "none": false} {
 		ns := &core.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"pod-security.kubernetes.io/enforce": level}}}
-		err, warnings := asked(t, PodSecurity{Level: "baseline", Version: "latest"}, "namespaces", "", "", ns, nil)
+		warnings, err := asked(t, PodSecurity{Level: "baseline", Version: "latest"}, "namespaces", "", "", ns, nil)
 		if err != nil || (len(warnings) == 1) != want {
 			t.Errorf("%q: %v, warnings %q", level, err, warnings)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 )
 
@@ -72,7 +73,7 @@ func (s Listener) handler() http.Handler {
 		// The length is the same for any token, so that the time says nothing.
 		if got := hashOf(r.Header.Get("Authorization")); s.Token == "" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			http.Error(w, "the token of this cluster's metrics is needed", http.StatusUnauthorized)
+			refuse(w, http.StatusUnauthorized, metav1.StatusReasonUnauthorized, "the token of this cluster's metrics is needed")
 			return
 		}
 		mux.ServeHTTP(w, r)
