@@ -88,7 +88,7 @@ func TestNetworkPoliciesReachTheHost(t *testing.T) {
 	})
 	found := func(selector *metav1.LabelSelector) (names []string) {
 		t.Helper()
-		pods, err := c.Host.CoreV1().Pods("").List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(selector)})
+		pods, err := c.Host.CoreV1().Pods(c.Namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(selector)})
 		if err != nil {
 			t.Fatal(err)
 		}
