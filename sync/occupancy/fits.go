@@ -20,7 +20,7 @@ import (
 // binds when it has seen them go, which may be a moment before this package does.
 // A binding that comes too early is the kubelet's to refuse, as in every cluster.
 func (r *Room) Fits(node *corev1.Node, pod *corev1.Pod) error {
-	for _, synced := range append(r.synced, r.pods.HasSynced) {
+	for _, synced := range r.synced {
 		if !synced() {
 			return fmt.Errorf("the pods on node %q are not known yet", node.Name)
 		}

@@ -60,6 +60,7 @@ func New(cfg Config) (*Room, error) {
 		refused: newRefused(cfg.Clock),
 	}
 	r.pods = r.outside.Core().V1().Pods().Informer()
+	r.Await(r.pods.HasSynced)
 	if err := r.pods.AddIndexers(cache.Indexers{byNode: indexByNode}); err != nil {
 		return nil, fmt.Errorf("index the host's pods by node: %w", err)
 	}
