@@ -78,7 +78,7 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 	if err := s.accept(ctx, reply, out, false); err != nil {
 		return err
 	}
-	paths, err := s.warnOfLost(ctx, versioned, out)
+	paths, err := s.warnOfLost(ctx, k, versioned, out)
 	if err != nil {
 		return err
 	}

@@ -170,7 +170,10 @@ func (s *Storage) isVital(path string) bool {
 
 // warnOfLost names the fields that the host did not take in a write, whose answer
 // is out.
-func (s *Storage) warnOfLost(ctx context.Context, asked, out runtime.Object) ([]string, error) {
+func (s *Storage) warnOfLost(ctx context.Context, k key, asked, out runtime.Object) ([]string, error) {
+	if s.isDNSService(k, asked) {
+		return nil, nil // its spec is the installation's, and no host's doing
+	}
 	got, err := s.toVersioned(out)
 	if err != nil {
 		return nil, err

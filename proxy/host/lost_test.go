@@ -11,10 +11,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apiserver/pkg/warning"
 	"k8s.io/utils/ptr"
 
 	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/rewrite"
 )
 
 // rich is a pod with fields of every shape.
@@ -135,5 +137,27 @@ func TestFieldsThatTheHostDropsInAnUpdate(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string(nil), update(func(p *corev1.Pod) { p.Labels["x"] = "y" })); diff != "" {
 		t.Errorf("warnings about nothing (-want +got):\n%s", diff)
+	}
+}
+
+// The spec that a tenant writes for the Service of the DNS is replaced on the way.
+func TestTheDNSServiceHasLostNothing(t *testing.T) {
+	cluster := newTranslator(t).Cluster()
+	cluster.DNS = &rewrite.DNS{TargetPort: 1053}
+	tr, err := rewrite.New(cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t, "services", func(c *host.Config) { c.Translator = tr })
+	var warned warningLog
+	svc := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "kube-dns"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "mine"}, Ports: []corev1.ServicePort{{Port: 53}}},
+	}
+	if err := f.Create(warning.WithWarningRecorder(t.Context(), &warned), "/services/kube-system/kube-dns", svc, &corev1.Service{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if len(warned) > 0 {
+		t.Errorf("warnings: %q", warned)
 	}
 }

@@ -19,6 +19,12 @@ var keptService = types.NamespacedName{Namespace: "default", Name: "kubernetes"}
 // errDNSService is returned for a deletion of the DNS's Service.
 var errDNSService = errors.New("the Service of the cluster's DNS cannot be deleted: pods have its address")
 
+// isDNSService reports whether an object is the Service of the cluster's DNS.
+func (s *Storage) isDNSService(k key, obj runtime.Object) bool {
+	_, service := obj.(*corev1.Service)
+	return service && s.cfg.Translator.OwnsDNS(k.namespace, k.name)
+}
+
 // keepsDNS refuses to begin the deletion of kube-system/kube-dns. While it is
 // gone its address is free for a Service of any host namespace, and the Service
 // with that address answers the questions of all pods. At another address it is

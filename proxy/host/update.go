@@ -102,7 +102,7 @@ func (s *Storage) tryOnce(ctx context.Context, k key, orig *state, destination r
 	if err := s.accept(ctx, reply, destination, p.grace != nil); err != nil || destination == nil {
 		return done, err
 	}
-	_, err = s.warnOfLost(ctx, p.asked, destination)
+	_, err = s.warnOfLost(ctx, k, p.asked, destination)
 	return done, err
 }
 
