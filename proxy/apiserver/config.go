@@ -78,6 +78,9 @@ type Config struct {
 	// Issuer is the OIDC issuer of service account tokens, an https URL.
 	Issuer string
 
+	// Audit logs requests.
+	Audit Audit
+
 	// Tracing makes the spans of requests. Nil means none.
 	Tracing tracing.TracerProvider
 
@@ -189,6 +192,7 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 	o.Authentication.ServiceAccounts.KeyFiles = []string{c.Files.ServiceAccountPublicKey}
 	o.ServiceAccountSigningKeyFile = c.Files.ServiceAccountKey
 	o.Authorization.Modes = []string{"RBAC"}
+	c.Audit.apply(o.Audit)
 	if c.virtual() {
 		o.Admission.GenericAdmission.EnablePlugins = pluginsThat(func(p plugin) bool { return p.added })
 		o.Admission.GenericAdmission.DisablePlugins = pluginsThat(func(p plugin) bool { return p.off })

@@ -34,6 +34,7 @@
 //	admission.go        which admission plugins a virtual cluster runs
 //	podsecurity.go      the Pod Security Standard of the operator
 //	policywarning.go    the warning of policies that nothing enforces
+//	audit.go            which requests are logged, and where to
 //	chain.go            the server chain, in one function
 //	storage.go          which storage stands under which resource
 //	core.go             the core group, where virtual and ordinary clusters differ

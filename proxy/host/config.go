@@ -163,5 +163,6 @@ func ClientConfig(c *rest.Config, limiter flowcontrol.RateLimiter) *rest.Config 
 	c.QPS, c.Burst = -1, -1
 	c.RateLimiter = limiter
 	c.WarningHandler, c.WarningHandlerWithContext = nil, warnings{}
+	c.Wrap(namesCaller)
 	return c
 }

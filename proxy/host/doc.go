@@ -74,6 +74,7 @@
 //	revision.go     how far a cache must have come; health.go  whether it can
 //	delegator.go    reads of the latest state
 //	call.go         the verbs of the host's API for one kind
+//	caller.go         names the tenant's user to the host
 //	trace.go        the spans of translations
 //	errors.go warnings.go metrics.go   answers of the host, for tenants and operators
 //	stream.go stream_log.go stream_proxy.go stream_transport.go   Streams

@@ -35,6 +35,7 @@ type controlPlane struct {
 		Persistence persistence    `json:"persistence"`
 	} `json:"etcd"`
 	StoreSecret string `json:"storeSecret"`
+	AuditSecret string `json:"auditSecret"`
 	Service     struct {
 		Type                     string            `json:"type"`
 		NodePort                 int               `json:"nodePort"`

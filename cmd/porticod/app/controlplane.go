@@ -77,6 +77,9 @@ type controlPlaneOptions struct {
 	// tracing makes the spans of requests. Nil means none.
 	tracing componenttracing.TracerProvider
 
+	// audit logs requests.
+	audit apiserver.Audit
+
 	kubeconfigPath string
 	controllers    controllers.Config
 }
@@ -151,6 +154,7 @@ func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error
 		WarnOfPolicies:   o.warnOfPolicies,
 		Egress:           o.egress,
 		Tracing:          o.tracing,
+		Audit:            o.audit,
 	})
 	return err
 }

@@ -23,10 +23,13 @@ import (
 
 	"portico.dev/portico/certs"
 	"portico.dev/portico/cmd/porticod/config"
+	"portico.dev/portico/proxy/apiserver"
 	"portico.dev/portico/proxy/dns"
 	"portico.dev/portico/proxy/door"
+	"portico.dev/portico/proxy/egress"
 	"portico.dev/portico/proxy/fairshare"
 	"portico.dev/portico/proxy/host"
+	"portico.dev/portico/proxy/tracing"
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/store"
 	"portico.dev/portico/sync/controllers"
@@ -171,41 +174,55 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		return nil, err
 	}
 	vc.services = vc.serviceRange(ctx, entrance.ClusterIP)
-	ip := net.IP(at.Addr().AsSlice())
 	dials, err := vc.egress(listener)
 	if err != nil {
 		return nil, err
 	}
-	vc.controlPlane, err = newControlPlane(ctx, controlPlaneOptions{
-		name:             cfg.Name,
-		dataDir:          cfg.DataDir,
-		backend:          backend,
-		storePrefix:      cfg.Store.Prefix,
-		clusterDomain:    cfg.ClusterDomain,
-		serviceCIDR:      vc.serviceCIDR(),
-		advertiseIP:      ip,
-		advertisePort:    int(at.Port()),
-		names:            append([]string{ip.String(), vc.inHost() + "." + cfg.ClusterDomain}, cfg.CertSANs...),
-		moreNames:        vc.keeper.Names,
-		doors:            vc.doors.Ready,
-		entrance:         vc.keeper.Ready,
-		shutdownDelay:    vc.shutdownDelay(),
-		host:             vc.describeHost,
-		podSecurity:      podSecurity(&cfg.Isolation),
-		warnOfPolicies:   !cfg.Sync.ToHost.NetworkPolicies.Enabled,
-		egress:           dials,
-		shareRoots:       vc.shareRoots(),
-		shareCredentials: vc.shareCredentials,
-		tracing:          atDoor(traces, cfg.Tracing.Trusted),
-		kubeconfigPath:   cfg.KubeconfigPath,
-		controllers:      vc.controllers(),
-	}, listener)
+	vc.controlPlane, err = newControlPlane(ctx, vc.controlPlaneOptions(backend, dials, traces), listener)
 	if err != nil {
 		return nil, err
 	}
 	vc.keeper.OnChange(vc.pki.Wake)
 	vc.keys.OnChange(vc.pki.Wake)
 	return vc, nil
+}
+
+// controlPlaneOptions describes the API server, its store and its controllers.
+func (vc *virtualCluster) controlPlaneOptions(backend store.Backend, dials egress.Config, traces *tracing.Provider) controlPlaneOptions {
+	ip := net.IP(vc.at.Addr().AsSlice())
+	return controlPlaneOptions{
+		name:             vc.config.Name,
+		dataDir:          vc.config.DataDir,
+		backend:          backend,
+		storePrefix:      vc.config.Store.Prefix,
+		clusterDomain:    vc.config.ClusterDomain,
+		serviceCIDR:      vc.serviceCIDR(),
+		advertiseIP:      ip,
+		advertisePort:    int(vc.at.Port()),
+		names:            append([]string{ip.String(), vc.inHost() + "." + vc.config.ClusterDomain}, vc.config.CertSANs...),
+		moreNames:        vc.keeper.Names,
+		doors:            vc.doors.Ready,
+		entrance:         vc.keeper.Ready,
+		shutdownDelay:    vc.shutdownDelay(),
+		host:             vc.describeHost,
+		podSecurity:      podSecurity(&vc.config.Isolation),
+		warnOfPolicies:   !vc.config.Sync.ToHost.NetworkPolicies.Enabled,
+		egress:           dials,
+		shareRoots:       vc.shareRoots(),
+		shareCredentials: vc.shareCredentials,
+		audit:            auditOf(&vc.config.Audit),
+		tracing:          atDoor(traces, vc.config.Tracing.Trusted),
+		kubeconfigPath:   vc.config.KubeconfigPath,
+		controllers:      vc.controllers(),
+	}
+}
+
+// auditOf is the audit of a configuration, for the API server.
+func auditOf(a *config.Audit) apiserver.Audit {
+	return apiserver.Audit{
+		PolicyFile: a.PolicyFile, LogPath: a.Log.Path, LogMaxAge: a.Log.MaxAge, LogMaxBackups: a.Log.MaxBackups, LogMaxSize: a.Log.MaxSize,
+		WebhookConfigFile: a.Webhook.ConfigFile,
+	}
 }
 
 // cluster returns all that translations go by, but for the DNS.

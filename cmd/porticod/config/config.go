@@ -71,6 +71,8 @@ type Config struct {
 
 	Metrics Metrics `json:"metrics"`
 
+	Audit Audit `json:"audit"`
+
 	Tracing Tracing `json:"tracing"`
 
 	// LogLevel is klog's verbosity, 0 to 10.

@@ -23,6 +23,49 @@ func (m *Metrics) validate(path *field.Path) field.ErrorList {
 	return address(path.Child("listen"), m.Listen, true)
 }
 
+// Audit says which requests of the virtual cluster are logged, and where to.
+type Audit struct {
+	// PolicyFile is an audit.k8s.io/v1 Policy. Empty means that nothing is logged.
+	PolicyFile string `json:"policyFile,omitempty"`
+
+	Log     AuditLog     `json:"log"`
+	Webhook AuditWebhook `json:"webhook"`
+}
+
+// AuditLog is a file of audit events, one JSON object on each line.
+type AuditLog struct {
+	// Path of the file; "-" means standard output, empty means none.
+	Path string `json:"path,omitempty"`
+	// MaxAge is how many days an old file is kept, MaxBackups how many old files
+	// there are, and MaxSize how many megabytes each has; 0 means no limit.
+	MaxAge     int `json:"maxAge"`
+	MaxBackups int `json:"maxBackups"`
+	MaxSize    int `json:"maxSize"`
+}
+
+// AuditWebhook is a server that takes audit events.
+type AuditWebhook struct {
+	// ConfigFile is a kubeconfig that leads to it. Empty means none.
+	ConfigFile string `json:"configFile,omitempty"`
+}
+
+func (a *Audit) validate(path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	to := a.Log.Path != "" || a.Webhook.ConfigFile != ""
+	if a.PolicyFile != "" && !to {
+		errs = append(errs, field.Required(path.Child("log", "path"), "a policy needs a log or a webhook"))
+	}
+	if a.PolicyFile == "" && to {
+		errs = append(errs, field.Required(path.Child("policyFile"), "without a policy nothing is logged"))
+	}
+	for name, n := range map[string]int{"maxAge": a.Log.MaxAge, "maxBackups": a.Log.MaxBackups, "maxSize": a.Log.MaxSize} {
+		if n < 0 {
+			errs = append(errs, field.Invalid(path.Child("log", name), n, "must not be negative"))
+		}
+	}
+	return errs
+}
+
 // Tracing says where the spans of requests go.
 type Tracing struct {
 	// Endpoint is the URL of a collector that speaks OTLP. Empty leaves it to

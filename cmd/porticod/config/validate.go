@@ -61,6 +61,7 @@ func (c *Config) validate() field.ErrorList {
 	errs = append(errs, c.validateMapServices(field.NewPath("mapServices"))...)
 	errs = append(errs, images(field.NewPath("images"), c.Images)...)
 	errs = append(errs, c.Metrics.validate(field.NewPath("metrics"))...)
+	errs = append(errs, c.Audit.validate(field.NewPath("audit"))...)
 	errs = append(errs, c.Tracing.validate(field.NewPath("tracing"))...)
 	if c.LogLevel < 0 || c.LogLevel > 10 {
 		errs = append(errs, field.Invalid(field.NewPath("logLevel"), c.LogLevel, "must be 0 to 10"))
