@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -126,6 +127,32 @@ func TestAttackPolicyWritesAddressesOtherwise(t *testing.T) {
 		rule := networkingv1.NetworkPolicyEgressRule{To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: cidr}}}, Ports: []networkingv1.NetworkPolicyPort{tcp(80)}}
 		if h := tr.NetworkPolicyToHost(allowAll(rule), n, rewrite.Inputs{}); len(h.Spec.Egress) != want {
 			t.Errorf("%s: %d rules, want %d: %+v", cidr, len(h.Spec.Egress), want, h.Spec.Egress)
+		}
+	}
+}
+
+// A tenant labels a pod as Portico labels those that have left the operator's
+// policy, and takes the label off a pod that has it. Neither reaches the host's
+// label, in a new pod or in one that is there, and the host's is not shown.
+func TestAttackPodTakesItselfOutOfTheOperatorsPolicy(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	labelled := pod("demo", "p", map[string]string{rewrite.LabelEgressPolicy: "true"})
+	h := podToHost(t, labelled, testInputs())
+	if _, ok := h.Labels[rewrite.LabelEgressPolicy]; ok {
+		t.Errorf("labels of a new pod: %v", h.Labels)
+	}
+	h.Labels[rewrite.LabelEgressPolicy] = "true" // by sync/policies
+	seen := toVirtual(t, tr, h).(*corev1.Pod)
+	if d := diff(labelled.Labels, seen.Labels); d != "" {
+		t.Errorf("labels inside (-want +got):\n%s", d)
+	}
+	in := testInputs()
+	for what, labels := range map[string]map[string]string{"none": nil, "another value": {rewrite.LabelEgressPolicy: "false"}} {
+		next := seen.DeepCopy()
+		next.Labels = labels
+		in.Host = h
+		if got := podToHost(t, next, in).Labels[rewrite.LabelEgressPolicy]; got != "true" {
+			t.Errorf("%s: the host's label is %q", what, got)
 		}
 	}
 }
