@@ -25,6 +25,7 @@ FOCUS    ?=
 SKIP     ?=
 PARALLEL ?= 6
 HOST     ?= baseline
+SCHEDULER ?= host
 DEMO     ?=
 
 .PHONY: help
@@ -106,8 +107,8 @@ e2e: build image lab-up ## Test with a real kubectl against a real kubelet (root
 	PORTICOD=$(CURDIR)/bin/porticod $(GO) test -tags $(TAGS),e2e -trimpath -count 1 -parallel 4 -timeout 40m ./test/e2e
 
 .PHONY: conformance
-conformance: build image lab-up ## Run upstream's conformance tests against a virtual cluster (FOCUS= SKIP= PARALLEL= HOST=run)
-	PORTICOD=$(CURDIR)/bin/porticod test/conformance --host '$(HOST)' --focus '$(FOCUS)' --skip '$(SKIP)' --parallel $(PARALLEL)
+conformance: build image lab-up ## Run upstream's conformance tests against a virtual cluster (FOCUS= SKIP= PARALLEL= HOST=run SCHEDULER=inside)
+	PORTICOD=$(CURDIR)/bin/porticod test/conformance --host '$(HOST)' --scheduler '$(SCHEDULER)' --focus '$(FOCUS)' --skip '$(SKIP)' --parallel $(PARALLEL)
 
 .PHONY: bench
 bench: build ## Compare the door with its host, as ratios of one run
