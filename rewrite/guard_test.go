@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,11 +33,12 @@ var guarded = map[reflect.Type]rules.Table{
 
 // guardedCopies are the kinds of which the host has a copy.
 var guardedCopies = map[reflect.Type]rules.Table{
-	reflect.TypeFor[corev1.Secret]():              rules.Secret,
-	reflect.TypeFor[corev1.ConfigMap]():           rules.ConfigMap,
-	reflect.TypeFor[discoveryv1.EndpointSlice]():  rules.EndpointSlice,
-	reflect.TypeFor[schedulingv1.PriorityClass](): rules.PriorityClass,
-	reflect.TypeFor[networkingv1.NetworkPolicy](): rules.NetworkPolicy,
+	reflect.TypeFor[corev1.Secret]():                rules.Secret,
+	reflect.TypeFor[corev1.ConfigMap]():             rules.ConfigMap,
+	reflect.TypeFor[discoveryv1.EndpointSlice]():    rules.EndpointSlice,
+	reflect.TypeFor[schedulingv1.PriorityClass]():   rules.PriorityClass,
+	reflect.TypeFor[networkingv1.NetworkPolicy]():   rules.NetworkPolicy,
+	reflect.TypeFor[policyv1.PodDisruptionBudget](): rules.PodDisruptionBudget,
 }
 
 // tables returns the table of every kind that reaches the host.
@@ -85,7 +87,8 @@ func TestLaw4TheGuardIsAwake(t *testing.T) {
 func isBool(path string) bool {
 	switch path {
 	case "spec.enableServiceLinks", "spec.automountServiceAccountToken", "spec.setHostnameAsFQDN", "spec.priority", "spec.overhead",
-		"spec.dnsPolicy", "spec.preemptionPolicy", "spec.devices.requests[].exactly.adminAccess", "value", "globalDefault", "spec.egress[].ports[]":
+		"spec.dnsPolicy", "spec.preemptionPolicy", "spec.devices.requests[].exactly.adminAccess", "value", "globalDefault", "spec.egress[].ports[]",
+		"spec.minAvailable", "spec.maxUnavailable":
 		return true
 	}
 	return false

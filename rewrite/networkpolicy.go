@@ -33,15 +33,8 @@ type Network struct {
 func (t *Translator) NetworkPolicyToHost(v *networkingv1.NetworkPolicy, n Network, in Inputs) *networkingv1.NetworkPolicy {
 	p := &policy{translation: t.begin("NetworkPolicy", v, in), host: n}
 	h := &networkingv1.NetworkPolicy{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: t.cluster.HostNamespace, Name: t.Name(v.Namespace, v.Name),
-			Labels: t.NamespaceSelector(v.Namespace),
-			Annotations: map[string]string{
-				AnnotationName: v.Name, AnnotationNamespace: v.Namespace, AnnotationKind: "NetworkPolicy",
-			},
-			OwnerReferences: t.owners(nil),
-		},
-		Spec: networkingv1.NetworkPolicySpec{PodSelector: *p.pods(&v.Spec.PodSelector), PolicyTypes: policyTypes(&v.Spec)},
+		ObjectMeta: t.bare("NetworkPolicy", v),
+		Spec:       networkingv1.NetworkPolicySpec{PodSelector: *p.pods(&v.Spec.PodSelector), PolicyTypes: policyTypes(&v.Spec)},
 	}
 	for _, r := range v.Spec.Ingress {
 		h.Spec.Ingress = append(h.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: p.peers(r.From), Ports: ports(r.Ports)})

@@ -91,6 +91,19 @@ func (t *Translator) pushed(kind, hostName string, m *metav1.ObjectMeta) error {
 	return nil
 }
 
+// bare is the host metadata of a copy that has no label and no annotation of the
+// tenant's.
+func (t *Translator) bare(kind string, v metav1.Object) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Namespace: t.cluster.HostNamespace, Name: t.Name(v.GetNamespace(), v.GetName()),
+		Labels: t.NamespaceSelector(v.GetNamespace()),
+		Annotations: map[string]string{
+			AnnotationName: v.GetName(), AnnotationNamespace: v.GetNamespace(), AnnotationKind: kind,
+		},
+		OwnerReferences: t.owners(nil),
+	}
+}
+
 // CopyChanges returns the merge patches that bring the labels and annotations
 // of a host copy in step with want, its translation of now: nil stands for a
 // key to remove. Both are empty when there is nothing to do. As everywhere, a

@@ -65,3 +65,17 @@ var NetworkPolicy = Table{
 		{Reason: "port of the tenant's own pods, which have the same ports on the host", Paths: []string{"spec.ingress[].ports[]"}},
 	},
 }
+
+// PodDisruptionBudget is the table of PodDisruptionBudgets.
+var PodDisruptionBudget = Table{
+	Kind: "PodDisruptionBudget",
+	Rules: []Rule{
+		{Path: "spec.selector", Action: Pass, Pass: "BudgetToHost"},
+		{Path: "spec.minAvailable", Action: Pass, Pass: "BudgetToHost"},
+		{Path: "spec.maxUnavailable", Action: Pass, Pass: "BudgetToHost"},
+	},
+	Kept: []Excuse{
+		{Reason: "a word of the API", Paths: []string{"spec.unhealthyPodEvictionPolicy"}},
+		{Reason: "a copy has no status of the tenant's: the host's controller writes it", Paths: []string{"status.disruptedPods", "status.conditions[]"}},
+	},
+}

@@ -13,6 +13,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
@@ -20,6 +21,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/utils/ptr"
@@ -82,6 +84,24 @@ func TestPushed(t *testing.T) {
 			"other direction": func(p *networkingv1.NetworkPolicy) { p.Spec.PolicyTypes[0] = networkingv1.PolicyTypeEgress },
 			"a rule out":      func(p *networkingv1.NetworkPolicy) { p.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{{}} },
 		})
+	pushed(t, kinds.PushedPodDisruptionBudgets,
+		&policyv1.PodDisruptionBudget{ObjectMeta: meta, Spec: policyv1.PodDisruptionBudgetSpec{
+			MinAvailable: ptr.To(intstr.FromInt32(2)), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web", "tier": "front"}},
+			UnhealthyPodEvictionPolicy: ptr.To(policyv1.AlwaysAllow),
+		}},
+		map[string]func(*policyv1.PodDisruptionBudget){
+			"another number":         func(b *policyv1.PodDisruptionBudget) { b.Spec.MinAvailable = ptr.To(intstr.FromInt32(3)) },
+			"no number":              func(b *policyv1.PodDisruptionBudget) { b.Spec.MinAvailable = nil },
+			"fewer labels":           func(b *policyv1.PodDisruptionBudget) { delete(b.Spec.Selector.MatchLabels, "tier") },
+			"selects nothing":        func(b *policyv1.PodDisruptionBudget) { b.Spec.Selector = nil },
+			"selects all":            func(b *policyv1.PodDisruptionBudget) { b.Spec.Selector = &metav1.LabelSelector{} },
+			"policy for the unready": func(b *policyv1.PodDisruptionBudget) { b.Spec.UnhealthyPodEvictionPolicy = nil },
+		})
+	pushed(t, kinds.PushedPodDisruptionBudgets, &policyv1.PodDisruptionBudget{ObjectMeta: meta}, map[string]func(*policyv1.PodDisruptionBudget){
+		"selected nothing": func(b *policyv1.PodDisruptionBudget) {
+			b.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}
+		},
+	})
 	pushed(t, kinds.PushedPriorityClasses(1000),
 		&schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: "sample"}, Value: 10, Description: "before", GlobalDefault: true},
 		map[string]func(*schedulingv1.PriorityClass){

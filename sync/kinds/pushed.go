@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -191,6 +192,43 @@ func PushedNetworkPolicies(network func() rewrite.Network) Pushed[*networkingv1.
 				}}
 			},
 		},
+	}
+}
+
+// PushedPodDisruptionBudgets are all of the tenant's.
+var PushedPodDisruptionBudgets = Pushed[*policyv1.PodDisruptionBudget]{
+	Kind: "PodDisruptionBudget", Resource: "poddisruptionbudgets",
+	Client: func(c kubernetes.Interface, namespace string) Client[*policyv1.PodDisruptionBudget] {
+		return c.PolicyV1().PodDisruptionBudgets(namespace)
+	},
+	Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+		return f.Policy().V1().PodDisruptionBudgets().Informer()
+	},
+	ToHost: alone(func(t *rewrite.Translator, virtual *policyv1.PodDisruptionBudget) (*policyv1.PodDisruptionBudget, error) {
+		return t.BudgetToHost(virtual), nil
+	}),
+	ToVirtual: identified[*policyv1.PodDisruptionBudget]("PodDisruptionBudget"),
+	Rules: copies.Rules[*policyv1.PodDisruptionBudget]{
+		Same: func(want, host *policyv1.PodDisruptionBudget) bool {
+			return apiequality.Semantic.DeepEqual(want.Spec, host.Spec)
+		},
+		Patch: func(want, host *policyv1.PodDisruptionBudget) map[string]any {
+			return map[string]any{"spec": map[string]any{
+				"selector": selectorPatch(want.Spec.Selector, host.Spec.Selector), "minAvailable": want.Spec.MinAvailable,
+				"maxUnavailable": nil, "unhealthyPodEvictionPolicy": want.Spec.UnhealthyPodEvictionPolicy,
+			}}
+		},
+	},
+}
+
+// selectorPatch is the merge patch from one selector to another. One that selects
+// nothing is nil, and must not become empty, which selects everything.
+func selectorPatch(want, host *metav1.LabelSelector) map[string]any {
+	if want == nil {
+		return nil
+	}
+	return map[string]any{
+		"matchLabels": hostview.Changes(want.MatchLabels, ptr.Deref(host, metav1.LabelSelector{}).MatchLabels), "matchExpressions": nonNil(want.MatchExpressions),
 	}
 }
 

@@ -63,6 +63,7 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"metrics":                 "integrations: {metricsServer: {enabled: true}}",
 			"devices":                 "sync: {toHost: {resourceClaims: {enabled: true}}, fromHost: {deviceClasses: {enabled: true}}}",
 			"network policies":        "sync: {toHost: {networkPolicies: {enabled: true}}}",
+			"disruption budgets":      "sync: {toHost: {podDisruptionBudgets: {enabled: true}}}",
 			"nodes":                   "sync: {nodes: {enabled: true}}",
 			"all nodes":               "sync: {nodes: {syncAllNodes: true}}",
 			"selected nodes":          "sync: {nodes: {nodeSelector: a=b}}",

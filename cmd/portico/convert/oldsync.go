@@ -32,6 +32,7 @@ var oldSyncRows = slices.Concat(
 
 		move("sync.priorityclasses.enabled", "sync.toHost.priorityClasses.enabled", boolean, ""),
 		move("sync.networkpolicies.enabled", "sync.toHost.networkPolicies.enabled", boolean, ""),
+		move("sync.poddisruptionbudgets.enabled", "sync.toHost.podDisruptionBudgets.enabled", boolean, ""),
 	),
 	each(none, noToHost, "sync.ingresses", "sync.volumesnapshots"),
 	one(
@@ -40,7 +41,6 @@ var oldSyncRows = slices.Concat(
 		none("sync.storageclasses", "Storage classes of tenants stay inside. A claim may name a class of the host without more."),
 		move("sync.hoststorageclasses.enabled", "sync.fromHost.storageClasses.enabled", boolean, ""),
 		move("sync.legacy-storageclasses.enabled", "sync.fromHost.storageClasses.enabled", boolean, ""),
-		none("sync.poddisruptionbudgets", "Budgets are kept inside, for evictions through the virtual API; a drain on the host does not see them."),
 		none("sync.serviceaccounts", "All pods run as one ServiceAccount of the host, without rights. Tokens of virtual accounts are the virtual cluster's."),
 		none("sync.csistoragecapacities", notShown+" The host's scheduler knows them."),
 		none("sync.csinodes", notShown+" The host's scheduler knows them."),

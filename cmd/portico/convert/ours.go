@@ -15,7 +15,7 @@ var porticoRows = slices.Concat(
 		"coredns.enabled", "store.insecure", "metadata.hideNodeAnnotations",
 		"sync.nodes.enabled", "sync.nodes.syncAllNodes", "sync.nodes.clearImageStatus", "sync.nodes.proxy", "sync.nodes.enableScheduler",
 		"sync.fromHost.priorityClasses.enabled", "sync.fromHost.runtimeClasses.enabled", "sync.fromHost.deviceClasses.enabled",
-		"sync.fromHost.storageClasses.enabled", "sync.toHost.priorityClasses.enabled", "sync.toHost.resourceClaims.enabled", "sync.toHost.networkPolicies.enabled", "integrations.metricsServer.enabled",
+		"sync.fromHost.storageClasses.enabled", "sync.toHost.priorityClasses.enabled", "sync.toHost.resourceClaims.enabled", "sync.toHost.networkPolicies.enabled", "sync.toHost.podDisruptionBudgets.enabled", "integrations.metricsServer.enabled",
 		"isolation.enabled", "isolation.resourceQuota.enabled", "isolation.limitRange.enabled", "isolation.networkPolicy.enabled",
 		"isolation.networkPolicy.outgoingConnections.dns"),
 	owns(number,

@@ -74,6 +74,7 @@ var parts = []struct {
 	{"endpoints", (*composition).endpointsPart},
 	{"mapped services", (*composition).mapServicesPart},
 	{"network policies", (*composition).networkPoliciesPart},
+	{"budgets", (*composition).budgetsPart},
 	{"namespace labels", (*composition).namespaceLabelsPart},
 	{"events", (*composition).eventsPart},
 	{"scheduler", (*composition).schedulerPart},

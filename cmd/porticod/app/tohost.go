@@ -9,9 +9,13 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"portico.dev/portico/sync/every"
+	"portico.dev/portico/sync/kinds"
 )
 
 // checkToHost checks at the start that the host grants the rights that
@@ -35,14 +39,38 @@ func (vc *virtualCluster) checkToHost(ctx context.Context) error {
 				"porticod needs the rule for resourceclaims that porticod rights prints, or leave sync.toHost.resourceClaims off")
 		}
 	}
-	if to.NetworkPolicies.Enabled {
-		policies := authorizationv1.ResourceAttributes{Group: networkingv1.GroupName, Resource: "networkpolicies", Namespace: vc.config.Host.Namespace}
-		if err := vc.checkVerbs(ctx, policies, "get", "list", "watch", "create", "patch", "delete"); err != nil {
-			return withHint(fmt.Errorf("sync.toHost.networkPolicies: %w", err),
-				"porticod needs the rule for networkpolicies that porticod rights prints, or leave sync.toHost.networkPolicies off")
+	for _, kind := range []struct {
+		key             string
+		on              bool
+		group, resource string
+	}{
+		{"sync.toHost.networkPolicies", to.NetworkPolicies.Enabled, networkingv1.GroupName, "networkpolicies"},
+		{"sync.toHost.podDisruptionBudgets", to.PodDisruptionBudgets.Enabled, policyv1.GroupName, "poddisruptionbudgets"},
+	} {
+		if !kind.on {
+			continue
+		}
+		right := authorizationv1.ResourceAttributes{Group: kind.group, Resource: kind.resource, Namespace: vc.config.Host.Namespace}
+		if err := vc.checkVerbs(ctx, right, "get", "list", "watch", "create", "patch", "delete"); err != nil {
+			return withHint(fmt.Errorf("%s: %w", kind.key, err),
+				fmt.Sprintf("porticod needs the rule for %s that porticod rights prints, or leave %s off", kind.resource, kind.key))
 		}
 	}
 	return nil
+}
+
+// budgetsPart brings the tenant's PodDisruptionBudgets to the host.
+func (c *composition) budgetsPart() (part, error) {
+	if !c.config.Sync.ToHost.PodDisruptionBudgets.Enabled {
+		return part{}, nil
+	}
+	p, err := every.New(every.Config[*policyv1.PodDisruptionBudget]{
+		Row: kinds.PushedPodDisruptionBudgets, Translator: c.translator, Informers: c.shared, Host: c.lead.host, Events: c.report, Reason: "NotOnHost",
+	})
+	if err != nil {
+		return part{}, err
+	}
+	return part{leading: p.Run}, nil
 }
 
 // checkDeviceAPI returns an error if the host is too old for claims.

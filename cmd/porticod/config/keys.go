@@ -173,6 +173,8 @@ var reference = []key{
 		"make the tenant's ResourceClaims claims of the host, so that pods get the devices that they claim: see [Devices](#devices). Needs `sync.fromHost.deviceClasses`"},
 	{"sync.toHost.networkPolicies.enabled", "false",
 		"give the host the tenant's NetworkPolicies, so that its network enforces them: see [Network policies](#network-policies)"},
+	{"sync.toHost.podDisruptionBudgets.enabled", "false",
+		"give the host the tenant's PodDisruptionBudgets, so that a drain there honours them: see [Disruption budgets](#disruption-budgets)"},
 	{"sync.toHost.priorityClasses.enabled", "false",
 		"give the host a copy of each PriorityClass that the tenant makes, and let pods have it there: see [Classes of the tenant](#classes-of-the-tenant)"},
 	{"sync.toHost.priorityClasses.maxValue", "1000000000",

@@ -15,6 +15,15 @@ type ToHost struct {
 	PriorityClasses ToHostPriorityClasses `json:"priorityClasses"`
 	ResourceClaims  ToHostResourceClaims  `json:"resourceClaims"`
 	NetworkPolicies ToHostNetworkPolicies `json:"networkPolicies"`
+
+	PodDisruptionBudgets ToHostPodDisruptionBudgets `json:"podDisruptionBudgets"`
+}
+
+// ToHostPodDisruptionBudgets has the host keep the tenant's budgets.
+type ToHostPodDisruptionBudgets struct {
+	// Enabled gives the host a copy of each. Otherwise they hold for evictions
+	// inside only.
+	Enabled bool `json:"enabled"`
 }
 
 // ToHostNetworkPolicies has the host enforce the tenant's policies.

@@ -59,6 +59,12 @@ var table = []Grant{
 		needed:  func(c *config.Config) bool { return c.Sync.ToHost.NetworkPolicies.Enabled },
 	},
 	{
+		Feature: "sync.toHost.podDisruptionBudgets",
+		Why:     "Disruption budgets, with sync.toHost.podDisruptionBudgets.",
+		Rules:   []rbacv1.PolicyRule{rule("policy", []string{"poddisruptionbudgets"}, "get", "list", "watch", "create", "patch", "delete")},
+		needed:  func(c *config.Config) bool { return c.Sync.ToHost.PodDisruptionBudgets.Enabled },
+	},
+	{
 		Feature: "mapServices.fromHost",
 		Why:     "The Services that mapServices.fromHost names, and where they lead. RBAC cannot say which EndpointSlices are theirs.",
 		each:    mappedServices,
