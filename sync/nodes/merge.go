@@ -88,6 +88,7 @@ func merge(virtual, host *corev1.Node) *corev1.Node {
 	host.Status.DeepCopyInto(&out.Status)
 	out.Status.Capacity = mergeMap(virtual.Status.Capacity, host.Status.Capacity, last.Resources)
 	out.Status.Allocatable = mergeMap(virtual.Status.Allocatable, host.Status.Allocatable, last.Resources)
+	out.Status.Allocatable = allocatable(out, host)
 	if same(withoutHeartbeats(virtual.Status.Conditions), withoutHeartbeats(host.Status.Conditions)) {
 		out.Status.Conditions = virtual.Status.Conditions
 	}
@@ -100,6 +101,26 @@ func merge(virtual, host *corev1.Node) *corev1.Node {
 		Resources:     keys(host.Status.Capacity, host.Status.Allocatable),
 		Unschedulable: cordoned,
 	})
+	return out
+}
+
+// allocatable adds the resources that only the tenant gave the Node, all of which
+// can be allocated, as a kubelet does with those that it does not manage. One
+// whose capacity is gone goes.
+func allocatable(node, host *corev1.Node) corev1.ResourceList {
+	out := corev1.ResourceList{}
+	for name, q := range node.Status.Allocatable {
+		_, whole := node.Status.Capacity[name]
+		if _, hosts := host.Status.Allocatable[name]; hosts || whole {
+			out[name] = q
+		}
+	}
+	for name, q := range node.Status.Capacity {
+		_, there := out[name]
+		if _, hosts := host.Status.Capacity[name]; !hosts && !there {
+			out[name] = q.DeepCopy()
+		}
+	}
 	return out
 }
 

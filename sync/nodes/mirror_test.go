@@ -282,9 +282,29 @@ func TestWhatTheTenantAddedSurvivesHostChanges(t *testing.T) {
 	if q := got.Status.Capacity["example.com/mine"]; q.Value() != 3 {
 		t.Errorf("capacity: %v", got.Status.Capacity)
 	}
+	// As a kubelet does, so that a scheduler inside can give it away.
+	if q := got.Status.Allocatable["example.com/mine"]; q.Value() != 3 {
+		t.Errorf("allocatable: %v", got.Status.Allocatable)
+	}
 	if _, left := got.Status.Capacity[corev1.ResourceMemory]; left {
 		t.Errorf("capacity that the host took away is left: %v", got.Status.Capacity)
 	}
+}
+
+// A resource that the tenant takes back is gone.
+func TestTenantTakesAResourceBack(t *testing.T) {
+	m := startMirror(t, nodes.MirrorConfig{}, nil, hostNode("worker-1"))
+	m.node("worker-1", "the host's node", exists)
+	has := func(want bool) func(*corev1.Node) bool {
+		return func(n *corev1.Node) bool {
+			_, has := n.Status.Allocatable["example.com/mine"]
+			return has == want && n.Status.Allocatable.Cpu().String() == "4"
+		}
+	}
+	m.tenant("worker-1", func(n *corev1.Node) { n.Status.Capacity["example.com/mine"] = resource.MustParse("3") })
+	m.node("worker-1", "the tenant's resource", has(true))
+	m.tenant("worker-1", func(n *corev1.Node) { delete(n.Status.Capacity, "example.com/mine") })
+	m.node("worker-1", "no resource of the tenant's", has(false))
 }
 
 func TestTheHostWinsForWhatItContributes(t *testing.T) {
