@@ -109,16 +109,16 @@ func (s *Storage) hostRemove(ctx context.Context, k key, orig *state) (runtime.O
 	return reply, nil
 }
 
-// release patches the virtual finalizers away, in the overlay and on the host.
+// release patches the virtual finalizers away, in the overlay and on the host,
+// also those that have the name of one on the host: ours, in a cluster that is
+// the host of another. The host's own stay on the host, and shown.
 func (s *Storage) release(ctx context.Context, k key, orig *state, host metav1.Object) (runtime.Object, error) {
 	updated := orig.virtual.DeepCopyObject()
 	m, err := meta.Accessor(updated)
 	if err != nil {
 		return nil, err
 	}
-	m.SetFinalizers(slices.DeleteFunc(slices.Clone(m.GetFinalizers()), func(f string) bool {
-		return !slices.Contains(host.GetFinalizers(), f)
-	}))
+	m.SetFinalizers(nil)
 	versioned, err := s.toVersioned(updated)
 	if err != nil {
 		return nil, err

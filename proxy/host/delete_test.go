@@ -116,6 +116,30 @@ func TestVirtualFinalizersHoldTheHostObjectByOneOfOurs(t *testing.T) {
 	}
 }
 
+// A tenant gives a pod the finalizer by which Portico holds host objects, as a
+// cluster inside of this one does, and takes it away when the deletion has begun.
+// The pod goes from the host, and its room with it.
+func TestAttackFinalizerOfOursHoldsForever(t *testing.T) {
+	for reason, all := range map[string][]string{"alone": {rewrite.FinalizerVirtual}, "with another": {"example.com/a", rewrite.FinalizerVirtual}} {
+		t.Run(reason, func(t *testing.T) {
+			f := newFixture(t, "pods")
+			pod := newPod("demo", "web")
+			pod.Finalizers = all
+			out := f.mustUpdate(as(t.Context(), ""), f.create(pod), begin(0))
+			if out.DeletionTimestamp == nil || f.host.get("pods", hostWeb) == nil {
+				t.Fatal("the finalizers did not hold it")
+			}
+			// The registry answers the update that empties them with Delete.
+			if err := f.Delete(t.Context(), podKey(out), &corev1.Pod{}, nil, storage.ValidateAllObjectFunc, nil, storage.DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if h := f.host.get("pods", hostWeb); h != nil {
+				t.Errorf("still on the host, with the finalizers %v", finalizers(h))
+			}
+		})
+	}
+}
+
 func TestLastFinalizerGoesInTheSamePatch(t *testing.T) {
 	f := newFixture(t, "pods")
 	pod := newPod("demo", "web")
