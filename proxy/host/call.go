@@ -97,7 +97,8 @@ func (a hostAPI) post(ctx context.Context, name, subresource string, body runtim
 		Body(body).Do(ctx).Error()
 }
 
-// delete deletes at the given grace period the very object that was read.
+// delete deletes at the given grace period the very object that was read, in the
+// state of the revision rv unless that is empty.
 // Dependents on the host (a pod's token Secret) go in the background; its
 // virtual dependents are left to the virtual garbage collector.
 //
@@ -106,10 +107,14 @@ func (a hostAPI) delete(ctx context.Context, name string, grace *int64, uid type
 	ctx, done := a.timed(ctx, "delete")
 	defer done(&err)
 	background := metav1.DeletePropagationBackground
+	only := &metav1.Preconditions{UID: &uid}
+	if rv != "" {
+		only.ResourceVersion = &rv
+	}
 	out, err = a.request(a.client.Delete()).Name(name).
 		Body(&metav1.DeleteOptions{
 			GracePeriodSeconds: grace,
-			Preconditions:      &metav1.Preconditions{UID: &uid, ResourceVersion: &rv},
+			Preconditions:      only,
 			PropagationPolicy:  &background,
 			DryRun:             dryRun(ctx),
 		}).Do(ctx).Get()

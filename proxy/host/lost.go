@@ -205,13 +205,14 @@ func (s *Storage) withoutVital(ctx context.Context, k key, paths []string, reply
 		return err
 	}
 	now := int64(0)
-	gone, err := s.host.delete(ctx, m.GetName(), &now, m.GetUID(), m.GetResourceVersion())
+	// Whatever its state is by now: the host's scheduler may have placed it.
+	gone, err := s.host.delete(ctx, m.GetName(), &now, m.GetUID(), "")
 	if err == nil && gone == nil {
 		s.expectGone(ctx, m.GetUID())
 	} else if err == nil {
 		err = s.accept(ctx, gone, nil, true)
 	}
-	if err != nil { // it was changed meanwhile, or the host is away
+	if err != nil && !apierrors.IsNotFound(err) { // the host is away
 		klog.FromContext(ctx).Error(err, "Object without a vital field may stay", "resource", s.kind.resource, "virtualObject", k.ref(), "fields", paths)
 	}
 	return refused

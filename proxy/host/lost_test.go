@@ -161,3 +161,23 @@ func TestTheDNSServiceHasLostNothing(t *testing.T) {
 		t.Errorf("warnings: %q", warned)
 	}
 }
+
+// A tenant asks a host that does not know the field for a pod that it restricts,
+// and the host's scheduler places the pod before it is taken back. The tenant
+// hears that there is no such pod, and there is none.
+func TestAttackPodWithoutARestrictionIsPlacedAtOnce(t *testing.T) {
+	f := newFixture(t, "pods")
+	f.host.forget = func(o tree) { delete(o["spec"].(tree), "hostUsers") }
+	f.host.before = func(c call) {
+		if c.verb == "DELETE" {
+			f.host.edit("pods", hostWeb, func(o tree) { o["spec"].(tree)["nodeName"] = "node-1" })
+		}
+	}
+	err := f.Create(t.Context(), "/pods/demo/web", rich(), &corev1.Pod{}, 0)
+	if !apierrors.IsInvalid(err) {
+		t.Errorf("got %v, want that the pod is refused", err)
+	}
+	if f.host.get("pods", hostWeb) != nil {
+		t.Error("the pod is on the host")
+	}
+}
