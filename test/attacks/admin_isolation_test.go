@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -94,5 +95,42 @@ func TestAttackLabelsBelowTheOperatorsPodSecurity(t *testing.T) {
 	hostPods, err := c.Host.CoreV1().Pods(c.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil || len(hostPods.Items) != 1 {
 		t.Errorf("%d pods on the host, want the plain one (%v)", len(hostPods.Items), err)
+	}
+}
+
+// The operator exempts the pods of a runtime class, whose containers are in a
+// sandbox, from the Pod Security Standard. A tenant makes a class of that name,
+// which has no effect on the host: the privileged pod would run there without a
+// sandbox. A pod with such a class is refused (403) unless the class is the
+// host's.
+func TestAttackOwnClassUnderTheNameOfAnExemptOne(t *testing.T) {
+	const isolation = "isolation: {enabled: true, podSecurityExemptions: {runtimeClasses: [sandboxed]}}\n"
+	for reason, config := range map[string]string{
+		"no classes are shown": isolation,
+		"classes are shown":    isolation + "sync: {fromHost: {runtimeClasses: {enabled: true}}}\n",
+	} {
+		t.Run(reason, func(t *testing.T) {
+			c, yes := embedded.NewClusterWith(t, embedded.SharedHost(t), config), true
+			class := &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: "sandboxed"}, Handler: "runc"}
+			if _, err := c.Virtual.NodeV1().RuntimeClasses().Create(t.Context(), class, metav1.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			c.CreateNamespace("a")
+			evil := embedded.Pod("p", nil)
+			evil.Spec.RuntimeClassName = &class.Name
+			evil.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: &yes}
+			embedded.Eventually(t, "an answer about the pod", func(ctx context.Context) (bool, string) {
+				_, err := c.Virtual.CoreV1().Pods("a").Create(ctx, evil, metav1.CreateOptions{})
+				switch {
+				case err == nil:
+					t.Error("the host has a privileged pod without a sandbox")
+				case !apierrors.IsForbidden(err) || strings.Contains(err.Error(), "service account") || strings.Contains(err.Error(), "serviceaccount"):
+					return false, err.Error()
+				case !strings.Contains(err.Error(), "sandboxed") || !strings.Contains(err.Error(), "host"):
+					t.Errorf("%v, want that the class is not the host's", err)
+				}
+				return true, ""
+			})
+		})
 	}
 }

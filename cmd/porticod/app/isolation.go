@@ -4,6 +4,10 @@
 package app
 
 import (
+	"context"
+	"fmt"
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -29,6 +33,27 @@ func podSecurity(i *config.Isolation) *apiserver.PodSecurity {
 		RuntimeClasses: i.PodSecurityExemptions.RuntimeClasses,
 	}
 }
+
+// exemptIfHosts makes find refuse pods of a runtime class that is exempt from the
+// standard, unless the class is the host's. A tenant's own has no effect on the
+// host, so its pods would have neither the standard nor the sandbox that stands
+// for it.
+func exemptIfHosts(i *config.Isolation, find hostClasses) hostClasses {
+	if !i.Enabled || len(i.PodSecurityExemptions.RuntimeClasses) == 0 {
+		return find
+	}
+	return func(ctx context.Context, pod *corev1.Pod) (rewrite.HostClasses, error) {
+		of, err := find(ctx, pod)
+		name := ptr.Deref(pod.Spec.RuntimeClassName, "")
+		if err == nil && of.Runtime == "" && slices.Contains(i.PodSecurityExemptions.RuntimeClasses, name) {
+			return of, fmt.Errorf("runtime class %q, which is exempt from the Pod Security Standard, is not the host's: %w", name, rewrite.ErrNoClass)
+		}
+		return of, err
+	}
+}
+
+// hostClasses finds the classes that a pod has on the host.
+type hostClasses func(context.Context, *corev1.Pod) (rewrite.HostClasses, error)
 
 // networkPoliciesPart brings the tenant's policies to the host.
 func (c *composition) networkPoliciesPart() (part, error) {

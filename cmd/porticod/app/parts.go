@@ -284,7 +284,8 @@ func (c *composition) classesPart() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	c.storage.HostClasses, c.storage.DeviceClasses, c.storage.MayHaveStorage = mirror.For, mirror.ForClaim, mirror.MayHaveStorage
+	c.storage.HostClasses = exemptIfHosts(&c.config.Isolation, mirror.For)
+	c.storage.DeviceClasses, c.storage.MayHaveStorage = mirror.ForClaim, mirror.MayHaveStorage
 	return part{always: mirror.Observe, leading: mirror.Run}, nil
 }
 
