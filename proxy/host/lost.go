@@ -61,11 +61,7 @@ func (p *place) String() string {
 
 type losses struct{ paths []string }
 
-func (l *losses) add(at *place) {
-	if len(l.paths) < lostMost {
-		l.paths = append(l.paths, at.String())
-	}
-}
+func (l *losses) add(at *place) { l.paths = append(l.paths, at.String()) }
 
 // compare adds what of asked is not in got. A value that the host has changed is
 // not lost: its admission may do so.
@@ -179,7 +175,7 @@ func (s *Storage) warnOfLost(ctx context.Context, k key, asked, out runtime.Obje
 		return nil, err
 	}
 	paths := lost(asked, got)
-	for _, path := range paths {
+	for _, path := range paths[:min(lostMost, len(paths))] {
 		warning.AddWarning(ctx, "", fmt.Sprintf("the host of this cluster did not take %s: it does not know the field, or does not allow it", path))
 	}
 	return paths, nil
@@ -189,7 +185,7 @@ func (s *Storage) warnOfLost(ctx context.Context, k key, asked, out runtime.Obje
 func (s *Storage) withoutVital(ctx context.Context, k key, paths []string, reply runtime.Object) error {
 	var errs field.ErrorList
 	for _, path := range paths {
-		if s.isVital(path) {
+		if len(errs) < lostMost && s.isVital(path) {
 			errs = append(errs, field.Forbidden(field.NewPath(path), "the host of this cluster does not support it"))
 		}
 	}
@@ -213,7 +209,7 @@ func (s *Storage) withoutVital(ctx context.Context, k key, paths []string, reply
 		err = s.accept(ctx, gone, nil, true)
 	}
 	if err != nil && !apierrors.IsNotFound(err) { // the host is away
-		klog.FromContext(ctx).Error(err, "Object without a vital field may stay", "resource", s.kind.resource, "virtualObject", k.ref(), "fields", paths)
+		klog.FromContext(ctx).Error(err, "Object without a vital field may stay", "resource", s.kind.resource, "virtualObject", k.ref(), "refusal", refused)
 	}
 	return refused
 }

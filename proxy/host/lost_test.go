@@ -4,6 +4,7 @@
 package host_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -179,5 +180,34 @@ func TestAttackPodWithoutARestrictionIsPlacedAtOnce(t *testing.T) {
 	}
 	if f.host.get("pods", hostWeb) != nil {
 		t.Error("the pod is on the host")
+	}
+}
+
+// A pod has more fields that the host drops than an answer names, and the one that
+// restricts it is behind them.
+func TestAttackLostRestrictionBehindManyLostFields(t *testing.T) {
+	f := newFixture(t, "pods")
+	f.host.forget = func(o tree) {
+		delete(o["spec"].(tree), "hostUsers")
+		for _, c := range o["spec"].(tree)["containers"].([]any) {
+			delete(c.(tree), "lifecycle")
+		}
+	}
+	pod := rich()
+	for i := range 20 {
+		c := *pod.Spec.Containers[0].DeepCopy()
+		c.Name = fmt.Sprintf("c%d", i)
+		pod.Spec.Containers = append(pod.Spec.Containers, c)
+	}
+	var warned warningLog
+	err := f.Create(warning.WithWarningRecorder(t.Context(), &warned), "/pods/demo/web", pod, &corev1.Pod{}, 0)
+	if !apierrors.IsInvalid(err) {
+		t.Errorf("got %v, want that the pod is refused", err)
+	}
+	if f.host.get("pods", hostWeb) != nil {
+		t.Error("the pod is on the host")
+	}
+	if len(warned) != 8 {
+		t.Errorf("%d warnings, want the first few", len(warned))
 	}
 }
