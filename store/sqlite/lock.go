@@ -6,6 +6,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,10 @@ import (
 // lockName is a file of its own, because SQLite uses POSIX locks on its files,
 // and those vanish when any descriptor of the file is closed.
 const lockName = "lock"
+
+// Lock takes a data directory, so that no process opens it until the lock is
+// closed, or this process ends.
+func Lock(dir string) (io.Closer, error) { return lockDir(dir) }
 
 // lockDir takes the data directory for this process. The kernel gives it back
 // when the process ends, however it ends.

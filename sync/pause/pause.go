@@ -19,6 +19,9 @@ const (
 	AnnotationPaused = rewrite.Prefix + "paused"
 	// AnnotationReplicas is the number of replicas to go back to.
 	AnnotationReplicas = rewrite.Prefix + "replicas"
+	// AnnotationRestoring is there while the data of a cluster are replaced, and
+	// says how the cluster was before.
+	AnnotationRestoring = rewrite.Prefix + "restoring"
 )
 
 // poll is the time between two looks at objects on their way out.
@@ -44,6 +47,16 @@ var ErrNoWorkload = errors.New("the host runs no control plane of this virtual c
 // Pause ends the control plane, and removes the cluster's pods from the host
 // when it is gone. It returns when the last of them is gone.
 func (c Cluster) Pause(ctx context.Context) error {
+	if err := c.Stop(ctx); err != nil {
+		return err
+	}
+	c.report("removing pods")
+	return c.removePods(ctx)
+}
+
+// Stop ends the control plane alone, and returns when the last of its pods is
+// gone. The cluster's pods run on.
+func (c Cluster) Stop(ctx context.Context) error {
 	workloads, err := c.workloads(ctx)
 	if err != nil {
 		return err
@@ -59,8 +72,7 @@ func (c Cluster) Pause(ctx context.Context) error {
 			return err
 		}
 	}
-	c.report("removing pods")
-	return c.removePods(ctx)
+	return nil
 }
 
 // Resume makes the pods again that nothing else would make, and starts the
@@ -77,13 +89,26 @@ func (c Cluster) Resume(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return refused
 	}
+	return errors.Join(refused, c.start(ctx, workloads))
+}
+
+// Start undoes Stop.
+func (c Cluster) Start(ctx context.Context) error {
+	workloads, err := c.workloads(ctx)
+	if err != nil {
+		return err
+	}
+	return c.start(ctx, workloads)
+}
+
+func (c Cluster) start(ctx context.Context, workloads []workload) error {
 	c.report("starting the control plane")
 	for _, w := range workloads {
 		if err := w.start(ctx); err != nil {
-			return errors.Join(refused, err)
+			return err
 		}
 	}
-	return refused
+	return nil
 }
 
 func (c Cluster) report(step string) {

@@ -86,7 +86,7 @@ func (w workload) start(ctx context.Context) error {
 	if err != nil {
 		n = 1
 	}
-	return w.scale(ctx, int32(n), map[string]any{AnnotationPaused: nil, AnnotationReplicas: nil})
+	return w.scale(ctx, int32(n), map[string]any{AnnotationPaused: nil, AnnotationReplicas: nil, AnnotationRestoring: nil})
 }
 
 func (w workload) scale(ctx context.Context, to int32, annotations map[string]any) error {

@@ -28,7 +28,8 @@
 //	mapservices.go   the Services that are mapped from one side to the other
 //	dns.go metrics.go nodes.go classes.go tohost.go   checks at the start, one per feature
 //	host.go          porticod host, an embedded host cluster for demos and tests
-//	check.go snapshot.go   porticod check, porticod snapshot: data directories
+//	check.go snapshot.go   porticod check, porticod snapshot save: data directories
+//	restore.go replace.go  porticod snapshot restore: into an empty one, in the place of another
 //	excess.go        the warning about a host credential that can do too much
 //	rights.go        porticod rights: the Role and ClusterRole of a configuration
 //	config.go        porticod config: the schema and the table of the configuration

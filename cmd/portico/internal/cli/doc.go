@@ -33,7 +33,7 @@
 //	status.go      portico status and describe
 //	logs.go        portico logs
 //	rotate.go      portico rotate
-//	snapshot.go    portico snapshot
+//	snapshot.go    portico snapshot; restore.go  portico restore
 //	debug.go       portico debug
 //	doctor.go      portico doctor
 package cli

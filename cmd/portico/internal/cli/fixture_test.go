@@ -152,7 +152,7 @@ func (b *bench) reset() {
 	b.app.background = func() (string, error) { return filepath.Join(b.dir, "forwards"), nil }
 	b.app.now = func() time.Time { return time.Unix(1000, 0) }
 	if previous != nil {
-		b.app.open = previous.open
+		b.app.open, b.app.feed = previous.open, previous.feed
 	}
 }
 

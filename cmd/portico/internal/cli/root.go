@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -15,11 +16,13 @@ import (
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
 
 	"portico.dev/portico/charts"
 	"portico.dev/portico/cmd/portico/internal/cluster"
 	"portico.dev/portico/cmd/portico/internal/forward"
 	"portico.dev/portico/cmd/portico/internal/host"
+	"portico.dev/portico/cmd/portico/internal/inpod"
 	"portico.dev/portico/cmd/portico/internal/output"
 	"portico.dev/portico/cmd/portico/internal/release"
 )
@@ -41,6 +44,7 @@ type app struct {
 	releases   func(h *host.Host, namespace string) (*release.Client, error)
 	chart      func() (*chart.Chart, error)
 	executable func() (string, error)
+	feed       func(ctx context.Context, h *host.Host, pod *corev1.Pod, in io.Reader) error
 	background func() (string, error) // directory of background forwards
 	now        func() time.Time
 }
@@ -49,6 +53,9 @@ func newApp(s output.Streams, command string) *app {
 	a := &app{
 		streams: s, command: command,
 		open: host.Open, chart: charts.Load, executable: os.Executable, background: forward.Dir, now: time.Now,
+		feed: func(ctx context.Context, h *host.Host, pod *corev1.Pod, in io.Reader) error {
+			return inpod.Feed(ctx, h.REST, h.Client, pod, in)
+		},
 	}
 	a.releases = a.helm
 	return a
@@ -98,7 +105,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(a.newCreate(), a.newConnect(), a.newDisconnect(), a.newList(), a.newDelete(),
 		a.newStatus(), a.newDescribe(), a.newLogs(), a.newPause(), a.newResume(), a.newUpgrade(), a.newRotate(),
-		a.newSnapshot(), a.newDebug(), a.newDoctor(), a.newConvert(), a.newVersion(), a.newForward())
+		a.newSnapshot(), a.newRestore(), a.newDebug(), a.newDoctor(), a.newConvert(), a.newVersion(), a.newForward())
 	return root
 }
 

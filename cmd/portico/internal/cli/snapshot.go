@@ -28,7 +28,7 @@ while it serves. Anyone who can read the file can do anything in the cluster. FI
 may be - for standard output.
 
 Pods, Services, claims and the data of volumes are the host's, and not in it.
-porticod snapshot restore makes a data directory of the file.`,
+portico restore puts the file in the place of the store again.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return output.Misuse(output.WithHint(fmt.Errorf("want NAME and FILE, got %d arguments", len(args)), "see %s --help", c.CommandPath()))

@@ -22,6 +22,7 @@
 //	names.go      names, namespaces, annotations
 //	namespace.go  the namespace: made, kept, deleted
 //	pause.go      Pause and Resume
+//	restore.go    the data replaced: before and after, and the pod that does it
 //	data.go       the claims that hold a cluster's data
 //	tenants.go    the tenant's objects on the host
 package cluster

@@ -13,6 +13,7 @@
 //
 // # Map
 //
+//	attach.go  Feed: the standard input of a pod
 //	run.go   Run: a command, its streams and its exit code
 //	pods.go  List: the pods of porticod; Log
 package inpod

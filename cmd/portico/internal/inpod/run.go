@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,17 +27,7 @@ import (
 func Run(ctx context.Context, config *rest.Config, client kubernetes.Interface, pod *corev1.Pod, out io.Writer, command ...string) error {
 	url := client.CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{Container: cluster.Container, Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec).URL()
-	overSPDY, err := remotecommand.NewSPDYExecutor(config, http.MethodPost, url)
-	if err != nil {
-		return err
-	}
-	overWebSocket, err := remotecommand.NewWebSocketExecutor(config, http.MethodGet, url.String())
-	if err != nil {
-		return err
-	}
-	executor, err := remotecommand.NewFallbackExecutor(overWebSocket, overSPDY, func(err error) bool {
-		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
-	})
+	executor, err := streams(config, url)
 	if err != nil {
 		return err
 	}
@@ -49,4 +40,20 @@ func Run(ctx context.Context, config *rest.Config, client kubernetes.Interface, 
 		return fmt.Errorf("%s in the pod %s/%s: %s", strings.Join(command, " "), pod.Namespace, pod.Name, text)
 	}
 	return nil
+}
+
+// streams opens streams at an address, as kubectl does: over SPDY where a proxy or
+// an old API server knows no WebSockets.
+func streams(config *rest.Config, at *url.URL) (remotecommand.Executor, error) {
+	overSPDY, err := remotecommand.NewSPDYExecutor(config, http.MethodPost, at)
+	if err != nil {
+		return nil, err
+	}
+	overWebSocket, err := remotecommand.NewWebSocketExecutor(config, http.MethodGet, at.String())
+	if err != nil {
+		return nil, err
+	}
+	return remotecommand.NewFallbackExecutor(overWebSocket, overSPDY, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	})
 }
