@@ -59,6 +59,7 @@
 //	kind.go         the three steps, once for all kinds on the host
 //	pod.go          a pod, forth and back: the list of its passes
 //	service.go claim.go resourceclaim.go pushed.go   the other kinds
+//	ingress.go      IngressPolicy, and the copy of an Ingress
 //	budget.go       the copy of a PodDisruptionBudget
 //	networkpolicy.go   the copy of a policy; networkpolicydoor.go  the way to porticod; networkpolicybounds.go  the operator's limits
 //	dns.go          the one Service whose spec is not the tenant's

@@ -38,6 +38,7 @@ var guardedCopies = map[reflect.Type]rules.Table{
 	reflect.TypeFor[discoveryv1.EndpointSlice]():    rules.EndpointSlice,
 	reflect.TypeFor[schedulingv1.PriorityClass]():   rules.PriorityClass,
 	reflect.TypeFor[networkingv1.NetworkPolicy]():   rules.NetworkPolicy,
+	reflect.TypeFor[networkingv1.Ingress]():         rules.Ingress,
 	reflect.TypeFor[policyv1.PodDisruptionBudget](): rules.PodDisruptionBudget,
 }
 

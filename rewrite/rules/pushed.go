@@ -66,6 +66,23 @@ var NetworkPolicy = Table{
 	},
 }
 
+// Ingress is the table of Ingresses.
+var Ingress = Table{
+	Kind: "Ingress",
+	Rules: []Rule{
+		{Path: "spec.defaultBackend", Action: Pass, Pass: "IngressToHost"},
+		{Path: "spec.tls[].secretName", Action: Pass, Pass: "IngressToHost"},
+		{Path: "spec.rules[].http.paths[].backend", Action: Pass, Pass: "IngressToHost"},
+	},
+	Kept: []Excuse{
+		{Reason: "class of the host, one of those that the operator lists", Paths: []string{"spec.ingressClassName"}},
+		{Reason: "host name, one of those that the operator allows (IngressPolicy.Validate)", Paths: []string{"spec.tls[].hosts[]", "spec.rules[].host"}},
+		{Reason: "part of a URL, without characters that are a controller's (IngressPolicy.Validate)", Paths: []string{"spec.rules[].http.paths[].path"}},
+		{Reason: "a word of the API", Paths: []string{"spec.rules[].http.paths[].pathType"}},
+		{Reason: "a copy has no status of the tenant's; the host's is shown", Paths: []string{"status.loadBalancer"}},
+	},
+}
+
 // PodDisruptionBudget is the table of PodDisruptionBudgets.
 var PodDisruptionBudget = Table{
 	Kind: "PodDisruptionBudget",

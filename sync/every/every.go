@@ -47,6 +47,12 @@ type Config[T kinds.Object] struct {
 	// Events gets those about objects that the host does not have, with Reason.
 	Events record.EventRecorder
 	Reason string
+	// Wanted reports whether there is to be a copy, and otherwise why there is
+	// none; "" is nothing to tell. Nil: there is always one.
+	Wanted func(virtual T) (wanted bool, why string)
+	// Show brings the host's status of a copy to its virtual object. Nil shows
+	// nothing.
+	Show func(ctx context.Context, virtual, host T) error
 	// Most is how many copies the host has at most; 0 means a thousand.
 	Most int
 	// Clock is the real one when nil.
@@ -109,6 +115,14 @@ func (c *Controller[T]) reconcile(ctx context.Context, key types.NamespacedName)
 	if err != nil || virtual.GetDeletionTimestamp() != nil {
 		return 0, c.remove(ctx, key)
 	}
+	if c.cfg.Wanted != nil {
+		if wanted, why := c.cfg.Wanted(virtual); !wanted {
+			if why != "" {
+				c.report(virtual, why)
+			}
+			return 0, c.remove(ctx, key)
+		}
+	}
 	host, err := c.cfg.Row.ToHost(c.cfg.Translator, virtual, rewrite.Inputs{})
 	if err != nil {
 		return 0, err
@@ -123,6 +137,11 @@ func (c *Controller[T]) reconcile(ctx context.Context, key types.NamespacedName)
 			c.report(virtual, "the host of this cluster does not take it: "+string(apierrors.ReasonForError(err)))
 		}
 		return 0, fmt.Errorf("%s %s on the host: %w", c.cfg.Row.Kind, key, err)
+	}
+	if seen, ok := c.copies.Look(host.GetName()); ok && c.cfg.Show != nil {
+		if err := c.cfg.Show(ctx, virtual, seen); err != nil && !apierrors.IsNotFound(err) {
+			return 0, fmt.Errorf("show the status of %s %s: %w", c.cfg.Row.Kind, key, err)
+		}
 	}
 	return 0, nil
 }

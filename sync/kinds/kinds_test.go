@@ -84,6 +84,33 @@ func TestPushed(t *testing.T) {
 			"other direction": func(p *networkingv1.NetworkPolicy) { p.Spec.PolicyTypes[0] = networkingv1.PolicyTypeEgress },
 			"a rule out":      func(p *networkingv1.NetworkPolicy) { p.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{{}} },
 		})
+	webPath := func(service string, port networkingv1.ServiceBackendPort) networkingv1.IngressRuleValue {
+		return networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{Paths: []networkingv1.HTTPIngressPath{{
+			Path: "/", PathType: ptr.To(networkingv1.PathTypePrefix),
+			Backend: networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{Name: service, Port: port}},
+		}}}}
+	}
+	pushed(t, kinds.PushedIngresses(&rewrite.IngressPolicy{Classes: []string{"web"}, Hosts: []string{"*"}, Annotations: []string{"example.com/a"}}),
+		&networkingv1.Ingress{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "sample", Annotations: map[string]string{"example.com/a": "1", "example.com/b": "2"}},
+			Spec: networkingv1.IngressSpec{
+				IngressClassName: ptr.To("web"), TLS: []networkingv1.IngressTLS{{Hosts: []string{"a.example.com"}, SecretName: "tls"}},
+				DefaultBackend: &networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{Name: "web", Port: networkingv1.ServiceBackendPort{Name: "http"}}},
+				Rules:          []networkingv1.IngressRule{{Host: "a.example.com", IngressRuleValue: webPath("web", networkingv1.ServiceBackendPort{Number: 80})}},
+			},
+		},
+		map[string]func(*networkingv1.Ingress){
+			"other rules": func(i *networkingv1.Ingress) { i.Spec.Rules[0].Host = "b.example.com" },
+			"no rules":    func(i *networkingv1.Ingress) { i.Spec.Rules = nil },
+			"no TLS":      func(i *networkingv1.Ingress) { i.Spec.TLS = nil },
+			"no default":  func(i *networkingv1.Ingress) { i.Spec.DefaultBackend = nil },
+			"number of a port": func(i *networkingv1.Ingress) {
+				i.Spec.DefaultBackend.Service.Port = networkingv1.ServiceBackendPort{Number: 80}
+			},
+			"another class":      func(i *networkingv1.Ingress) { i.Spec.IngressClassName = ptr.To("other") },
+			"another annotation": func(i *networkingv1.Ingress) { i.Annotations["example.com/a"] = "3" },
+			"no annotation":      func(i *networkingv1.Ingress) { delete(i.Annotations, "example.com/a") },
+		})
 	pushed(t, kinds.PushedPodDisruptionBudgets,
 		&policyv1.PodDisruptionBudget{ObjectMeta: meta, Spec: policyv1.PodDisruptionBudgetSpec{
 			MinAvailable: ptr.To(intstr.FromInt32(2)), Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": "web", "tier": "front"}},

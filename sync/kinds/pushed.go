@@ -195,6 +195,51 @@ func PushedNetworkPolicies(network func() rewrite.Network) Pushed[*networkingv1.
 	}
 }
 
+// PushedIngresses are those that the operator's policy offers.
+func PushedIngresses(policy *rewrite.IngressPolicy) Pushed[*networkingv1.Ingress] {
+	return Pushed[*networkingv1.Ingress]{
+		Kind: "Ingress", Resource: "ingresses",
+		Client: func(c kubernetes.Interface, namespace string) Client[*networkingv1.Ingress] {
+			return c.NetworkingV1().Ingresses(namespace)
+		},
+		Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+			return f.Networking().V1().Ingresses().Informer()
+		},
+		ToHost: alone(func(t *rewrite.Translator, virtual *networkingv1.Ingress) (*networkingv1.Ingress, error) {
+			return t.IngressToHost(virtual, policy), nil
+		}),
+		ToVirtual: identified[*networkingv1.Ingress]("Ingress"),
+		Rules: copies.Rules[*networkingv1.Ingress]{
+			Same: func(want, host *networkingv1.Ingress) bool {
+				return apiequality.Semantic.DeepEqual(want.Spec, host.Spec)
+			},
+			Metadata: func(want, host metav1.Object) (labels, annotations map[string]any) {
+				return policy.Changes(want.GetLabels(), host.GetLabels()), policy.Changes(want.GetAnnotations(), host.GetAnnotations())
+			},
+			Patch: func(want, _ *networkingv1.Ingress) map[string]any {
+				return map[string]any{"spec": map[string]any{
+					"ingressClassName": want.Spec.IngressClassName, "defaultBackend": backendPatch(want.Spec.DefaultBackend),
+					"tls": nonNil(want.Spec.TLS), "rules": nonNil(want.Spec.Rules),
+				}}
+			},
+		},
+	}
+}
+
+// backendPatch is the merge patch to a backend, whose port has a name or a number.
+func backendPatch(want *networkingv1.IngressBackend) map[string]any {
+	if want == nil || want.Service == nil {
+		return nil
+	}
+	port := map[string]any{"name": nil, "number": nil}
+	if p := want.Service.Port; p.Name != "" {
+		port["name"] = p.Name
+	} else {
+		port["number"] = p.Number
+	}
+	return map[string]any{"resource": nil, "service": map[string]any{"name": want.Service.Name, "port": port}}
+}
+
 // PushedPodDisruptionBudgets are all of the tenant's.
 var PushedPodDisruptionBudgets = Pushed[*policyv1.PodDisruptionBudget]{
 	Kind: "PodDisruptionBudget", Resource: "poddisruptionbudgets",

@@ -1,7 +1,8 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package push keeps host copies of the Secrets and ConfigMaps that pods name.
+// Package push keeps host copies of the Secrets and ConfigMaps that pods name, and
+// of the Secrets that Ingresses on the host do.
 //
 // The objects themselves are the virtual cluster's own. A copy is on the host for
 // the kubelet, which mounts it or turns it into environment variables: Ensure
@@ -13,7 +14,8 @@
 //
 // # Invariants
 //
-//   - Only objects that a pod of the same virtual namespace names are on the host.
+//   - Only objects that a pod, or an Ingress on the host, of the same virtual
+//     namespace names are on the host.
 //   - A host object under the name of a copy that is not marked as ours is never
 //     read, changed or deleted; the pod that needs the name gets an error, also
 //     when the virtual object does not exist.

@@ -134,8 +134,8 @@ func (c *Controller) dropRefused(ctx context.Context, r reference) {
 		c.again(r, 0)
 		return
 	}
-	users, err := c.pods.IndexKeys(byReference, r.key())
-	if err == nil && len(users) > 0 {
+	users, err := c.users(r)
+	if err == nil && users {
 		return // made for a pod that had been without it
 	}
 	if err == nil {

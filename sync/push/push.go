@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -37,6 +38,10 @@ type Config struct {
 	// work for one that does not lead.
 	Leader kubernetes.Interface
 
+	// Ingresses reports whether an Ingress is on the host, which then needs the
+	// Secrets that it names. Nil: none is.
+	Ingresses func(*networkingv1.Ingress) bool
+
 	// PinTime is how long a copy outlives Ensure without a pod that names it; 0
 	// means two minutes. It must be longer than a host POST may take.
 	PinTime time.Duration
@@ -55,7 +60,7 @@ type reference struct {
 type Controller struct {
 	cfg   Config
 	view  informers.SharedInformerFactory
-	pods  cache.Indexer
+	named []cache.Indexer // of objects that name others, by byReference
 	kinds map[string]kind // as Ensure writes them
 	kept  map[string]kind // as Run does
 	loop  *queue.Loop[reference]
@@ -91,7 +96,6 @@ func New(cfg Config) (*Controller, error) {
 	}
 	c := &Controller{
 		cfg: cfg, view: hostview.NewFactory(cfg.Host, cfg.Translator.Cluster().HostNamespace, selector),
-		pods:   cfg.Informers.Core().V1().Pods().Informer().GetIndexer(),
 		pinned: map[reference]*pin{}, idle: map[reference]time.Time{}, kept: map[string]kind{},
 	}
 	c.kinds = kindsOf(cfg, c.view)
@@ -190,15 +194,15 @@ func (c *Controller) reconcile(ctx context.Context, r reference) (time.Duration,
 	}
 	defer unlock()
 
-	users, err := c.pods.IndexKeys(byReference, r.key())
+	users, err := c.users(r)
 	if err != nil {
 		return 0, err
 	}
 	kind := c.kept[r.kind]
-	switch again, want := c.wanted(r, len(users) > 0, kind.known(r)); want {
+	switch again, want := c.wanted(r, users, kind.known(r)); want {
 	case wantCopy:
 		made, err := kind.push(ctx, r, false)
-		if made && len(users) == 0 {
+		if made && !users {
 			c.noteMade(r) // the object came, or was changed, while its pod was on its way
 		}
 		return again, errors.Join(err, kind.followFormer(ctx, r))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -72,6 +73,7 @@ func newHarness(t *testing.T, virtual, host []runtime.Object, prepare ...func(*h
 	controller, err := push.New(push.Config{
 		Translator: h.translator, Virtual: h.virtual, Informers: factory, Host: h.host, Clock: h.clock,
 		PinTime: 2 * time.Minute, Linger: 30 * time.Second,
+		Ingresses: func(i *networkingv1.Ingress) bool { return ptr.Deref(i.Spec.IngressClassName, "") == "hosts" },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -314,6 +316,29 @@ func TestCopyOfAPodThatNeverCame(t *testing.T) {
 	}
 	h.eventually("Secret", "default", "creds", "", 10*time.Second)
 	h.deletedWhenDue(since, 2*time.Minute)
+}
+
+// TestSecretOfAnIngress is on the host while the Ingress is, and no longer.
+func TestSecretOfAnIngress(t *testing.T) {
+	ingress := func(name, class, of string) *networkingv1.Ingress {
+		return &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}, Spec: networkingv1.IngressSpec{
+			IngressClassName: &class, TLS: []networkingv1.IngressTLS{{SecretName: of}},
+		}}
+	}
+	h := newHarness(t, []runtime.Object{
+		ingress("i", "hosts", "creds"), ingress("inside", "own", "other"), secret("default", "creds", "s1"), secret("default", "other", "s2"),
+	}, nil)
+	h.eventually("Secret", "default", "creds", "s1", 0)
+	h.settled()
+	if got := h.value("Secret", "default", "other"); got != "" {
+		t.Errorf("the Secret of an Ingress that stays inside is on the host: %q", got)
+	}
+	since := h.clock.Now()
+	if err := h.virtual.NetworkingV1().Ingresses("default").Delete(t.Context(), "i", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("Secret", "default", "creds", "", 10*time.Second)
+	h.deletedWhenDue(since, 30*time.Second)
 }
 
 func TestNewPodWhileLingering(t *testing.T) {

@@ -64,6 +64,7 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"devices":                 "sync: {toHost: {resourceClaims: {enabled: true}}, fromHost: {deviceClasses: {enabled: true}}}",
 			"network policies":        "sync: {toHost: {networkPolicies: {enabled: true}}}",
 			"disruption budgets":      "sync: {toHost: {podDisruptionBudgets: {enabled: true}}}",
+			"ingresses":               "sync: {toHost: {ingresses: {enabled: true, classes: [web], allowedHosts: ['*.example.com']}}}",
 			"nodes":                   "sync: {nodes: {enabled: true}}",
 			"all nodes":               "sync: {nodes: {syncAllNodes: true}}",
 			"selected nodes":          "sync: {nodes: {nodeSelector: a=b}}",

@@ -39,6 +39,7 @@ var newSyncRows = slices.Concat(
 		ours("sync.toHost.resourceClaims.enabled", boolean),
 		ours("sync.toHost.networkPolicies.enabled", boolean),
 		ours("sync.toHost.podDisruptionBudgets.enabled", boolean),
+		none("sync.toHost.ingresses", byOperator),
 		none("sync.toHost.resourceClaimTemplates", "Templates stay inside; the claims that are made of them reach the host with sync.toHost.resourceClaims.", map[string]any{"enabled": true}),
 	),
 	each(none, noPatches,
@@ -46,7 +47,7 @@ var newSyncRows = slices.Concat(
 		"sync.toHost.endpointSlices.patches", "sync.toHost.secrets.patches", "sync.toHost.configMaps.patches", "sync.toHost.priorityClasses.patches",
 		"sync.toHost.resourceClaims.patches", "sync.toHost.networkPolicies.patches", "sync.toHost.podDisruptionBudgets.patches"),
 	each(none, noToHost,
-		"sync.toHost.ingresses", "sync.toHost.volumeSnapshots", "sync.toHost.volumeSnapshotContents"),
+		"sync.toHost.volumeSnapshots", "sync.toHost.volumeSnapshotContents"),
 	one(
 		none("sync.toHost.serviceAccounts", "All pods run as one ServiceAccount of the host, without rights. Tokens of virtual accounts are the virtual cluster's."),
 		none("sync.toHost.storageClasses", "Storage classes of tenants stay inside. A claim may name a class of the host without more."),
@@ -79,13 +80,17 @@ var newSyncRows = slices.Concat(
 		via("sync.fromHost.storageClasses.enabled", "sync.fromHost.storageClasses.enabled", anything, automaticSwitch, "The value auto: shown if the host lets porticod see them."),
 		ours("sync.fromHost.storageClasses.selector", object),
 		none("sync.fromHost.storageClasses.patches", noPatches),
-		none("sync.fromHost.ingressClasses", "Ingresses stay inside, and so no class of the host is shown."),
+		none("sync.fromHost.ingressClasses", "Classes of the host are not shown; sync.toHost.ingresses.classes has those that work."),
 		none("sync.fromHost.volumeSnapshotClasses", notShown),
 		none("sync.fromHost.csiDrivers", notShown+" The host's scheduler knows them.", automatic),
 		none("sync.fromHost.csiNodes", notShown+" The host's scheduler knows them.", automatic),
 		none("sync.fromHost.csiStorageCapacities", notShown+" The host's scheduler knows them.", automatic),
 	),
 )
+
+// byOperator is said of Ingresses: a switch alone would give tenants every host
+// name of the host.
+const byOperator = "Say what Ingresses may do: sync.toHost.ingresses with enabled, and with the classes of the host and the host names that are allowed."
 
 // automatic is a switch that vcluster turns on with a scheduler inside.
 var automatic = map[string]any{"enabled": "auto"}

@@ -34,9 +34,10 @@ var oldSyncRows = slices.Concat(
 		move("sync.networkpolicies.enabled", "sync.toHost.networkPolicies.enabled", boolean, ""),
 		move("sync.poddisruptionbudgets.enabled", "sync.toHost.podDisruptionBudgets.enabled", boolean, ""),
 	),
-	each(none, noToHost, "sync.ingresses", "sync.volumesnapshots"),
+	each(none, noToHost, "sync.volumesnapshots"),
 	one(
-		none("sync.ingressclasses", "Ingresses stay inside, and so no class of the host is shown."),
+		none("sync.ingresses", byOperator),
+		none("sync.ingressclasses", "Classes of the host are not shown; sync.toHost.ingresses.classes has those that work."),
 		none("sync.persistentvolumes", "Volumes that a tenant makes do not reach the host. Those of bound claims are shown."),
 		none("sync.storageclasses", "Storage classes of tenants stay inside. A claim may name a class of the host without more."),
 		move("sync.hoststorageclasses.enabled", "sync.fromHost.storageClasses.enabled", boolean, ""),

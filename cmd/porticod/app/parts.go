@@ -75,6 +75,7 @@ var parts = []struct {
 	{"mapped services", (*composition).mapServicesPart},
 	{"network policies", (*composition).networkPoliciesPart},
 	{"budgets", (*composition).budgetsPart},
+	{"ingresses", (*composition).ingressesPart},
 	{"namespace labels", (*composition).namespaceLabelsPart},
 	{"events", (*composition).eventsPart},
 	{"scheduler", (*composition).schedulerPart},
@@ -146,7 +147,9 @@ func (c *composition) reporterPart() (part, error) { return part{always: c.repor
 // referentsPart brings Secrets and ConfigMaps to the host before the pods that
 // name them, which every replica does, and keeps them in step.
 func (c *composition) referentsPart() (part, error) {
-	pusher, err := push.New(push.Config{Translator: c.translator, Virtual: c.virtual, Informers: c.shared, Host: c.hostClient, Leader: c.lead.host})
+	pusher, err := push.New(push.Config{
+		Translator: c.translator, Virtual: c.virtual, Informers: c.shared, Host: c.hostClient, Leader: c.lead.host, Ingresses: c.ingressesOnHost(),
+	})
 	if err != nil {
 		return part{}, err
 	}

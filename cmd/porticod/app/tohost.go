@@ -46,6 +46,7 @@ func (vc *virtualCluster) checkToHost(ctx context.Context) error {
 	}{
 		{"sync.toHost.networkPolicies", to.NetworkPolicies.Enabled, networkingv1.GroupName, "networkpolicies"},
 		{"sync.toHost.podDisruptionBudgets", to.PodDisruptionBudgets.Enabled, policyv1.GroupName, "poddisruptionbudgets"},
+		{"sync.toHost.ingresses", to.Ingresses.Enabled, networkingv1.GroupName, "ingresses"},
 	} {
 		if !kind.on {
 			continue

@@ -5,6 +5,7 @@ package app
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -43,6 +44,9 @@ func undoneWrites(cfg *config.Config) []apiserver.Undone {
 	}
 	if cfg.CoreDNS.Enabled {
 		rows = append(rows, judgedBy(corev1.Resource("services"), func() *corev1.Service { return &corev1.Service{} }, silent(kubedns.Judge)))
+	}
+	if to := &cfg.Sync.ToHost.Ingresses; to.Enabled {
+		rows = append(rows, judgedBy(networkingv1.Resource("ingresses"), func() *networkingv1.Ingress { return &networkingv1.Ingress{} }, ofIngresses(to.Policy())))
 	}
 	return rows
 }

@@ -110,6 +110,10 @@ func TestBrokenSourcesAreErrors(t *testing.T) {
 		want string
 	}{
 		"not YAML":       {"name: [", nil, "portico.yaml"},
+		"no class":       {"name: a\nsync: {toHost: {ingresses: {enabled: true, allowedHosts: ['*']}}}\n", nil, "sync.toHost.ingresses.classes"},
+		"no host name":   {"name: a\nsync: {toHost: {ingresses: {enabled: true, classes: [web]}}}\n", nil, "sync.toHost.ingresses.allowedHosts"},
+		"host pattern":   {"name: a\nsync: {toHost: {ingresses: {allowedHosts: ['a.*.example.com']}}}\n", nil, "sync.toHost.ingresses.allowedHosts[0]"},
+		"class by key":   {"name: a\nsync: {toHost: {ingresses: {annotations: [kubernetes.io/ingress.class]}}}\n", nil, "sync.toHost.ingresses.annotations[0]"},
 		"wrong type":     {"name: a\nreplicas: many\n", nil, "replicas"},
 		"key twice":      {"name: a\nname: b\n", nil, `"name" already set`},
 		"not a number":   {"name: a\nhost: {namespace: b}\n", map[string]string{"PORTICO_REPLICAS": "many"}, "replicas: Invalid value: \"many\""},

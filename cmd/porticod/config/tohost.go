@@ -3,7 +3,14 @@
 
 package config
 
-import "k8s.io/apimachinery/pkg/util/validation/field"
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"portico.dev/portico/rewrite"
+)
 
 // highestPriority is the highest value that the API allows a class that is not
 // the system's (HighestUserDefinablePriority in pkg/apis/scheduling).
@@ -17,6 +24,61 @@ type ToHost struct {
 	NetworkPolicies ToHostNetworkPolicies `json:"networkPolicies"`
 
 	PodDisruptionBudgets ToHostPodDisruptionBudgets `json:"podDisruptionBudgets"`
+	Ingresses            ToHostIngresses            `json:"ingresses"`
+}
+
+// ToHostIngresses has the host's controllers route requests as the tenant's
+// Ingresses say.
+type ToHostIngresses struct {
+	// Enabled gives the host a copy of each Ingress of the classes.
+	Enabled bool `json:"enabled"`
+	// Classes are those of the host that an Ingress may have. One of another class
+	// stays inside.
+	Classes []string `json:"classes,omitempty"`
+	// AllowedHosts are the host names that an Ingress may have, *.SUFFIX for all
+	// under one, or * for all.
+	AllowedHosts []string `json:"allowedHosts,omitempty"`
+	// Annotations are the keys that reach the host. A controller can have some
+	// that change its configuration for everybody.
+	Annotations []string `json:"annotations,omitempty"`
+}
+
+// Policy is what Ingresses may do.
+func (i *ToHostIngresses) Policy() *rewrite.IngressPolicy {
+	return &rewrite.IngressPolicy{Classes: i.Classes, Hosts: i.AllowedHosts, Annotations: i.Annotations}
+}
+
+func (i *ToHostIngresses) validate(path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if i.Enabled && len(i.Classes) == 0 {
+		errs = append(errs, field.Required(path.Child("classes"), "without a class no Ingress would reach the host"))
+	}
+	if i.Enabled && len(i.AllowedHosts) == 0 {
+		errs = append(errs, field.Required(path.Child("allowedHosts"), "without a host name every Ingress would be refused"))
+	}
+	for n, class := range i.Classes {
+		for _, msg := range validation.IsDNS1123Subdomain(class) {
+			errs = append(errs, field.Invalid(path.Child("classes").Index(n), class, msg))
+		}
+	}
+	for n, host := range i.AllowedHosts {
+		if host == "*" {
+			continue
+		}
+		for _, msg := range validation.IsDNS1123Subdomain(strings.TrimPrefix(host, "*.")) {
+			errs = append(errs, field.Invalid(path.Child("allowedHosts").Index(n), host, "must be *, a host name, or *. and one: "+msg))
+		}
+	}
+	for n, key := range i.Annotations {
+		at := path.Child("annotations").Index(n)
+		for _, msg := range validation.IsQualifiedName(key) {
+			errs = append(errs, field.Invalid(at, key, "must be a key: "+msg))
+		}
+		if key == rewrite.AnnotationIngressClass || rewrite.Reserved(key) {
+			errs = append(errs, field.Invalid(at, key, "never reaches the host"))
+		}
+	}
+	return errs
 }
 
 // ToHostPodDisruptionBudgets has the host keep the tenant's budgets.

@@ -65,6 +65,12 @@ var table = []Grant{
 		needed:  func(c *config.Config) bool { return c.Sync.ToHost.PodDisruptionBudgets.Enabled },
 	},
 	{
+		Feature: "sync.toHost.ingresses",
+		Why:     "Ingresses, with sync.toHost.ingresses.",
+		Rules:   []rbacv1.PolicyRule{rule("networking.k8s.io", []string{"ingresses"}, "get", "list", "watch", "create", "patch", "delete")},
+		needed:  func(c *config.Config) bool { return c.Sync.ToHost.Ingresses.Enabled },
+	},
+	{
 		Feature: "mapServices.fromHost",
 		Why:     "The Services that mapServices.fromHost names, and where they lead. RBAC cannot say which EndpointSlices are theirs.",
 		each:    mappedServices,

@@ -1,0 +1,195 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package rewrite
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+)
+
+// AnnotationIngressClass is the former way to choose the class of an Ingress,
+// which controllers still read. It never reaches the host.
+const AnnotationIngressClass = "kubernetes.io/ingress.class"
+
+// IngressPolicy is what the operator lets Ingresses of a tenant do on the host.
+type IngressPolicy struct {
+	// Classes are those of the host. An Ingress of any other is the tenant's own
+	// affair, and stays inside.
+	Classes []string
+	// Hosts are names, *.SUFFIX for all names under one, or * for everything, also
+	// for requests to no name in particular.
+	Hosts []string
+	// Annotations are the keys that reach the host.
+	Annotations []string
+}
+
+// Offered reports whether an Ingress is for the host.
+func (p *IngressPolicy) Offered(v *networkingv1.Ingress) bool {
+	return v.Spec.IngressClassName != nil && slices.Contains(p.Classes, *v.Spec.IngressClassName)
+}
+
+// Validate lists what an Ingress for the host may not have.
+func (p *IngressPolicy) Validate(v *networkingv1.Ingress) field.ErrorList {
+	errs, spec := p.annotations(v), field.NewPath("spec")
+	if v.Spec.DefaultBackend != nil {
+		errs = append(errs, p.host(spec.Child("defaultBackend"), "")...)
+		errs = append(errs, backend(spec.Child("defaultBackend"), v.Namespace, v.Spec.DefaultBackend)...)
+	}
+	for i := range v.Spec.TLS {
+		path, hosts := spec.Child("tls").Index(i).Child("hosts"), v.Spec.TLS[i].Hosts
+		if len(hosts) == 0 {
+			errs = append(errs, p.host(path, "")...)
+		}
+		for j := range hosts {
+			errs = append(errs, p.host(path.Index(j), hosts[j])...)
+		}
+	}
+	for i := range v.Spec.Rules {
+		rule, path := &v.Spec.Rules[i], spec.Child("rules").Index(i)
+		errs = append(errs, p.host(path.Child("host"), rule.Host)...)
+		if rule.HTTP == nil {
+			continue
+		}
+		for j := range rule.HTTP.Paths {
+			at := path.Child("http", "paths").Index(j)
+			errs = append(errs, urlPath(at.Child("path"), rule.HTTP.Paths[j].Path)...)
+			errs = append(errs, backend(at.Child("backend"), v.Namespace, &rule.HTTP.Paths[j].Backend)...)
+		}
+	}
+	return errs
+}
+
+// annotations refuses those that speak to an ingress controller and would not
+// reach it: without one that asks for a password, a site is open.
+func (p *IngressPolicy) annotations(v *networkingv1.Ingress) (errs field.ErrorList) {
+	for _, key := range p.Kept(v) {
+		if strings.Contains(key, "ingress") {
+			errs = append(errs, field.Forbidden(field.NewPath("metadata", "annotations").Key(key), "is not among the annotations that the operator of this cluster allows"))
+		}
+	}
+	return errs
+}
+
+// Kept are the keys of the annotations that do not reach the host, sorted.
+func (p *IngressPolicy) Kept(v *networkingv1.Ingress) (keys []string) {
+	for _, key := range slices.Sorted(maps.Keys(v.Annotations)) {
+		if !p.passes(key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func (p *IngressPolicy) passes(key string) bool {
+	return key != AnnotationIngressClass && !Reserved(key) && slices.Contains(p.Annotations, key)
+}
+
+// host refuses a name that the operator does not allow; "" is every name.
+func (p *IngressPolicy) host(path *field.Path, host string) field.ErrorList {
+	for _, allowed := range p.Hosts {
+		suffix, wild := strings.CutPrefix(allowed, "*")
+		if allowed == "*" || host != "" && (host == allowed || wild && strings.HasSuffix(host, suffix) && host != suffix) {
+			return nil
+		}
+	}
+	if host == "" {
+		return field.ErrorList{field.Forbidden(path, "requests to every host name are not this cluster's: name a host")}
+	}
+	return field.ErrorList{field.Forbidden(path, "the host name "+host+" is not among those that the operator of this cluster allows")}
+}
+
+// urlPath refuses characters by which a path could become a piece of a
+// controller's configuration. No path of a URL has them unescaped but the
+// semicolon.
+func urlPath(path *field.Path, text string) field.ErrorList {
+	bad := func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(";{}\"'`\\#", r)
+	}
+	if strings.ContainsFunc(text, bad) {
+		return field.ErrorList{field.Invalid(path, text, "must have no white space, quote, backslash, brace, semicolon or #")}
+	}
+	return nil
+}
+
+// backend refuses what is not on the host, and the way to porticod.
+func backend(path *field.Path, namespace string, b *networkingv1.IngressBackend) field.ErrorList {
+	switch {
+	case b.Resource != nil:
+		return field.ErrorList{field.Forbidden(path.Child("resource"), "a resource as a backend is not on the host of this cluster: name a Service")}
+	case b.Service != nil && isKubernetesService(namespace, b.Service.Name):
+		return field.ErrorList{field.Forbidden(path.Child("service", "name"), "the API of this cluster is not offered by Ingresses")}
+	}
+	return nil
+}
+
+// IngressToHost returns the host copy of an Ingress that the policy offers and
+// that is valid. It has none of the tenant's labels, and the annotations that the
+// policy allows.
+func (t *Translator) IngressToHost(v *networkingv1.Ingress, p *IngressPolicy) *networkingv1.Ingress {
+	c := t.begin("Ingress", v, Inputs{})
+	h := &networkingv1.Ingress{ObjectMeta: t.bare("Ingress", v), Spec: *v.Spec.DeepCopy()}
+	for key, value := range v.Annotations {
+		if p.passes(key) {
+			h.Annotations[key] = value
+		}
+	}
+	c.backend(h.Spec.DefaultBackend)
+	for i := range h.Spec.TLS {
+		if name := h.Spec.TLS[i].SecretName; name != "" {
+			h.Spec.TLS[i].SecretName = c.hostName("Secret", name)
+		}
+	}
+	for i := range h.Spec.Rules {
+		if http := h.Spec.Rules[i].HTTP; http != nil {
+			for j := range http.Paths {
+				c.backend(&http.Paths[j].Backend)
+			}
+		}
+	}
+	return h
+}
+
+// backend names a Service as the host does. A resource is none that the host has.
+func (c *translation) backend(b *networkingv1.IngressBackend) {
+	if b == nil {
+		return
+	}
+	b.Resource = nil
+	if b.Service != nil {
+		b.Service.Name = c.hostName("Service", b.Service.Name)
+	}
+}
+
+// IngressReferences are the Secrets that an Ingress names.
+func IngressReferences(v *networkingv1.Ingress) []Reference {
+	var refs []Reference
+	for i := range v.Spec.TLS {
+		if name := v.Spec.TLS[i].SecretName; name != "" {
+			refs = append(refs, Reference{Kind: "Secret", Name: name, Optional: true})
+		}
+	}
+	return refs
+}
+
+// Changes returns the merge patch of annotations that a host copy needs. Keys that
+// the policy allows are the tenant's, others the host's.
+func (p *IngressPolicy) Changes(want, host map[string]string) map[string]any {
+	patch := map[string]any{}
+	for k, v := range want {
+		if got, ok := host[k]; !ok || got != v {
+			patch[k] = v
+		}
+	}
+	for k := range host {
+		if _, ok := want[k]; !ok && p.passes(k) {
+			patch[k] = nil
+		}
+	}
+	return patch
+}
