@@ -20,6 +20,7 @@ type options struct {
 	kubeconfig           string
 	domains, namespaces  []string
 
+	wake              bool
 	connect           bool
 	certFile, keyFile string
 	plain             bool
@@ -37,6 +38,8 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.kubeconfig, "kubeconfig", "", "way to the host; the pod's own ServiceAccount without")
 	f.StringSliceVar(&o.domains, "domain", nil, "suffixes of cluster names, besides svc")
 	f.StringSliceVar(&o.namespaces, "namespace", nil, "host namespaces with clusters; all without")
+	f.BoolVar(&o.wake, "wake", false, "wake clusters that sleep, for clients and for their own work")
+	f.DurationVar(&o.timeouts.Wake, "wake-timeout", o.timeouts.Wake, "how long clients wait for a cluster that wakes")
 	f.BoolVar(&o.connect, "connect", false, "take CONNECT requests with a token")
 	f.StringVar(&o.certFile, "tls-cert-file", "", "the gateway's own certificate, for CONNECT")
 	f.StringVar(&o.keyFile, "tls-key-file", "", "its key")
@@ -81,6 +84,9 @@ func (o options) validate() error {
 	}
 	if o.timeouts.Idle < time.Minute || o.drain < 0 {
 		errs = append(errs, errors.New("--idle-timeout is at least 1m, and --drain at least 0"))
+	}
+	if o.timeouts.Wake < time.Second {
+		errs = append(errs, errors.New("--wake-timeout is at least 1s"))
 	}
 	return errors.Join(errs...)
 }

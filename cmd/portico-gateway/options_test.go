@@ -27,6 +27,8 @@ func TestParse(t *testing.T) {
 		"--namespace a.b":                              "not the name of a namespace",
 		"--max-connections 0":                          "at least 1",
 		"--idle-timeout 1s":                            "at least 1m",
+		"--wake --wake-timeout 20s":                    "",
+		"--wake-timeout 1ms":                           "at least 1s",
 		"--drain -1s":                                  "at least 0",
 		"serve":                                        "unexpected argument",
 	} {

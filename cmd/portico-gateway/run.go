@@ -41,6 +41,18 @@ func run(ctx context.Context, args []string, test *addresses) error {
 	}
 	directory := gateway.NewDirectory(client, o.namespaces...)
 	settings := gateway.Options{Doors: directory, Domains: o.domains, Plain: o.plain, Limits: o.limits, Timeouts: o.timeouts}
+	watch, synced := directory.Run, directory.Synced
+	if o.wake {
+		workloads := gateway.NewWorkloads(client, nil, o.namespaces...)
+		settings.Waker = workloads
+		watch = func(ctx context.Context) {
+			slept := make(chan struct{})
+			go func() { defer close(slept); workloads.Run(ctx) }()
+			directory.Run(ctx)
+			<-slept
+		}
+		synced = func() bool { return directory.Synced() && workloads.Synced() }
+	}
 	if o.connect {
 		settings.Reviewer = gateway.NewTokens(client.AuthenticationV1().TokenReviews(), nil)
 	}
@@ -69,10 +81,10 @@ func run(ctx context.Context, args []string, test *addresses) error {
 	after, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	watched := make(chan struct{})
-	go func() { defer close(watched); directory.Run(after) }()
-	health := newHealth(func() bool { return ctx.Err() == nil && directory.Synced() })
+	go func() { defer close(watched); watch(after) }()
+	health := newHealth(func() bool { return ctx.Err() == nil && synced() })
 	go func() { _ = health.Serve(probes) }()
-	klog.FromContext(ctx).Info("Began to lead clients", "listen", clients.Addr().String(), "domains", o.domains, "namespaces", o.namespaces, "connect", o.connect)
+	klog.FromContext(ctx).Info("Began to lead clients", "listen", clients.Addr().String(), "domains", o.domains, "namespaces", o.namespaces, "connect", o.connect, "wake", o.wake)
 	err = serve(ctx, gateway.New(settings), clients, o)
 	cancel()
 	<-watched

@@ -84,6 +84,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	var own ownAPIs
 	if cfg.virtual() {
 		own.guard(&kube.Aggregator.GenericConfig.Config)
+		surround(kube, st.host.Around)
 		guardUndone(kube.KubeAPIs.ControlPlane.Generic, st.host.Undone)
 	}
 	if cfg.Tracing != nil {
@@ -165,6 +166,19 @@ func endRevoked(kube *kubeapiserver.Config) {
 	build := outermost.BuildHandlerChainFunc
 	outermost.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
 		return guard.Wrap(build(api, c))
+	}
+}
+
+// surround puts a handler around those that answer permitted requests, behind
+// the filters of the outermost server.
+func surround(kube *kubeapiserver.Config, around func(http.Handler) http.Handler) {
+	if around == nil {
+		return
+	}
+	outermost := &kube.Aggregator.GenericConfig.Config
+	build := outermost.BuildHandlerChainFunc
+	outermost.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		return build(around(api), c)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"time"
@@ -113,6 +114,9 @@ type Host struct {
 
 	// ResourceMetrics serves metrics.k8s.io from the host's.
 	ResourceMetrics bool
+
+	// Around, if set, wraps the requests that were authenticated and permitted.
+	Around func(http.Handler) http.Handler
 
 	// Undone judges writes that porticod would put back.
 	Undone []Undone

@@ -164,6 +164,12 @@ func (g *Gateway) decide(r *http.Request) *refusal {
 		return &refusal{http.StatusForbidden, "no such virtual cluster", resultUnknown}
 	case errors.Is(err, errTooMany):
 		return &refusal{http.StatusServiceUnavailable, "too many connections to the virtual cluster", resultTooMany}
+	case errors.Is(err, ErrPaused):
+		return &refusal{http.StatusServiceUnavailable, "the virtual cluster is paused; portico resume brings it back", resultAsleep}
+	case errors.Is(err, ErrTooManyWakes):
+		return &refusal{http.StatusServiceUnavailable, "the virtual cluster sleeps, and the gateway wakes too many others now", resultAsleep}
+	case errors.Is(err, errStarting):
+		return &refusal{http.StatusServiceUnavailable, "the virtual cluster has been woken and is still starting", resultAsleep}
 	}
 	logger.V(4).Info("A door did not answer", "reason", err)
 	return &refusal{http.StatusServiceUnavailable, "the virtual cluster does not answer", resultSilent}

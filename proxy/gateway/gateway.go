@@ -32,13 +32,14 @@ type Timeouts struct {
 	Dial  time.Duration // for a door
 	Stall time.Duration // for a peer that does not read
 	Idle  time.Duration // without a byte in either direction
+	Wake  time.Duration // for a cluster that sleeps, until its door answers
 }
 
 // DefaultLimits hold the memory of idle tunnels below 256 MiB.
 var DefaultLimits = Limits{Connections: 4096, PerClient: 256, PerCluster: 1024}
 
 // DefaultTimeouts let a watch be silent for longer than any client lets it.
-var DefaultTimeouts = Timeouts{Hello: 10 * time.Second, Dial: 5 * time.Second, Stall: time.Minute, Idle: time.Hour}
+var DefaultTimeouts = Timeouts{Hello: 10 * time.Second, Dial: 5 * time.Second, Stall: time.Minute, Idle: time.Hour, Wake: 55 * time.Second}
 
 // Doors finds clusters. A Directory does.
 type Doors interface {
@@ -50,9 +51,18 @@ type Reviewer interface {
 	Review(ctx context.Context, token string) (types.NamespacedName, error)
 }
 
+// Waker wakes clusters. A Workloads does.
+type Waker interface {
+	// Wake wakes a cluster if it sleeps. It reports whether its door is worth
+	// waiting for: an awake one answers or never does.
+	Wake(ctx context.Context, cluster types.NamespacedName) (waits bool, err error)
+}
+
 // Options describe a gateway.
 type Options struct {
 	Doors Doors
+	// Waker wakes clusters that sleep. Nil: none is woken.
+	Waker Waker
 	// Domains are suffixes of cluster names besides ServiceSuffix.
 	Domains []string
 
@@ -286,14 +296,66 @@ func (g *Gateway) dial(ctx context.Context, cluster types.NamespacedName) (*far,
 	if err != nil {
 		return nil, err
 	}
-	conn, err := g.options.Dial(ctx, to)
+	conn, err := g.reach(ctx, cluster, to)
 	if err != nil {
 		release()
-		return nil, errors.Join(errSilent, err)
+		return nil, err
 	}
 	t := g.options.Timeouts
 	return newFar(conn, t.Idle, t.Stall, release), nil
 }
+
+// reach connects to a door, and wakes the cluster behind it if it sleeps.
+func (g *Gateway) reach(ctx context.Context, cluster types.NamespacedName, to netip.AddrPort) (net.Conn, error) {
+	waits := false
+	if g.options.Waker != nil {
+		var err error
+		if waits, err = g.options.Waker.Wake(ctx, cluster); err != nil {
+			return nil, err
+		}
+	}
+	if !waits {
+		conn, err := g.options.Dial(ctx, to)
+		if err != nil {
+			return nil, errors.Join(errSilent, err)
+		}
+		return conn, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.options.Timeouts.Wake)
+	defer cancel()
+	ticker := time.NewTicker(knockPause)
+	defer ticker.Stop()
+	for {
+		conn, err := g.knock(ctx, to)
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(errStarting, err)
+		case <-g.draining:
+			return nil, errors.Join(errStarting, err)
+		case <-ticker.C:
+		}
+	}
+}
+
+// The attempts at the door of a cluster that wakes: their distance, and how long
+// one lasts where the network says nothing about a Service that leads nowhere.
+const (
+	knockPause = 100 * time.Millisecond
+	knockLimit = time.Second
+)
+
+func (g *Gateway) knock(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, knockLimit)
+	defer cancel()
+	return g.options.Dial(ctx, to)
+}
+
+// errStarting is returned for a cluster that has been woken and does not answer
+// in time.
+var errStarting = errors.New("the virtual cluster is still starting")
 
 // errSilent is returned for a cluster whose door does not answer.
 var errSilent = errors.New("the virtual cluster does not answer")

@@ -26,6 +26,7 @@ const (
 	resultSilent       = "silent"
 	resultUnauthorized = "unauthorized"
 	resultForbidden    = "forbidden"
+	resultAsleep       = "asleep" // paused, or not awake in time
 )
 
 var (
@@ -38,7 +39,12 @@ var (
 		Help: "Connections of clients by the way in which they named a cluster, and by whether they were led to it.",
 	}, []string{"way", "result"})
 
-	registerMetrics = sync.OnceFunc(func() { legacyregistry.MustRegister(connections, handled) })
+	woken = metrics.NewCounterVec(&metrics.CounterOpts{
+		Namespace: "portico", Subsystem: "gateway", Name: "wakes_total", StabilityLevel: metrics.ALPHA,
+		Help: "Virtual clusters that were woken, by the reason: a connection, or the time of their own work.",
+	}, []string{"reason"})
+
+	registerMetrics = sync.OnceFunc(func() { legacyregistry.MustRegister(connections, handled, woken) })
 )
 
 func count(way, result string) { handled.WithLabelValues(way, result).Inc() }

@@ -12,6 +12,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
+// alertLimit is how long a client may take to hear that it is refused.
+const alertLimit = time.Second
+
 // passThrough leads a client that named a cluster in its handshake to the door.
 // A name that no cluster has and one that is not permitted are refused in the
 // same way.
@@ -26,9 +29,14 @@ func (g *Gateway) passThrough(ctx context.Context, c *client, cluster types.Name
 			result, description = resultUnknown, alertUnrecognized
 		case errors.Is(err, errTooMany):
 			result = resultTooMany
+		case errors.Is(err, ErrPaused), errors.Is(err, ErrTooManyWakes), errors.Is(err, errStarting):
+			result = resultAsleep
 		}
 		count(wayName, result)
-		alert(c.Conn, description)
+		// The deadline of the hello may have passed while the cluster woke.
+		if err := c.SetDeadline(time.Now().Add(alertLimit)); err == nil {
+			alert(c.Conn, description)
+		}
 		return
 	}
 	defer door.Close() //nolint:errcheck // There is nobody left to hear of it.

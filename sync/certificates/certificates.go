@@ -14,6 +14,7 @@ import (
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -113,6 +114,30 @@ func New(cfg Config) (*Controller, error) {
 		queue.Listen(c.loop, "requests", requests.Informer(), queue.Each(c.enqueueRequest)),
 		queue.Listen(c.loop, "certificate secrets", secrets.Informer(), onSecret),
 	)
+}
+
+// Due returns when the first certificates of a pod are due. A pod that has none
+// yet waits for its signer, which may never answer: it is not due. False means
+// that no pod has any.
+func (c *Controller) Due() (first time.Time, some bool) {
+	pods, err := c.pods.List(labels.Everything())
+	if err != nil {
+		return time.Time{}, true // as if it were now
+	}
+	for _, pod := range pods {
+		projections := rewrite.CertificateProjections(pod)
+		if len(projections) == 0 || podsecret.Finished(pod) {
+			continue
+		}
+		secret := c.writer.Seen(pod)
+		if secret == nil {
+			continue
+		}
+		if at := c.writer.Due(secret, pod, dataKeys(projections)); !at.IsZero() && (!some || at.Before(first)) {
+			first, some = at, true
+		}
+	}
+	return first, some
 }
 
 // Run works until ctx ends.

@@ -25,5 +25,6 @@
 //	pause.go     Cluster: Pause, Resume
 //	workload.go  the control plane as the host runs it: scaled, waited for
 //	pods.go      the pods: removed, made again
+//	sleep.go     Sleep, Wake: of the control plane alone
 //	record.go    a pod as it is written down
 package pause

@@ -10,15 +10,15 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
-	"portico.dev/portico/rewrite"
+	"portico.dev/portico/rewrite/marks"
 )
 
 // Annotations of the workload that is the control plane of a cluster.
 const (
 	// AnnotationPaused is "true" from the beginning of a pause to the end of it.
-	AnnotationPaused = rewrite.Prefix + "paused"
+	AnnotationPaused = marks.AnnotationPaused
 	// AnnotationReplicas is the number of replicas to go back to.
-	AnnotationReplicas = rewrite.Prefix + "replicas"
+	AnnotationReplicas = marks.AnnotationReplicas
 	// AnnotationRestoring is there while the data of a cluster are replaced, and
 	// says how the cluster was before.
 	AnnotationRestoring = rewrite.Prefix + "restoring"

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/rewrite/marks"
 )
 
 // workload is a StatefulSet or a Deployment.
@@ -67,26 +68,33 @@ func replicas(set *int32) int32 {
 }
 
 // stop scales to nothing and notes from where, in one write. A workload that is
-// paused already keeps its note.
+// paused already, or sleeps, keeps its note. A pause ends a sleep.
 func (w workload) stop(ctx context.Context) error {
 	was := strconv.Itoa(int(max(w.replicas, 1)))
-	if a := w.meta.GetAnnotations(); a[AnnotationPaused] == "true" && a[AnnotationReplicas] != "" {
+	rest := w.rest()
+	if a := w.meta.GetAnnotations(); (rest.Paused || !rest.Sleeping.IsZero()) && a[AnnotationReplicas] != "" {
 		was = a[AnnotationReplicas]
 	}
-	return w.scale(ctx, 0, map[string]any{AnnotationPaused: "true", AnnotationReplicas: was})
+	return w.scale(ctx, 0, map[string]any{
+		AnnotationPaused: "true", AnnotationReplicas: was,
+		marks.AnnotationSleeping: nil, marks.AnnotationWakeAt: nil, marks.AnnotationSleepRequested: nil,
+	})
 }
 
-// start undoes stop. A workload that is not paused is left alone.
+// start undoes stop, and ends a sleep. A workload that is neither paused nor
+// sleeps is left alone.
 func (w workload) start(ctx context.Context) error {
 	a := w.meta.GetAnnotations()
-	if a[AnnotationPaused] != "true" {
+	if rest := w.rest(); !rest.Paused && rest.Sleeping.IsZero() {
 		return nil
 	}
 	n, err := strconv.ParseInt(a[AnnotationReplicas], 10, 32)
 	if err != nil {
 		n = 1
 	}
-	return w.scale(ctx, int32(n), map[string]any{AnnotationPaused: nil, AnnotationReplicas: nil, AnnotationRestoring: nil})
+	return w.scale(ctx, int32(n), map[string]any{
+		AnnotationPaused: nil, AnnotationReplicas: nil, AnnotationRestoring: nil, marks.AnnotationSleeping: nil, marks.AnnotationWakeAt: nil,
+	})
 }
 
 func (w workload) scale(ctx context.Context, to int32, annotations map[string]any) error {

@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -186,6 +187,26 @@ func (c *Controller) renewAt(key types.NamespacedName, pod *corev1.Pod, projecti
 		keys = append(keys, p.Key)
 	}
 	return c.writer.Due(secret, pod, keys)
+}
+
+// Due returns when the first tokens of a pod are due, which is the zero time for
+// those that a pod waits for. False means that no pod has any.
+func (c *Controller) Due() (first time.Time, some bool) {
+	pods, err := c.pods.List(labels.Everything())
+	if err != nil {
+		return time.Time{}, true // as if it were now
+	}
+	for _, pod := range pods {
+		projections := rewrite.TokenProjections(pod)
+		if len(projections) == 0 || podsecret.Finished(pod) || !placed(pod) {
+			continue
+		}
+		at := c.renewAt(types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}, pod, projections)
+		if !some || at.Before(first) {
+			first, some = at, true
+		}
+	}
+	return first, some
 }
 
 // placed reports whether a pod is on a node. Its tokens name the node too

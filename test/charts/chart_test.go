@@ -78,6 +78,8 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"some storage classes":    "sync: {fromHost: {storageClasses: {selector: {matchExpressions: [{key: tenants, operator: Exists}]}}}}",
 			"no storage classes":      "sync: {fromHost: {storageClasses: {enabled: false}}}",
 			"mapped Services":         "mapServices: {fromVirtual: [{from: shop/web, to: web}], fromHost: [{from: infra/db, to: shop/db}]}",
+			"sleep":                   "{sleep: {afterInactivity: 30m}, coredns: {mode: deployment}}",
+			"sleep, with an etcd":     "{sleep: {afterInactivity: 30m}, coredns: {enabled: false}, controlPlane: {etcd: {enabled: true}}}",
 			"own priority classes":    "sync: {toHost: {priorityClasses: {enabled: true}}}",
 		} {
 			t.Run(name, func(t *testing.T) {
@@ -321,6 +323,7 @@ func TestMistakesAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ values, release, want string }{
 		"replicas over SQLite":  {values: "controlPlane: {replicas: 2}", want: "needs a shared store"},
 		"isolated from a store": {values: "{isolation: {enabled: true}, store: {endpoint: 'etcds://etcd:2379'}}", want: "would not reach store.endpoint"},
+		"a sleep without DNS":   {values: "sleep: {afterInactivity: 30m}", want: "coredns.mode"},
 		"two stores":            {values: "{controlPlane: {etcd: {enabled: true}}, store: {endpoint: 'etcds://etcd:2379'}}", want: "two stores"},
 		"a name too long":       {release: strings.Repeat("a", 41), want: "at most 40"},
 		"a name with a dot":     {release: "a.b", want: "name of the virtual cluster"},

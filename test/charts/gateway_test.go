@@ -128,11 +128,15 @@ func TestGatewayPodsMeetRestricted(t *testing.T) {
 }
 
 // TestGatewayRights: it sees Services, in listed namespaces only if there are
-// some, and has tokens reviewed if it takes any. It reads no Secret.
+// some, has tokens reviewed if it takes any, and patches control planes if it
+// wakes them. It reads no Secret.
 func TestGatewayRights(t *testing.T) {
 	services := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"get", "list", "watch"}}
 	reviews := rbacv1.PolicyRule{APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"}}
+	wake := rbacv1.PolicyRule{APIGroups: []string{"apps"}, Resources: []string{"statefulsets", "deployments"}, Verbs: []string{"get", "list", "watch", "patch"}}
 	for values, want := range map[string]map[string][]rbacv1.PolicyRule{
+		"wake: {enabled: true}":                    {"": {services, wake}},
+		"{namespaces: [a], wake: {enabled: true}}": {"a": {services, wake}},
 		"{}":                                     {"": {services}},
 		"namespaces: [a, b]":                     {"a": {services}, "b": {services}},
 		"connect: {enabled: true, tlsSecret: s}": {"": {services, reviews}},

@@ -26,3 +26,13 @@ portico.dev/gateway: {{ .Release.Name }}
 {{- define "gateway.elsewhere" -}}
 portico-gateway:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- end }}
+
+{{/* The rule for clusters that sleep. */}}
+{{- define "gateway.wake" -}}
+{{- if .Values.wake.enabled }}
+# Which control planes sleep, and the way to wake them.
+- apiGroups: [apps]
+  resources: [statefulsets, deployments]
+  verbs: [get, list, watch, patch]
+{{- end }}
+{{- end }}

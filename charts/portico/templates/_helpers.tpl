@@ -28,6 +28,11 @@ portico.dev/door: {{ .Release.Name }}
 {{- if or .Values.controlPlane.etcd.enabled (dig "store" "endpoint" "" .Values.AsMap) }}true{{ end -}}
 {{- end }}
 
+{{/* Not empty when the cluster sleeps after a time of inactivity. */}}
+{{- define "portico.sleeps" -}}
+{{- if not (has (dig "sleep" "afterInactivity" "" .Values.AsMap) (list "" "0" "0s" "0m" "0h")) }}true{{ end -}}
+{{- end }}
+
 {{/* Not empty when porticod has the listener of measurements. */}}
 {{- define "portico.metrics" -}}
 {{- if or .Values.controlPlane.metrics.enabled .Values.controlPlane.serviceMonitor.enabled }}true{{ end -}}
@@ -124,6 +129,9 @@ portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- end -}}
 {{- if and (gt (int .Values.controlPlane.replicas) 1) (not (include "portico.shared" .)) -}}
 {{- fail "controlPlane.replicas: more than one needs a shared store; set controlPlane.etcd.enabled, or store.endpoint" -}}
+{{- end -}}
+{{- if and (include "portico.sleeps" .) (dig "coredns" "enabled" true .Values.AsMap) (ne (dig "coredns" "mode" "embedded" .Values.AsMap) "deployment") -}}
+{{- fail "sleep.afterInactivity: pods would have no DNS while the cluster sleeps; set coredns.mode to deployment as well" -}}
 {{- end -}}
 {{- if and .Values.controlPlane.etcd.enabled (dig "store" "endpoint" "" .Values.AsMap) -}}
 {{- fail "store.endpoint and controlPlane.etcd.enabled name two stores; set one of them" -}}

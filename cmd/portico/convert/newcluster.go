@@ -14,7 +14,9 @@ const (
 	noPlatform     = "Portico needs no platform and no license."
 	noDeploy       = "Nothing is installed inside at the start: apply it after create."
 	noRules        = "Rights follow from the features that are on; give more to the release's ServiceAccount by a Role of your own."
-	noSleep        = "Clusters do not go to sleep by themselves: portico pause and resume do it by hand."
+	sleeps         = "The control plane sleeps, and pods go on running; a connection through the gateway wakes it. coredns.mode becomes deployment."
+	noSchedule     = "A cluster sleeps after a time without users, and not by a calendar: portico sleep, wake, pause and resume do it when asked."
+	noExclude      = "Pods go on running in the sleep of a cluster: none is to be excluded."
 )
 
 // newClusterRows are the keys of vcluster.yaml that are neither under sync nor
@@ -68,8 +70,21 @@ var newClusterRows = slices.Concat(
 		none("external", noPlatform),
 		all("platform", noPlatform),
 		all("pro", noPlatform),
-		none("sleepMode", noSleep),
-		none("sleep", noSleep),
+		via("sleep.auto.afterInactivity", "sleep.afterInactivity", text, sleepsAfter, sleeps),
+		none("sleep.auto.schedule", noSchedule),
+		none("sleep.auto.timezone", noSchedule),
+		none("sleep.auto.wakeup", noSchedule),
+		all("sleep.auto.exclude", noExclude),
+	),
+	when("sleepMode.enabled",
+		via("sleepMode.autoSleep.afterInactivity", "sleep.afterInactivity", text, sleepsAfter, sleeps),
+		none("sleepMode.autoSleep.schedule", noSchedule),
+		none("sleepMode.autoWakeup", noSchedule),
+		none("sleepMode.timeZone", noSchedule),
+		all("sleepMode.autoSleep.exclude", noExclude),
+	),
+	one(
+		all("sleepMode.enabled", "sleep.afterInactivity is the switch."),
 		none("deletion", "No cluster is deleted by itself."),
 		none("snapshots", "Snapshots are made when asked for: portico snapshot."),
 		all("telemetry", "Portico sends nothing to anybody."),

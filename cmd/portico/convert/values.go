@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // either switches something on that more than one key can switch on.
@@ -124,6 +125,21 @@ func dnsImage(c *conversion, r row, v any) error {
 		return err
 	}
 	return c.put(r, r.to, v)
+}
+
+// sleepsAfter has pods answer the DNS, which porticod does not do in its sleep.
+func sleepsAfter(c *conversion, r row, v any) error {
+	after, err := time.ParseDuration(fmt.Sprint(v))
+	switch {
+	case err != nil:
+		return &ValueError{Path: r.path, Why: "must be a duration, such as 30m"}
+	case after == 0:
+		c.needless(r.path)
+		return nil
+	case after < time.Minute:
+		return &ValueError{Path: r.path, Why: "is less than a minute, in which a cluster hardly wakes"}
+	}
+	return dnsImage(c, r, v)
 }
 
 // allNodes leaves the choice to labels, where there are some.

@@ -45,5 +45,6 @@
 //	memory.go        settings of the garbage collector
 //	measurements.go  the operator's metrics: a listener, and gauges of this process
 //	conditions.go    the troubles of a cluster, reported on the host
+//	sleep.go         the activity of users, and the workload that is put to sleep
 //	memorylimit.go   the container's memory limit, for the garbage collector
 package app

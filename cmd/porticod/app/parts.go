@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"runtime"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -45,7 +46,8 @@ type composition struct {
 	lead    leaderClients
 	shared  informers.SharedInformerFactory
 	report  *reporter
-	room    *occupancy.Room // nil unless a scheduler runs inside
+	room    *occupancy.Room            // nil unless a scheduler runs inside
+	due     []func() (time.Time, bool) // when parts have work that cannot wait
 
 	// storage is completed by the parts.
 	storage apiserver.Host
@@ -87,6 +89,7 @@ var parts = []struct {
 	{"DNS", (*composition).dnsPart},
 	{"metrics", (*composition).measurementsPart},
 	{"conditions", (*composition).conditionsPart},
+	{"sleep", (*composition).sleepPart},
 }
 
 // describeHost is called while the API server is composed, and makes the parts
@@ -173,6 +176,7 @@ func (c *composition) tokensPart() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
+	c.due = append(c.due, m.Due)
 	return part{leading: m.Run}, nil
 }
 
@@ -183,6 +187,7 @@ func (c *composition) certificatesPart() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
+	c.due = append(c.due, m.Due)
 	return part{leading: m.Run}, nil
 }
 

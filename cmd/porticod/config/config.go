@@ -62,6 +62,8 @@ type Config struct {
 
 	Egress Egress `json:"egress"`
 
+	Sleep Sleep `json:"sleep"`
+
 	// MapServices are the Services that pods of one side find by name and the
 	// other side has.
 	MapServices MapServices `json:"mapServices"`
@@ -249,6 +251,7 @@ func Default() *Config {
 		Replicas:      1,
 		Metadata:      Metadata{HideNodeAnnotations: true},
 		Isolation:     defaultIsolation(),
+		Sleep:         defaultSleep(),
 		Sync:          Sync{ToHost: ToHost{PriorityClasses: ToHostPriorityClasses{MaxValue: highestPriority}}},
 		Tracing:       Tracing{SamplingRatePerMillion: 10_000},
 	}

@@ -106,6 +106,7 @@ func settings() []setting {
 		{"reads", "cached or strict", text(func(c *Config) *string { return &c.Reads })},
 		{"replicas", "number of porticod processes of this cluster", number(func(c *Config) *int { return &c.Replicas })},
 		{"pods.hostsImage", "image of porticod, which writes the full names of pods into their /etc/hosts", text(func(c *Config) *string { return &c.Pods.HostsImage })},
+		{"sleep.afterInactivity", "inactivity after which the cluster sleeps, such as 30m", text(func(c *Config) *string { return &c.Sleep.AfterInactivity })},
 		{"logLevel", "verbosity of the log, 0 to 10", number(func(c *Config) *int { return &c.LogLevel })},
 	}
 }

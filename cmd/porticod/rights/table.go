@@ -82,6 +82,12 @@ var table = []Grant{
 		needed:  func(c *config.Config) bool { return c.Sync.Nodes.EnableScheduler },
 	},
 	{
+		Feature: "sleep",
+		Why:     "The workload that porticod runs in, which it scales to 0 when nobody uses the cluster.",
+		needed:  func(c *config.Config) bool { return c.Sleep.After() > 0 },
+		each:    ownWorkload,
+	},
+	{
 		Feature: "sync.nodes",
 		Why:     "The host's nodes.",
 		Cluster: true,
@@ -172,6 +178,23 @@ func mappedServices(c *config.Config) []Grant {
 		}})
 	}
 	return all
+}
+
+// ownWorkload is the right to the one workload of the cluster, which the chart
+// makes.
+func ownWorkload(c *config.Config) []Grant {
+	workload := rule("apps", []string{WorkloadResource(c)}, "get", "patch")
+	workload.ResourceNames = []string{c.Name}
+	return []Grant{{Rules: []rbacv1.PolicyRule{workload}}}
+}
+
+// WorkloadResource is the kind of the workload in the chart: only a shared store
+// lets there be two porticods for a moment.
+func WorkloadResource(c *config.Config) string {
+	if c.Store.Endpoint != "" {
+		return "deployments"
+	}
+	return "statefulsets"
 }
 
 func rule(group string, resources []string, verbs ...string) rbacv1.PolicyRule {

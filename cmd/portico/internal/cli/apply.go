@@ -45,7 +45,8 @@ func (a *app) apply(ctx context.Context, h *host.Host, namespace string, r relea
 	return nil
 }
 
-// mayApply refuses a change with effects that the user did not ask for.
+// mayApply refuses a change with effects that the user did not ask for. A cluster
+// that sleeps is woken first: the chart writes no number of replicas.
 func (a *app) mayApply(ctx context.Context, h *host.Host, namespace, name string) error {
 	c, err := finder(h).Get(ctx, namespace, name)
 	if errors.Is(err, cluster.ErrNotFound) {
@@ -57,6 +58,9 @@ func (a *app) mayApply(ctx context.Context, h *host.Host, namespace, name string
 	if c.State == cluster.Paused {
 		return output.WithHint(fmt.Errorf("virtual cluster %s is paused", name),
 			"%s resume %s -n %s wakes it; an upgrade would do so without a word", a.command, name, namespace)
+	}
+	if c.State == cluster.Sleeping {
+		return cluster.Wake(ctx, h.Client, c, nil)
 	}
 	return nil
 }

@@ -83,6 +83,8 @@ there. For all others a port of this machine is forwarded: in the foreground at 
 terminal, until Ctrl-C, which also goes back; in the background otherwise, until
 portico disconnect.
 
+A cluster that sleeps is woken. One that is paused is not, unless one agrees.
+
 With -- COMMAND, the command runs with a kubeconfig of its own, nothing else
 changes, and its exit code is that of portico.`,
 		Example: `  portico connect my-vcluster
@@ -120,6 +122,11 @@ func (a *app) connect(ctx context.Context, h *host.Host, c *cluster.Cluster, f e
 			return output.WithHint(fmt.Errorf("virtual cluster %s is paused", c.Name), "--resume wakes it")
 		}
 		if err := a.resume(ctx, h, c, f.timeout); err != nil {
+			return err
+		}
+	}
+	if c.State == cluster.Sleeping {
+		if err := a.wake(ctx, h, c, f.timeout); err != nil {
 			return err
 		}
 	}

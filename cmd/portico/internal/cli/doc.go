@@ -28,6 +28,7 @@
 //	delete.go      portico delete
 //	convert.go     portico convert; files of a vcluster
 //	pause.go       portico pause and resume
+//	sleep.go       portico sleep and wake
 //	upgrade.go     portico upgrade
 //	overview.go    everything that there is to say of a cluster
 //	status.go      portico status and describe

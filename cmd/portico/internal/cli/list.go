@@ -77,7 +77,7 @@ func (a *app) list(ctx context.Context, format string) error {
 	}
 	head := []string{"NAME", "NAMESPACE", "STATUS", "VERSION", "CONNECTED", "AGE"}
 	if format == output.Wide {
-		head = append(head, "READY", "WORKLOAD", "HOST", "CREATED")
+		head = append(head, "READY", "WORKLOAD", "HOST", "CREATED", "SLEEPING SINCE", "LAST ACTIVITY")
 	}
 	var rows [][]string
 	for _, c := range found {
@@ -86,11 +86,19 @@ func (a *app) list(ctx context.Context, format string) error {
 			row[4] = "yes"
 		}
 		if format == output.Wide {
-			row = append(row, fmt.Sprintf("%d/%d", c.Ready, c.Replicas), c.Kind, c.HostContext, c.Created.UTC().Format(time.RFC3339))
+			row = append(row, fmt.Sprintf("%d/%d", c.Ready, c.Replicas), c.Kind, c.HostContext, c.Created.UTC().Format(time.RFC3339), stamp(c.SleepingSince), stamp(c.LastActivity))
 		}
 		rows = append(rows, row)
 	}
 	return output.Rows(a.streams.Out, head, rows)
+}
+
+// stamp is a time in a column.
+func stamp(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 // seen adds to clusters the fields that depend on the point of view.

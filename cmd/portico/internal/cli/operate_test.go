@@ -23,6 +23,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/version"
 	fakediscovery "k8s.io/client-go/discovery/fake"
 	clienttesting "k8s.io/client-go/testing"
@@ -310,4 +311,56 @@ func TestCommandsOfThePage(t *testing.T) {
 			t.Errorf("the page names portico %s, which is no command", m[1])
 		}
 	}
+}
+
+// A cluster that sleeps is shown as such, woken by hand and by connect without a
+// question, and neither paused by a wake nor woken from a pause.
+func TestSleepAndWake(t *testing.T) {
+	b := newBench(t)
+	b.run(0, "create", "vc", "--connect=false")
+	b.run(1, "sleep", "vc")
+	b.says("sleep.afterInactivity is not set", "hint: portico upgrade vc")
+	b.run(0, "wake", "vc")
+	b.says("serves")
+
+	asleep := func() {
+		t.Helper()
+		patch := `{"metadata":{"annotations":{"portico.dev/sleep":"30m","portico.dev/sleeping":"2030-01-01T00:00:00Z","portico.dev/wake-at":"2030-01-01T00:40:00Z","portico.dev/replicas":"1","portico.dev/last-activity":"ann at 2029-12-31T23:30:00Z"}},"spec":{"replicas":0}}`
+		if _, err := b.client.AppsV1().StatefulSets("portico-vc").Patch(t.Context(), "vc", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asleep()
+	b.run(0, "sleep", "vc")
+	b.says("vc sleeps")
+	if got := b.run(0, "list", "-o", "wide"); !strings.Contains(got, "Sleeping") || !strings.Contains(got, "2029-12-31T23:30:00Z") {
+		t.Errorf("list:\n%s", got)
+	}
+	if got := b.run(0, "describe", "vc"); !strings.Contains(got, "State:       Sleeping since ") || !strings.Contains(got, "Last used:   by ann, ") {
+		t.Errorf("describe:\n%s", got)
+	}
+	if got := b.run(0, "list", "-o", "json"); !strings.Contains(got, `"sleepingSince": "2030-01-01T00:00:00Z"`) || !strings.Contains(got, `"lastUser": "ann"`) {
+		t.Errorf("list -o json:\n%s", got)
+	}
+	b.run(0, "wake", "vc")
+	b.says("vc serves")
+	asleep()
+	b.run(0, "connect", "vc", "--server", b.serveAPI())
+	if got := b.run(0, "list"); strings.Contains(got, "Sleeping") {
+		t.Errorf("list after connect:\n%s", got)
+	}
+	asleep()
+	b.run(0, "pause", "vc")
+	b.run(1, "wake", "vc")
+	b.says("is paused", "hint: portico resume vc")
+	b.run(1, "sleep", "vc")
+	b.says("cannot go to sleep while it is Paused")
+	b.run(0, "resume", "vc")
+	asleep()
+	b.run(0, "resume", "vc")
+	if got := b.run(0, "list"); !strings.Contains(got, "Running") {
+		t.Errorf("list after resume:\n%s", got)
+	}
+	asleep()
+	b.run(0, "create", "vc", "--upgrade", "--connect=false", "--set", "logLevel=1")
 }

@@ -79,7 +79,7 @@ func (a *app) overview(ctx context.Context, h *host.Host, c *cluster.Cluster) (*
 	for i := range pods {
 		o.Pods = append(o.Pods, viewPod(&pods[i]))
 	}
-	if !c.Settled() && c.State != cluster.Paused {
+	if !c.Settled() && c.State != cluster.Paused && c.State != cluster.Sleeping {
 		o.Problem = wait.Pods(h.Client, c.Namespace, cluster.DoorPods(c.Name), c.Name)(ctx)
 	}
 	if address, pending, err := access.Find(ctx, h.Client, c.Namespace, c.Name); err == nil {

@@ -18,9 +18,8 @@ import (
 func (a *app) newPause() *cobra.Command {
 	timeout := defaultTimeout
 	c := &cobra.Command{
-		Use:     "pause NAME",
-		Aliases: []string{"sleep"},
-		Short:   "Take a virtual cluster off its host",
+		Use:   "pause NAME",
+		Short: "Take a virtual cluster off its host",
 		Long: `Take a virtual cluster off its host: its control plane ends, and then its pods.
 Services with their addresses, volumes and everything else stay. portico resume
 brings it all back, also pods that no controller makes again.`,
@@ -46,7 +45,7 @@ func (a *app) newResume() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "resume NAME",
 		Aliases: []string{"wakeup"},
-		Short:   "Bring a paused virtual cluster back",
+		Short:   "Bring a virtual cluster back that is paused or sleeps",
 		Args:    oneName,
 		RunE: func(c *cobra.Command, args []string) error {
 			h, found, err := a.find(c.Context(), args[0])

@@ -104,7 +104,7 @@ func (a *app) root() *cobra.Command {
 		return output.Misuse(output.WithHint(err, "see %s --help", c.CommandPath()))
 	})
 	root.AddCommand(a.newCreate(), a.newConnect(), a.newDisconnect(), a.newList(), a.newDelete(),
-		a.newStatus(), a.newDescribe(), a.newLogs(), a.newPause(), a.newResume(), a.newUpgrade(), a.newRotate(),
+		a.newStatus(), a.newDescribe(), a.newLogs(), a.newPause(), a.newResume(), a.newSleep(), a.newWake(), a.newUpgrade(), a.newRotate(),
 		a.newSnapshot(), a.newRestore(), a.newDebug(), a.newDoctor(), a.newConvert(), a.newVersion(), a.newForward())
 	return root
 }

@@ -63,12 +63,24 @@ func (a *app) printStatus(o *overview) error {
 	line("Name", o.Name)
 	line("Namespace", o.Namespace)
 	state := string(o.State)
-	if o.Kind != "" && o.State != cluster.Paused {
+	switch {
+	case o.State == cluster.Sleeping:
+		state += " since " + a.ago(o.SleepingSince)
+	case o.Kind != "" && o.State != cluster.Paused:
 		state += fmt.Sprintf(" (%d of %d replicas ready)", o.Ready, o.Replicas)
 	}
 	line("State", state)
 	if o.Problem != "" {
 		line("Reason", o.Problem)
+	}
+	if o.WakeAt != nil {
+		line("Wakes", o.WakeAt.Local().Format(time.DateTime)+" at the latest, for work of its own")
+	}
+	if o.SleepsAfter != "" {
+		line("Sleeps", "after "+o.SleepsAfter+" without users")
+	}
+	if o.LastActivity != nil {
+		line("Last used", "by "+o.LastUser+", "+a.ago(o.LastActivity))
 	}
 	line("Version", o.Version)
 	line("Age", duration.HumanDuration(time.Duration(o.AgeSeconds)*time.Second))
@@ -82,6 +94,11 @@ func (a *app) printStatus(o *overview) error {
 		line("Warning", c.Reason+": "+c.Message)
 	}
 	return nil
+}
+
+// ago says when something was.
+func (a *app) ago(t *time.Time) string {
+	return fmt.Sprintf("%s (%s ago)", t.Local().Format(time.DateTime), duration.HumanDuration(a.now().Sub(*t)))
 }
 
 func (a *app) printAll(o *overview) error {

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/rewrite/marks"
 	"portico.dev/portico/sync/pause"
 )
 
@@ -22,6 +23,7 @@ const (
 	Running    State = "Running"
 	Starting   State = "Starting"   // some replicas are not ready
 	Paused     State = "Paused"     // by a person
+	Sleeping   State = "Sleeping"   // by itself, until a client comes
 	Scaled     State = "ScaledDown" // by somebody, without a word
 	Incomplete State = "Incomplete" // created halfway
 	Deleting   State = "Deleting"
@@ -54,6 +56,17 @@ type Cluster struct {
 	// PausedReplicas is the number of replicas that a paused cluster comes back
 	// with.
 	PausedReplicas int32 `json:"pausedReplicas,omitempty"`
+
+	// SleepingSince is set for a cluster that sleeps, and WakeAt if it will wake
+	// by itself.
+	SleepingSince *time.Time `json:"sleepingSince,omitempty"`
+	WakeAt        *time.Time `json:"wakeAt,omitempty"`
+	// SleepsAfter is the time of inactivity after which the cluster sleeps.
+	SleepsAfter string `json:"sleepsAfter,omitempty"`
+	// LastUser used the cluster last, at LastActivity. They are known of clusters
+	// that go to sleep only.
+	LastUser     string     `json:"lastUser,omitempty"`
+	LastActivity *time.Time `json:"lastActivity,omitempty"`
 
 	// Rolling says that not all pods are of the newest kind yet.
 	Rolling bool `json:"rolling,omitempty"`
@@ -94,7 +107,19 @@ func fromMeta(m metav1.ObjectMeta, kind string, replicas *int32) Cluster {
 		}
 		c.PausedReplicas = int32(n)
 	}
+	rest := marks.RestOf(m.Annotations, c.Replicas)
+	c.SleepingSince, c.WakeAt, c.SleepsAfter = known(rest.Sleeping), known(rest.WakeAt), m.Annotations[marks.AnnotationSleep]
+	user, at := marks.LastActivity(m.Annotations)
+	c.LastUser, c.LastActivity = user, known(at)
 	return c
+}
+
+// known returns a time, if it is one.
+func known(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 func (c Cluster) judged() Cluster {
@@ -102,6 +127,8 @@ func (c Cluster) judged() Cluster {
 	case c.State == Deleting:
 	case c.Replicas == 0 && c.PausedReplicas > 0:
 		c.State = Paused
+	case c.SleepingSince != nil:
+		c.State = Sleeping
 	case c.Replicas == 0:
 		c.State = Scaled
 	case c.Ready >= c.Replicas:

@@ -21,7 +21,7 @@
 //	find.go       List and Find
 //	names.go      names, namespaces, annotations
 //	namespace.go  the namespace: made, kept, deleted
-//	pause.go      Pause and Resume
+//	pause.go      Pause and Resume, Sleep and Wake
 //	restore.go    the data replaced: before and after, and the pod that does it
 //	data.go       the claims that hold a cluster's data
 //	tenants.go    the tenant's objects on the host

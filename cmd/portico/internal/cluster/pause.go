@@ -5,7 +5,9 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"k8s.io/client-go/kubernetes"
 
@@ -36,4 +38,38 @@ func Resume(ctx context.Context, client kubernetes.Interface, c *Cluster, report
 		return fmt.Errorf("virtual cluster %s: it cannot be resumed while it is %s", c.Name, c.State)
 	}
 	return pause.Cluster{Host: client, Namespace: c.Namespace, Name: c.Name, Report: report}.Resume(ctx)
+}
+
+// Sleep ends the control plane of a cluster until a client comes.
+func Sleep(ctx context.Context, client kubernetes.Interface, c *Cluster, report func(string)) error {
+	switch c.State {
+	case Sleeping:
+		return nil
+	case Running:
+	default:
+		return fmt.Errorf("virtual cluster %s: it cannot go to sleep while it is %s", c.Name, c.State)
+	}
+	err := pause.Cluster{Host: client, Namespace: c.Namespace, Name: c.Name, Report: report}.Sleep(ctx, time.Now())
+	if errors.Is(err, pause.ErrSleepless) {
+		return output.WithHint(fmt.Errorf("virtual cluster %s: sleep.afterInactivity is not set, so it never sleeps", c.Name),
+			"portico upgrade %s -n %s --set sleep.afterInactivity=30m --set coredns.mode=deployment; portico pause takes its pods off the host, too", c.Name, c.Namespace)
+	}
+	if err != nil {
+		return fmt.Errorf("virtual cluster %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// Wake starts the control plane of a cluster that sleeps. One that runs stays as
+// it is, and a person's pause is for Resume to end.
+func Wake(ctx context.Context, client kubernetes.Interface, c *Cluster, report func(string)) error {
+	switch c.State {
+	case Sleeping:
+		return pause.Cluster{Host: client, Namespace: c.Namespace, Name: c.Name, Report: report}.Wake(ctx, time.Now())
+	case Paused:
+		return output.WithHint(fmt.Errorf("virtual cluster %s is paused", c.Name), "portico resume %s -n %s brings it back", c.Name, c.Namespace)
+	case Scaled, Incomplete, Deleting:
+		return fmt.Errorf("virtual cluster %s: it does not sleep, it is %s", c.Name, c.State)
+	}
+	return nil
 }

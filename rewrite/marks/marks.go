@@ -1,0 +1,158 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package marks
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"portico.dev/portico/rewrite"
+)
+
+// Annotations of the workload that is the control plane of a cluster on its
+// host. The one who writes replicas 0 also writes why, in the same write.
+const (
+	// AnnotationPaused is "true" from the beginning of a pause to the end of it.
+	// Only a person ends it.
+	AnnotationPaused = rewrite.Prefix + "paused"
+	// AnnotationReplicas is the number of replicas to go back to.
+	AnnotationReplicas = rewrite.Prefix + "replicas"
+
+	// AnnotationSleep is on the workload of a cluster that goes to sleep, with
+	// the time of inactivity after which it does. The chart writes it.
+	AnnotationSleep = rewrite.Prefix + "sleep"
+	// AnnotationSleepRequested asks porticod to go to sleep now. Its value is
+	// the time of the request, or SleepRefused and why it does not.
+	AnnotationSleepRequested = rewrite.Prefix + "sleep-requested"
+	// AnnotationSleeping is the time since when a cluster sleeps.
+	AnnotationSleeping = rewrite.Prefix + "sleeping"
+	// AnnotationLastActivity says who used the cluster last, and when: "USER at
+	// TIME".
+	AnnotationLastActivity = rewrite.Prefix + "last-activity"
+	// AnnotationWakeAt is the time at which a sleeping cluster has work to do.
+	AnnotationWakeAt = rewrite.Prefix + "wake-at"
+	// AnnotationWoken says when a cluster was woken, and why: "TIME REASON".
+	AnnotationWoken = rewrite.Prefix + "woken"
+)
+
+// SleepRefused begins the answer to a request.
+const SleepRefused = "refused: "
+
+// Why clusters are woken.
+const (
+	WokenByConnection = "connection"
+	WokenByHand       = "hand"
+	WokenByTime       = "time"
+)
+
+// Rest is how a cluster rests, by the annotations of its workload. Annotations
+// that cannot be read are as those that are not there.
+type Rest struct {
+	Paused bool
+	// Sleeping is the time since when it sleeps, and zero unless it does. A
+	// cluster that was paused in its sleep is paused only.
+	Sleeping time.Time
+	// WakeAt is zero where nothing is to be done.
+	WakeAt time.Time
+	// Woken is when it was woken last.
+	Woken   time.Time
+	WokenBy string
+}
+
+// RestOf reads the annotations of a workload and its number of replicas. One who
+// scales a sleeping workload up by hand has woken it.
+func RestOf(annotations map[string]string, replicas int32) Rest {
+	r := Rest{Paused: annotations[AnnotationPaused] == "true"}
+	if replicas == 0 && !r.Paused {
+		r.Sleeping = timeOf(annotations[AnnotationSleeping])
+	}
+	if !r.Sleeping.IsZero() {
+		r.WakeAt = timeOf(annotations[AnnotationWakeAt])
+	}
+	at, by, _ := strings.Cut(annotations[AnnotationWoken], " ")
+	r.Woken, r.WokenBy = timeOf(at), by
+	return r
+}
+
+// LastActivity reads AnnotationLastActivity.
+func LastActivity(annotations map[string]string) (user string, at time.Time) {
+	text := annotations[AnnotationLastActivity]
+	// A user's name may have the words in it.
+	i := strings.LastIndex(text, activityInfix)
+	if i < 0 {
+		return "", time.Time{}
+	}
+	if at = timeOf(text[i+len(activityInfix):]); at.IsZero() {
+		return "", at
+	}
+	return text[:i], at
+}
+
+const activityInfix = " at "
+
+// ActivityText is the value of AnnotationLastActivity.
+func ActivityText(user string, at time.Time) string { return user + activityInfix + textOf(at) }
+
+// SleepPatch is the merge patch that puts a workload to sleep, if it is still the
+// one of the resource version. A zero wakeAt means that there is nothing to do.
+func SleepPatch(resourceVersion string, replicas int32, now, wakeAt time.Time, lastActivity string) ([]byte, error) {
+	marks := map[string]any{
+		AnnotationSleeping: textOf(now), AnnotationReplicas: strconv.Itoa(int(max(replicas, 1))),
+		AnnotationWakeAt: nil, AnnotationSleepRequested: nil, AnnotationWoken: nil,
+	}
+	if !wakeAt.IsZero() {
+		marks[AnnotationWakeAt] = textOf(wakeAt)
+	}
+	if lastActivity != "" {
+		marks[AnnotationLastActivity] = lastActivity
+	}
+	return restPatch(resourceVersion, marks, 0)
+}
+
+// WakePatch is the merge patch that wakes a workload, if it is still the one of
+// the resource version: without that, a pause of the same moment would be undone.
+func WakePatch(resourceVersion string, annotations map[string]string, now time.Time, why string) ([]byte, error) {
+	replicas, err := strconv.ParseInt(annotations[AnnotationReplicas], 10, 32)
+	if err != nil || replicas < 1 {
+		replicas = 1
+	}
+	return restPatch(resourceVersion, map[string]any{
+		AnnotationSleeping: nil, AnnotationReplicas: nil, AnnotationWakeAt: nil, AnnotationSleepRequested: nil,
+		AnnotationWoken: textOf(now) + " " + why,
+	}, int32(replicas))
+}
+
+// AwakePatch is the merge patch that takes the marks of sleep off a workload that
+// runs, and nil if it has none.
+func AwakePatch(resourceVersion string, annotations map[string]string) ([]byte, error) {
+	marks := map[string]any{}
+	for _, key := range []string{AnnotationSleeping, AnnotationWakeAt, AnnotationSleepRequested} {
+		if _, has := annotations[key]; has {
+			marks[key] = nil
+		}
+	}
+	if len(marks) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": resourceVersion, "annotations": marks}})
+}
+
+func restPatch(resourceVersion string, marks map[string]any, replicas int32) ([]byte, error) {
+	return json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": resourceVersion, "annotations": marks},
+		"spec":     map[string]any{"replicas": replicas},
+	})
+}
+
+func timeOf(text string) time.Time {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+func textOf(t time.Time) string { return t.UTC().Format(time.RFC3339) }
