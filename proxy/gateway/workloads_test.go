@@ -289,17 +289,17 @@ func TestClientWaitsForAWakingCluster(t *testing.T) {
 
 func TestClientOfAClusterThatIsNotWoken(t *testing.T) {
 	for name, c := range map[string]struct {
-		alarm  alarm
+		alarm  *alarm
 		reason string
 	}{
-		"paused":           {alarm{err: ErrPaused}, "is paused"},
-		"too many":         {alarm{err: ErrTooManyWakes}, "wakes too many"},
-		"not up in time":   {alarm{waits: true}, "still starting"},
-		"awake and silent": {alarm{}, "does not answer"},
+		"paused":           {&alarm{err: ErrPaused}, "is paused"},
+		"too many":         {&alarm{err: ErrTooManyWakes}, "wakes too many"},
+		"not up in time":   {&alarm{waits: true}, "still starting"},
+		"awake and silent": {&alarm{}, "does not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t, func(o *Options) {
-				o.Waker, o.Timeouts = &c.alarm, DefaultTimeouts
+				o.Waker, o.Timeouts = c.alarm, DefaultTimeouts
 				// The hello's deadline passes while the client waits.
 				o.Timeouts.Wake, o.Timeouts.Hello = 300*time.Millisecond, 200*time.Millisecond
 				o.Dial = func(context.Context, netip.AddrPort) (net.Conn, error) { return nil, errors.New("10.0.0.1 refuses") }

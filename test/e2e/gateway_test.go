@@ -76,6 +76,7 @@ func installGateway(t *testing.T, r *reader) (address string, authority []byte) 
 		"address": address,
 		"service": map[string]any{"type": "NodePort", "nodePort": gatewayPort, "externalTrafficPolicy": "Cluster"},
 		"connect": map[string]any{"enabled": true, "tlsSecret": "gateway-tls"},
+		"wake":    map[string]any{"enabled": true},
 		// The test ends connections itself.
 		"drainSeconds": 1,
 	})))
