@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 
+	"portico.dev/portico/rewrite"
 	"portico.dev/portico/rewrite/marks"
 )
 
