@@ -33,7 +33,7 @@ type entry struct {
 	uid     types.UID
 	rv      uint64
 	proto   []byte
-	// written is a digest of all that tenants write: everything but the status.
+	// written is a digest of all that tenants write: everything but the host's status.
 	// superseded are the latest revisions with the same, the newest last.
 	written    uint64
 	superseded []revision

@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,7 +26,8 @@ import (
 //
 // Such a write is made all the same, if nothing but the status has changed since
 // that revision, and the door showed it as the newest a moment ago. The status is
-// the host's: neither write has a part of the other, so the outcome is the same
+// the host's, but for conditions whose type has a domain, and these count as a
+// change: neither write has a part of the other, so the outcome is the same
 // as if the tenant's had come first, as they saw it. Writes of a status,
 // deletions and evictions keep their conflict, for these may well depend on a
 // status, and so does every write after a change of anything else.
@@ -74,12 +76,13 @@ func (e entry) shownAs(now time.Time) []uint64 {
 var seed = maphash.MakeSeed()
 
 // digest returns a digest of a host object without the parts that a write of
-// its main part leaves alone: its status, its revision and its managers.
+// its main part leaves alone: the host's in its status, its revision and its
+// managers.
 func digest(h runtime.Object) (uint64, error) {
 	shallow := reflect.New(reflect.TypeOf(h).Elem())
 	shallow.Elem().Set(reflect.ValueOf(h).Elem())
 	if status := shallow.Elem().FieldByName("Status"); status.IsValid() {
-		status.SetZero()
+		leaveQualified(status)
 	}
 	written := shallow.Interface().(runtime.Object)
 	m, err := meta.Accessor(written)
@@ -92,6 +95,25 @@ func digest(h runtime.Object) (uint64, error) {
 		return 0, err
 	}
 	return maphash.Bytes(seed, raw), nil
+}
+
+// leaveQualified empties a status but for the conditions by which controllers of a
+// tenant may agree: those whose type has a domain (rules.Conditions).
+func leaveQualified(status reflect.Value) {
+	var left reflect.Value
+	all := status.FieldByName("Conditions")
+	if all.IsValid() {
+		left = reflect.Zero(all.Type())
+		for i := range all.Len() {
+			if e := all.Index(i); strings.Contains(e.FieldByName("Type").String(), "/") {
+				left = reflect.Append(left, e)
+			}
+		}
+	}
+	status.SetZero()
+	if all.IsValid() {
+		all.Set(left)
+	}
 }
 
 // mayTakeFor reports whether a request is one that goes together with a change of

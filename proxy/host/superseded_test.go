@@ -137,3 +137,24 @@ func TestWriteOfNothingOnTheNewestRevision(t *testing.T) {
 		t.Errorf("shown: revision %s, phase %s, want %s", out.ResourceVersion, out.Status.Phase, want)
 	}
 }
+
+// A client revokes its approval in a condition of its own, and another, which read
+// the pod before, acts on the approval with the revision that it read. Each has a
+// part of what the other decides by: the second gets a conflict, as on a host.
+func TestAttackWriteOnARevokedApproval(t *testing.T) {
+	approved := func(status string) func(tree) {
+		return func(h tree) {
+			h["status"] = tree{"conditions": []any{tree{"type": "example.com/approved", "status": status}, tree{"type": "Ready", "status": "True"}}}
+		}
+	}
+	f := newFixture(t, "pods")
+	pod, read := f.create(newPod("demo", "web")), &corev1.Pod{}
+	f.host.edit("pods", hostWeb, approved("True"))
+	if err := f.Get(t.Context(), podKey(pod), storage.GetOptions{}, read); err != nil {
+		t.Fatal(err)
+	}
+	f.host.edit("pods", hostWeb, approved("False"))
+	if _, err := f.writeBack(asking(t.Context(), "update", ""), read); !apierrors.IsConflict(err) {
+		t.Errorf("got %v, want the conflict", err)
+	}
+}
