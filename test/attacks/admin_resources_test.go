@@ -132,6 +132,9 @@ func TestAttackRefusedPodTakesACopyAway(t *testing.T) {
 	}
 }
 
+// measuredAt is the listener of the operator's measurements.
+func measuredAt(at string) string { return "metrics:\n  listen: " + at + "\n" }
+
 // smallStore is the least store that can be configured.
 const smallStore = "store:\n  maxSize: 16Mi\n"
 
@@ -153,7 +156,8 @@ func fill(t *testing.T, c *embedded.Cluster, namespace string) error {
 // the numbers, deletions work, finalizers can be removed, the controllers go on,
 // and after a deletion there is room again.
 func TestAttackTenantFillsTheStore(t *testing.T) {
-	c := embedded.NewClusterWith(t, embedded.SharedHost(t), smallStore)
+	at := embedded.FreePort(t)
+	c := embedded.NewClusterWith(t, embedded.SharedHost(t), smallStore+measuredAt(at))
 	c.CreateNamespace("bulk")
 	c.CreateNamespace("a")
 	deployment := &appsv1.Deployment{
@@ -176,7 +180,7 @@ func TestAttackTenantFillsTheStore(t *testing.T) {
 	if !apierrors.IsForbidden(err) || !strings.Contains(fmt.Sprint(err), "the store of this virtual cluster is full: ") || !strings.Contains(fmt.Sprint(err), "of 16Mi are used") {
 		t.Fatalf("filling: %v, want 403 with the numbers", err)
 	}
-	if used := metric(t, c, "portico_store_used_bytes"); used > 16<<20 || used < 14<<20 {
+	if used := metric(t, c, at, "portico_store_used_bytes"); used > 16<<20 || used < 14<<20 {
 		t.Errorf("%v bytes are used, want nearly 16 MiB", used)
 	}
 
@@ -209,13 +213,9 @@ func TestAttackTenantFillsTheStore(t *testing.T) {
 }
 
 // metric returns the value of a metric of the door, or -1 if it is not there.
-func metric(t *testing.T, c *embedded.Cluster, name string) float64 {
+func metric(t *testing.T, c *embedded.Cluster, at, name string) float64 {
 	t.Helper()
-	all, err := c.Virtual.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(all)) {
+	for line := range strings.Lines(string(c.Measurements(at))) {
 		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+" "); ok {
 			n, err := strconv.ParseFloat(value, 64)
 			if err != nil {
@@ -290,7 +290,8 @@ func as(t *testing.T, c *embedded.Cluster, name string) kubernetes.Interface {
 func TestAttackUserFloodsTheHost(t *testing.T) {
 	const qps = 20
 	t.Setenv("PORTICO_HOST_QPS", strconv.Itoa(qps))
-	c := embedded.NewCluster(t)
+	at := embedded.FreePort(t)
+	c := embedded.NewClusterWith(t, embedded.SharedHost(t), measuredAt(at))
 	c.CreateNamespace("a")
 	mallory := as(t, c, "mallory")
 	ctx, stop := context.WithCancel(t.Context())
@@ -308,7 +309,7 @@ func TestAttackUserFloodsTheHost(t *testing.T) {
 	defer running.Wait()
 	defer stop()
 	embedded.Eventually(t, "the flood is held", func(context.Context) (bool, string) {
-		n := metric(t, c, `portico_host_delayed_requests_total{class="tenant"}`)
+		n := metric(t, c, at, `portico_host_delayed_requests_total{class="tenant"}`)
 		return n > 2*qps, fmt.Sprint(n)
 	})
 	// How many of the flood go first is for package fairshare to test, on a clock

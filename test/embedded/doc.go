@@ -23,5 +23,6 @@
 //	process.go   Main; a porticod as a child process
 //	host.go      the embedded host cluster
 //	cluster.go   a virtual cluster of one test
+//	measurements.go  the operator's listener
 //	objects.go   the objects that most tests need
 package embedded

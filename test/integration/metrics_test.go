@@ -6,12 +6,7 @@ package integration
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"regexp"
 	"strings"
@@ -38,61 +33,16 @@ func families(t *testing.T, text []byte) map[string]*dto.MetricFamily {
 	return found
 }
 
-// freePort is one without a listener now.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// operatorsMetrics reads a cluster's listener as a Prometheus on the host does.
-func operatorsMetrics(t *testing.T, c *embedded.Cluster, at string) []byte {
-	t.Helper()
-	secret, err := c.Host.CoreV1().Secrets(c.Namespace).Get(t.Context(), c.Name+".metrics", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	access, err := c.Host.CoreV1().Secrets(c.Namespace).Get(t.Context(), "pc-"+c.Name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(access.Data["certificate-authority"])
-	transport := &http.Transport{TLSClientConfig: &tls.Config{
-		RootCAs: roots, ServerName: fmt.Sprintf("%s.%s.svc", c.Name, c.Namespace), MinVersion: tls.VersionTLS12,
-	}}
-	defer transport.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+at+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Authorization", "Bearer "+string(secret.Data["token"]))
-	answer, err := (&http.Client{Transport: transport}).Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("scrape: %s, %v\n%.500s", answer.Status, err, body)
-	}
-	return body
-}
-
 // TestMeasurements has both readers read one cluster, and looks for each family
 // that the chart's alerts and dashboard ask for.
 func TestMeasurements(t *testing.T) {
-	at := freePort(t)
+	at := embedded.FreePort(t)
 	c := embedded.NewClusterWith(t, embedded.SharedHost(t), "metrics:\n  listen: "+at+"\n")
 	c.CreateNamespace("a")
 	c.CreatePod("a", embedded.Pod("p", nil))
 	c.Settled("a", "p")
 
-	found := families(t, operatorsMetrics(t, c, at))
+	found := families(t, c.Measurements(at))
 	for _, file := range []string{"alerts.yaml", "dashboard.json"} {
 		content, err := os.ReadFile("../../charts/portico/files/" + file)
 		if err != nil {
