@@ -50,8 +50,8 @@ type Config[T kinds.Object] struct {
 	// Wanted reports whether there is to be a copy, and otherwise why there is
 	// none; "" is nothing to tell. Nil: there is always one.
 	Wanted func(virtual T) (wanted bool, why string)
-	// Show brings the host's status of a copy to its virtual object. Nil shows
-	// nothing.
+	// Show brings the host's status of a copy to its virtual object; host is nil
+	// before a copy goes that is not wanted any more. Nil shows nothing.
 	Show func(ctx context.Context, virtual, host T) error
 	// Most is how many copies the host has at most; 0 means a thousand.
 	Most int
@@ -120,7 +120,7 @@ func (c *Controller[T]) reconcile(ctx context.Context, key types.NamespacedName)
 			if why != "" {
 				c.report(virtual, why)
 			}
-			return 0, c.remove(ctx, key)
+			return 0, errors.Join(c.unshow(ctx, virtual), c.remove(ctx, key))
 		}
 	}
 	host, err := c.cfg.Row.ToHost(c.cfg.Translator, virtual, rewrite.Inputs{})
@@ -138,12 +138,31 @@ func (c *Controller[T]) reconcile(ctx context.Context, key types.NamespacedName)
 		}
 		return 0, fmt.Errorf("%s %s on the host: %w", c.cfg.Row.Kind, key, err)
 	}
-	if seen, ok := c.copies.Look(host.GetName()); ok && c.cfg.Show != nil {
-		if err := c.cfg.Show(ctx, virtual, seen); err != nil && !apierrors.IsNotFound(err) {
-			return 0, fmt.Errorf("show the status of %s %s: %w", c.cfg.Row.Kind, key, err)
-		}
+	if seen, ok := c.copies.Look(host.GetName()); ok {
+		return 0, c.show(ctx, virtual, seen)
 	}
 	return 0, nil
+}
+
+// show brings the host's status inside, where that is wanted.
+func (c *Controller[T]) show(ctx context.Context, virtual, host T) error {
+	if c.cfg.Show == nil {
+		return nil
+	}
+	if err := c.cfg.Show(ctx, virtual, host); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("show the status of %s %s/%s: %w", c.cfg.Row.Kind, virtual.GetNamespace(), virtual.GetName(), err)
+	}
+	return nil
+}
+
+// unshow takes back the status of a copy that is about to go. An object without a
+// copy has a status of the tenant's.
+func (c *Controller[T]) unshow(ctx context.Context, virtual T) error {
+	var none T
+	if !c.copies.Known(c.cfg.Translator.Name(virtual.GetNamespace(), virtual.GetName())) {
+		return nil
+	}
+	return c.show(ctx, virtual, none)
 }
 
 // refused reports whether the host has said no to a copy, rather than failed.

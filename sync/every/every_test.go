@@ -31,11 +31,18 @@ type fixture struct {
 // start runs a controller of budgets, with so many copies at most.
 func start(t *testing.T, most int, host ...runtime.Object) *fixture {
 	t.Helper()
+	return startWith(t, func(c *every.Config[*policyv1.PodDisruptionBudget]) { c.Most = most }, host...)
+}
+
+func startWith(t *testing.T, change func(*every.Config[*policyv1.PodDisruptionBudget]), host ...runtime.Object) *fixture {
+	t.Helper()
 	h := &fixture{Harness: harness.New(t, nil, host), events: record.NewFakeRecorder(100)}
-	c, err := every.New(every.Config[*policyv1.PodDisruptionBudget]{
+	cfg := every.Config[*policyv1.PodDisruptionBudget]{
 		Row: kinds.PushedPodDisruptionBudgets, Translator: h.Translator, Informers: h.Informers, Host: h.Host,
-		Events: h.events, Reason: "NotOnHost", Most: most, Clock: h.Clock,
-	})
+		Events: h.events, Reason: "NotOnHost", Clock: h.Clock,
+	}
+	change(&cfg)
+	c, err := every.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,4 +148,52 @@ func TestRefusedCopyHasAnEvent(t *testing.T) {
 	if event := <-h.events.Events; !strings.Contains(event, "NotOnHost") || !strings.Contains(event, "Forbidden") || strings.Contains(event, "host-name") {
 		t.Errorf("event %q", event)
 	}
+}
+
+// TestUnwantedCopyGoes, and what was shown of it, before it does.
+func TestUnwantedCopyGoes(t *testing.T) {
+	shown := make(chan int32, 10)
+	h := startWith(t, func(c *every.Config[*policyv1.PodDisruptionBudget]) {
+		c.Wanted = func(b *policyv1.PodDisruptionBudget) (bool, string) {
+			return b.Spec.MinAvailable.IntVal < 3, "three are too many"
+		}
+		c.Show = func(_ context.Context, _, host *policyv1.PodDisruptionBudget) error {
+			if host == nil {
+				shown <- -1
+			} else if host.Status.CurrentHealthy > 0 {
+				shown <- host.Status.CurrentHealthy
+			}
+			return nil
+		}
+	})
+	h.create(budget("never", 3))
+	if event := <-h.events.Events; !strings.Contains(event, "three are too many") {
+		t.Errorf("event %q", event)
+	}
+	b := budget("b", 1)
+	h.create(b)
+	h.wait("b", 1)
+	host := h.Host.PolicyV1().PodDisruptionBudgets(harness.HostNamespace)
+	seen, err := host.Get(t.Context(), h.Translator.Name("shop", "b"), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen.Status.CurrentHealthy = 5
+	if _, err := host.UpdateStatus(t.Context(), seen, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-shown; got != 5 {
+		t.Errorf("shown %d, want 5", got)
+	}
+	b.Spec.MinAvailable = ptr.To(intstr.FromInt32(3))
+	if _, err := h.Virtual.PolicyV1().PodDisruptionBudgets("shop").Update(t.Context(), b, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.wait("b", -1)
+	for got := range shown {
+		if got == -1 {
+			break
+		}
+	}
+	h.wait("never", -1)
 }

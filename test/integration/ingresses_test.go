@@ -116,6 +116,9 @@ func TestIngressReachesTheHost(t *testing.T) {
 		_, err := hostIngresses.Get(ctx, host.Name, metav1.GetOptions{})
 		return apierrors.IsNotFound(err), fmt.Sprint(err)
 	})
+	if i, err := ingresses.Get(ctx, "i", metav1.GetOptions{}); err != nil || len(i.Status.LoadBalancer.Ingress) != 0 {
+		t.Errorf("the host's address is still shown: %+v, %v", i.Status, err)
+	}
 	secretThere(false)
 }
 

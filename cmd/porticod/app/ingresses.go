@@ -37,12 +37,16 @@ func (c *composition) ingressesPart() (part, error) {
 			return true, ""
 		},
 		Show: func(ctx context.Context, virtual, host *networkingv1.Ingress) error {
-			if equality.Semantic.DeepEqual(virtual.Status, host.Status) {
+			var status networkingv1.IngressStatus
+			if host != nil {
+				status = *host.Status.DeepCopy()
+			}
+			if equality.Semantic.DeepEqual(virtual.Status, status) {
 				return nil
 			}
 			shown := virtual.DeepCopy()
-			host.Status.DeepCopyInto(&shown.Status)
-			_, err := c.virtual.NetworkingV1().Ingresses(shown.Namespace).UpdateStatus(ctx, shown, metav1.UpdateOptions{})
+			shown.Status = status
+			_, err := c.lead.virtual.NetworkingV1().Ingresses(shown.Namespace).UpdateStatus(ctx, shown, metav1.UpdateOptions{})
 			return err
 		},
 	})
