@@ -80,6 +80,38 @@ func TestAttackStatusThatTheHostReads(t *testing.T) {
 	}
 }
 
+// TestAttackPodThatEndedRunsAgain: the door dials no pod that has ended, since its
+// address may be a neighbour's by then. A tenant writes that theirs still runs.
+// What they may say is that one has ended, which shows inside alone, and until
+// the host says something else.
+func TestAttackPodThatEndedRunsAgain(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	for _, c := range []struct{ host, written, want corev1.PodPhase }{
+		{corev1.PodFailed, corev1.PodRunning, corev1.PodFailed},
+		{corev1.PodSucceeded, corev1.PodPending, corev1.PodSucceeded},
+		{corev1.PodSucceeded, "", corev1.PodSucceeded},
+		{corev1.PodPending, corev1.PodRunning, corev1.PodPending},
+		{corev1.PodRunning, corev1.PodFailed, corev1.PodFailed},
+		{corev1.PodRunning, corev1.PodSucceeded, corev1.PodSucceeded},
+	} {
+		h := busy(t, tr)
+		h.Status.Phase = c.host
+		v := toVirtual(t, tr, h).(*corev1.Pod)
+		v.Status.Phase = c.written
+		got := toHost(t, tr, v, rewrite.Inputs{Host: h}).(*corev1.Pod)
+		if got.Status.Phase != c.host {
+			t.Errorf("%s over %s: the host has %s", c.written, c.host, got.Status.Phase)
+		}
+		if shown := toVirtual(t, tr, got).(*corev1.Pod).Status.Phase; shown != c.want {
+			t.Errorf("%s over %s: %s is shown, want %s", c.written, c.host, shown, c.want)
+		}
+		got.Status.ContainerStatuses[0].RestartCount++
+		if shown := toVirtual(t, tr, got).(*corev1.Pod).Status.Phase; shown != c.host {
+			t.Errorf("%s over %s: after a write of the host %s is shown", c.written, c.host, shown)
+		}
+	}
+}
+
 // TestAttackConditionsOfTheHost: conditions that the components of the host
 // write, and the readiness gates that the host itself put on a pod. A tenant
 // neither writes nor removes one.

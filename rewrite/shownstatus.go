@@ -43,14 +43,31 @@ func (c *translation) shown(own []rules.StatusRule, s forms) {
 		case rule.Share != rules.Shown:
 		case rule.Placement && (c.bound || !c.t.cluster.SchedulesInside):
 		case !apiequality.Semantic.DeepEqual(after.Interface(), seen.Interface()):
-			c.overlay.put(key, shownValue{Virtual: encoded(after), Host: digestOf(out)})
+			if isShown(rule, after) {
+				c.overlay.put(key, shownValue{Virtual: encoded(after), Host: over(rule, out, s.out)})
+			}
 		default:
 			var was shownValue
-			if c.prior.get(key, &was) && was.Host == digestOf(out) {
+			if c.prior.get(key, &was) && was.Host == over(rule, out, s.out) {
 				c.overlay.put(key, was)
 			}
 		}
 	}
+}
+
+// isShown reports whether a tenant's value of a field is one that is shown.
+func isShown(rule rules.StatusRule, value reflect.Value) bool {
+	return len(rule.Values) == 0 || slices.Contains(rule.Values, value.String())
+}
+
+// over is the digest of the host's value that a tenant's is shown over. A value of
+// a list ends with any change of the status: a component that goes on to write
+// the status has not come to that finding.
+func over(rule rules.StatusRule, field reflect.Value, status any) string {
+	if len(rule.Values) == 0 {
+		return digestOf(field)
+	}
+	return digestOf(reflect.ValueOf(status))
 }
 
 // shownConditions is shown for each condition by itself: those that the tenant
@@ -117,7 +134,7 @@ func (c *restoration) shown(own []rules.StatusRule, v, h any) {
 		if rule.Placement && !c.t.cluster.SchedulesInside {
 			continue
 		}
-		if rule.Share == rules.Shown && c.overlay.get(key, &r) && r.Host == digestOf(host) {
+		if rule.Share == rules.Shown && c.overlay.get(key, &r) && r.Host == over(rule, host, h) {
 			c.decode(key, r, shown)
 		}
 	}

@@ -41,7 +41,7 @@ func TestTenantsStatusIsShownUntilTheHostWritesAgain(t *testing.T) {
 		t.Errorf("status on the host (-before +after):\n%s", d)
 	}
 	want := was
-	want.Message, want.Reason, want.Conditions = "Patched", "E2E", []corev1.PodCondition{unready, scheduled, custom}
+	want.Phase, want.Message, want.Reason, want.Conditions = corev1.PodFailed, "Patched", "E2E", []corev1.PodCondition{unready, scheduled, custom}
 	if d := diff(want, toVirtual(t, tr, after).(*corev1.Pod).Status); d != "" {
 		t.Errorf("status inside (-want +got):\n%s", d)
 	}
@@ -52,9 +52,10 @@ func TestTenantsStatusIsShownUntilTheHostWritesAgain(t *testing.T) {
 		t.Errorf("status inside after another update (-want +got):\n%s", d)
 	}
 
-	// The host writes one field and one condition. The others stay.
+	// The host writes one field and one condition. The others stay, but not the
+	// end of a pod whose kubelet goes on.
 	after.Status.Message, after.Status.Conditions[0].Reason = "New", "Kubelet"
-	want.Message, want.Conditions = "New", []corev1.PodCondition{after.Status.Conditions[0], scheduled, custom}
+	want.Phase, want.Message, want.Conditions = corev1.PodRunning, "New", []corev1.PodCondition{after.Status.Conditions[0], scheduled, custom}
 	if d := diff(want, toVirtual(t, tr, after).(*corev1.Pod).Status); d != "" {
 		t.Errorf("status inside after the host's write (-want +got):\n%s", d)
 	}

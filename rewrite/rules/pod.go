@@ -25,8 +25,9 @@ var podStatus = []StatusRule{
 	// The controller that makes claims of templates runs inside. The host takes
 	// only claims that the pod controls.
 	{Field: "resourceClaimStatuses", Share: Whole},
-	// Nothing in porticod acts on these. A phase or an address says whether the
-	// door may dial a pod, and is always the host's.
+	// A phase or an address says whether the door may dial a pod, and is always the
+	// host's, but for the end of a pod: nobody dials one that has ended.
+	{Field: "phase", Share: Shown, Values: []string{"Succeeded", "Failed"}},
 	{Field: "message", Share: Shown},
 	{Field: "reason", Share: Shown},
 	// On the host a nominated node reserves room.

@@ -69,6 +69,9 @@ type StatusRule struct {
 	// Unqualified are types of conditions without a domain that controllers in
 	// the virtual cluster write too, each with the reasons that may be given.
 	Unqualified map[string][]string
+	// Values are those of the tenant's that are shown, of a Shown field that is a
+	// string. None means all.
+	Values []string
 	// Placement says that a scheduler writes the field, so that the row holds
 	// only in a cluster that has one of its own.
 	Placement bool
