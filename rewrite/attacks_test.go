@@ -529,11 +529,11 @@ func TestAttackClassOfAnotherCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, ours := tr.PushedClass(theirs); ours {
+	if _, ours := tr.PushedClass("PriorityClass", theirs); ours {
 		t.Errorf("class %q of another cluster is taken for our own", theirs.Name)
 	}
 	theirs.Labels = tr.ClusterScope()
-	if _, ours := tr.PushedClass(theirs); ours {
+	if _, ours := tr.PushedClass("PriorityClass", theirs); ours {
 		t.Errorf("class %q does not lead back to our name", theirs.Name)
 	}
 }

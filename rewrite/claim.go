@@ -34,6 +34,7 @@ func (t *Translator) PersistentVolumeClaimToVirtual(h *corev1.PersistentVolumeCl
 func (c *translation) claim(h, v *corev1.PersistentVolumeClaim) {
 	c.references(h)
 	c.volume(h, v)
+	c.storageClass(h, v)
 	if ref := h.Spec.DataSourceRef; ref != nil {
 		replace(c.overlay, "dataSourceRef.namespace", &ref.Namespace, nil)
 	}
@@ -43,6 +44,7 @@ func (c *restoration) claim(v, _ *corev1.PersistentVolumeClaim) {
 	if ref := v.Spec.DataSourceRef; ref != nil {
 		unreplace(c.overlay, "dataSourceRef.namespace", &ref.Namespace)
 	}
+	unreplace(c.overlay, pushedStorage, &v.Spec.StorageClassName)
 	unreplace(c.overlay, "selector", &v.Spec.Selector)
 	unreplace(c.overlay, "volumeName", &v.Spec.VolumeName)
 	c.references(v)

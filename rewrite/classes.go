@@ -89,11 +89,12 @@ func (t *Translator) PriorityClassToHost(v *schedulingv1.PriorityClass, limit in
 	return h, nil
 }
 
-// PushedClass returns the name of the virtual class that a host object is the
-// copy of, and whether it is one of this cluster.
-func (t *Translator) PushedClass(h *schedulingv1.PriorityClass) (string, bool) {
-	name := h.Annotations[AnnotationName]
-	ours := name != "" && t.isClusterName(h.Name, name) && labels.SelectorFromSet(t.ClusterScope()).Matches(labels.Set(h.Labels))
+// PushedClass returns the name of the virtual class of a kind that a host object
+// is the copy of, and whether it is one of this cluster.
+func (t *Translator) PushedClass(kind string, h metav1.Object) (string, bool) {
+	name := h.GetAnnotations()[AnnotationName]
+	ours := name != "" && h.GetAnnotations()[AnnotationKind] == kind && t.isClusterName(h.GetName(), name) &&
+		labels.SelectorFromSet(t.ClusterScope()).Matches(labels.Set(h.GetLabels()))
 	return name, ours
 }
 

@@ -135,7 +135,7 @@ func TestPriorityClassToHost(t *testing.T) {
 	if d := diff(want, h); d != "" {
 		t.Errorf("host class (-want +got):\n%s", d)
 	}
-	if name, ours := tr.PushedClass(h); name != "gold" || !ours {
+	if name, ours := tr.PushedClass("PriorityClass", h); name != "gold" || !ours {
 		t.Errorf("the copy is of %q, %v", name, ours)
 	}
 }

@@ -112,6 +112,10 @@ type Inputs struct {
 	// DeviceClasses are those of a new ResourceClaim's classes that are the
 	// host's own. The claim keeps these names on the host.
 	DeviceClasses []string
+	// PushedStorage is the class of a claim, if it is one of the tenant's that the
+	// host has a copy of (StorageClassToHost). It is read when the claim gets its
+	// class; it cannot change later.
+	PushedStorage string
 	// ControllerPod is set if the pod that controls a new ResourceClaim is the
 	// one of that name and uid. On the host, its host pod controls the claim.
 	ControllerPod bool

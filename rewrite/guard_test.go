@@ -17,6 +17,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -40,6 +41,7 @@ var guardedCopies = map[reflect.Type]rules.Table{
 	reflect.TypeFor[networkingv1.NetworkPolicy]():   rules.NetworkPolicy,
 	reflect.TypeFor[networkingv1.Ingress]():         rules.Ingress,
 	reflect.TypeFor[policyv1.PodDisruptionBudget](): rules.PodDisruptionBudget,
+	reflect.TypeFor[storagev1.StorageClass]():       rules.StorageClass,
 }
 
 // tables returns the table of every kind that reaches the host.

@@ -71,6 +71,13 @@ func (t *Translator) PlainName(namespace, host string) (name string, ok bool) {
 	return name, ok && name != "" && t.Name(namespace, name) == host
 }
 
+// PlainClusterName is PlainName for objects without a namespace.
+func (t *Translator) PlainClusterName(host string) (name string, ok bool) {
+	name, ok = strings.CutSuffix(host, separator+t.cluster.HostNamespace+separator+t.cluster.Name)
+	name, prefixed := strings.CutPrefix(name, "portico-")
+	return name, ok && prefixed && name != "" && t.ClusterName(name) == host
+}
+
 // Reference is an object that another one names.
 type Reference struct {
 	Kind string

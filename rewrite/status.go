@@ -4,9 +4,12 @@
 package rewrite
 
 import (
+	"cmp"
 	"maps"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 )
 
 // StatusToVirtual returns a Status of the host, about the host object of the
@@ -67,6 +70,11 @@ func (c *restoration) known() map[string]VirtualRef {
 	var class replaced[string]
 	if c.overlay.get(pushedPriority, &class) {
 		out[class.Host] = VirtualRef{Name: class.Virtual}
+	}
+	var storage replaced[*string]
+	if c.overlay.get(pushedStorage, &storage) && storage.Host != nil {
+		class := cmp.Or(c.overlay.Annotations[corev1.BetaStorageClassAnnotation], ptr.Deref(storage.Virtual, ""))
+		out[*storage.Host] = VirtualRef{Name: class}
 	}
 	if c.kind == "Pod" {
 		maps.Copy(out, c.t.ComposedNames(c.namespace, c.name, nil))

@@ -46,7 +46,7 @@ func (t *Translator) TextToVirtual(s string, known map[string]VirtualRef) string
 			// A user of the host: the door's own, or a controller's.
 			out.WriteString("portico")
 		default:
-			out.WriteString(extendedClaim(strings.TrimSuffix(t.qualified(w.name, known), absentClass), known))
+			out.WriteString(quotaOfClass(extendedClaim(strings.TrimSuffix(t.qualified(w.name, known), absentClass), known), known))
 		}
 		out.WriteString(w.tail)
 	}
@@ -88,6 +88,16 @@ func extendedClaim(name string, known map[string]VirtualRef) string {
 		if len(name) == len(base)+5 && strings.HasPrefix(name, base) {
 			return ref.Name + infix + name[len(base):]
 		}
+	}
+	return name
+}
+
+// quotaOfClass translates the name of a quota for the claims of one storage class,
+// <class>.storageclass.storage.k8s.io.
+func quotaOfClass(name string, known map[string]VirtualRef) string {
+	const suffix = ".storageclass.storage.k8s.io"
+	if ref, ok := known[strings.TrimSuffix(name, suffix)]; ok && strings.HasSuffix(name, suffix) {
+		return ref.Name + suffix
 	}
 	return name
 }

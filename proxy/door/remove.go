@@ -17,6 +17,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -45,9 +46,9 @@ const removeInterval = time.Second
 type Removal struct {
 	Cluster, Namespace string
 
-	// ResourceClaims and PriorityClasses are looked for too. The latter are
-	// in no namespace, and no anchor can own them.
-	ResourceClaims, PriorityClasses bool
+	// ResourceClaims and the classes are looked for too. The latter are in no
+	// namespace, and no anchor can own them.
+	ResourceClaims, PriorityClasses, StorageClasses bool
 
 	// Report is called with a text about the remaining objects, whenever it has
 	// changed.
@@ -127,8 +128,7 @@ func (r Removal) round(ctx context.Context, client kubernetes.Interface, meta me
 			return "", fmt.Errorf("remove %s of host namespace %s: %w", resource.Resource, r.Namespace, err)
 		}
 	}
-	if r.PriorityClasses {
-		resource := schedulingv1.SchemeGroupVersion.WithResource("priorityclasses")
+	for _, resource := range r.classes() {
 		ours := labels.SelectorFromSet(labels.Set{rewrite.LabelCluster: r.Cluster, rewrite.LabelHostNamespace: r.Namespace})
 		if left[resource.Resource], err = r.sweep(ctx, meta.Resource(resource), ours); err != nil {
 			return "", fmt.Errorf("remove %s: %w", resource.Resource, err)
@@ -141,6 +141,18 @@ func (r Removal) round(ctx context.Context, client kubernetes.Interface, meta me
 		}
 	}
 	return strings.Join(all, ", "), nil
+}
+
+// classes are the kinds of the cluster's objects without a namespace.
+func (r Removal) classes() []schema.GroupVersionResource {
+	var all []schema.GroupVersionResource
+	if r.PriorityClasses {
+		all = append(all, schedulingv1.SchemeGroupVersion.WithResource("priorityclasses"))
+	}
+	if r.StorageClasses {
+		all = append(all, storagev1.SchemeGroupVersion.WithResource("storageclasses"))
+	}
+	return all
 }
 
 // resources are those of the host namespace, the pods first: the objects that

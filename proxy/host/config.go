@@ -84,6 +84,12 @@ type Config struct {
 	// class proves nothing here either. Nil means none.
 	DeviceClasses func(ctx context.Context, names []string) ([]string, error)
 
+	// PushedStorage reports whether the host knows a claim's storage class under
+	// the name of this cluster's copy (rewrite.Inputs.PushedStorage). It returns
+	// rewrite.ErrNoClass for a class that the host gets no copy of, and any other
+	// error when it cannot find out. Nil means never.
+	PushedStorage func(ctx context.Context, class string) (bool, error)
+
 	// MayHaveStorage reports whether a claim may name a storage class. The class
 	// that counts is the host's; a virtual one proves nothing. Nil means any class.
 	MayHaveStorage func(ctx context.Context, class string) (bool, error)

@@ -48,8 +48,10 @@ type kind struct {
 	// The rest are hooks. A nil one does nothing. Objects are of the kind's
 	// type.
 
-	// facts finds the inputs of the translation of a new object.
-	facts func(s *Storage, ctx context.Context, k key, v runtime.Object, in *rewrite.Inputs) error
+	// facts finds the inputs of the translation of a new object, and laterFacts
+	// those of an update, of which in.Host is the host object.
+	facts      func(s *Storage, ctx context.Context, k key, v runtime.Object, in *rewrite.Inputs) error
+	laterFacts func(s *Storage, ctx context.Context, k key, v runtime.Object, in *rewrite.Inputs) error
 
 	// mayCreate, mayUpdate and mayDelete refuse a write that is valid, and
 	// that the tenant may not make: of the new host object, by the calls of a
@@ -104,8 +106,10 @@ func kinds() []kind {
 
 			vital: []string{"spec.dataSource", "spec.dataSourceRef", "spec.selector", "spec.volumeMode", "spec.volumeAttributesClassName"},
 
-			mayCreate: (*Storage).mayCreateClaim,
-			mayUpdate: (*Storage).mayUpdateClaim,
+			facts:      (*Storage).claimFacts,
+			laterFacts: (*Storage).claimFacts,
+			mayCreate:  (*Storage).mayCreateClaim,
+			mayUpdate:  (*Storage).mayUpdateClaim,
 		},
 		{
 			group: resourcev1.GroupName, resource: "resourceclaims", name: "ResourceClaim", shape: resourcev1.ResourceClaim{},

@@ -136,6 +136,11 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	}
 	in := s.cfg.Inputs(ctx, versioned)
 	in.Host = orig.host
+	if s.kind.laterFacts != nil {
+		if err := s.kind.laterFacts(s, ctx, k, versioned, &in); err != nil {
+			return plan{}, err
+		}
+	}
 	after, err := s.translate(ctx, versioned, in)
 	if err != nil {
 		return plan{}, s.refusal(ctx, err, k)

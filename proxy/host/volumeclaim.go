@@ -5,6 +5,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,8 +14,34 @@ import (
 	volumehelpers "k8s.io/component-helpers/storage/volume"
 	"k8s.io/klog/v2"
 
+	"portico.dev/portico/rewrite"
 	"portico.dev/portico/rewrite/rules"
 )
+
+// claimFacts finds out whether the class of a claim, which it gets now, is one of
+// the tenant's that the host has a copy of. When that cannot be found out the
+// claim is refused: its class cannot be corrected later.
+func (s *Storage) claimFacts(ctx context.Context, k key, v runtime.Object, in *rewrite.Inputs) error {
+	claim, ok := v.(*corev1.PersistentVolumeClaim)
+	if !ok || s.cfg.PushedStorage == nil {
+		return nil
+	}
+	class := volumehelpers.GetPersistentVolumeClaimClass(claim)
+	if has, ok := in.Host.(*corev1.PersistentVolumeClaim); class == "" || ok && volumehelpers.GetPersistentVolumeClaimClass(has) != "" {
+		return nil
+	}
+	pushed, err := s.cfg.PushedStorage(ctx, class)
+	switch {
+	case errors.Is(err, rewrite.ErrNoClass):
+		return apierrors.NewForbidden(s.resource, k.name, err)
+	case err != nil:
+		klog.FromContext(ctx).Error(err, "Storage class of a claim cannot be looked up", "virtualObject", k.ref())
+		return unavailable("the storage class of the claim cannot be looked up now")
+	case pushed:
+		in.PushedStorage = class
+	}
+	return nil
+}
 
 // mayCreateClaim refuses a claim of a storage class of the host that the operator
 // does not offer, and one for a node that is not shown.
@@ -43,6 +70,9 @@ func (s *Storage) mayHaveClass(ctx context.Context, k key, claim *corev1.Persist
 		return nil
 	}
 	class := volumehelpers.GetPersistentVolumeClaimClass(claim)
+	if s.cfg.Translator.HasPushedStorage(claim) {
+		return nil // PushedStorage has judged it
+	}
 	offered, err := s.cfg.MayHaveStorage(ctx, class)
 	switch {
 	case err != nil:

@@ -14,6 +14,7 @@ var PersistentVolumeClaim = Table{
 		{Path: "spec.dataSourceRef.namespace", Action: Pass, Pass: "claim"},
 		{Path: "spec.volumeName", Action: Pass, Pass: "claim"},
 		{Path: "spec.selector", Action: Pass, Pass: "claim"},
+		{Path: "spec.storageClassName", Action: Pass, Pass: "storageClass"},
 		{Path: "status.conditions[].reason", Action: Text},
 		{Path: "status.conditions[].message", Action: Text},
 		{Path: "status.healthStatus.healthConditions[].reason", Action: Text},
@@ -23,7 +24,7 @@ var PersistentVolumeClaim = Table{
 	Reach:  claimReach,
 	Kept: []Excuse{
 		{Reason: "classes are the host's offer and have the same name inside", Paths: []string{
-			"spec.storageClassName", "spec.volumeAttributesClassName",
+			"spec.volumeAttributesClassName",
 			"status.currentVolumeAttributesClassName", "status.modifyVolumeStatus.targetVolumeAttributesClassName",
 		}},
 		{Reason: "type of a source, not a name", Paths: []string{

@@ -36,6 +36,7 @@ var Words = map[string]string{
 	"v1.PersistentVolumeClaimConditionType":      "word",
 	"v1.PersistentVolumeClaimModifyVolumeStatus": "word",
 	"v1.PersistentVolumeClaimPhase":              "word",
+	"v1.PersistentVolumeReclaimPolicy":           "word",
 	"v1.PersistentVolumeMode":                    "word",
 	"v1.PodConditionType":                        "name of a condition, the same on both sides",
 	"v1.PodFSGroupChangePolicy":                  "word",
@@ -68,6 +69,7 @@ var Words = map[string]string{
 	"v1.TolerationOperator":                      "word",
 	"v1.URIScheme":                               "word",
 	"v1.UnsatisfiableConstraintAction":           "word",
+	"v1.VolumeBindingMode":                       "word",
 	"v1.VolumeHealthStatusType":                  "word",
 }
 

@@ -4,11 +4,11 @@
 // Package classes shows the host's PriorityClasses, RuntimeClasses, DeviceClasses
 // and StorageClasses inside, under their own names, and says which of them pods
 // and claims may take to the host. It also keeps copies of the tenant's own
-// PriorityClasses on the host.
+// PriorityClasses and StorageClasses on the host.
 //
-// It is not a way for a tenant's RuntimeClasses, DeviceClasses and
-// StorageClasses to the host. The host decides how a node runs a container, and
-// which devices and storage there are for whom.
+// It is not a way for a tenant's RuntimeClasses and DeviceClasses to the host.
+// The host decides how a node runs a container, and which devices there are for
+// whom.
 //
 // # Invariants
 //
@@ -21,7 +21,9 @@
 //     change or remove. A class that the tenant made under the same name is
 //     left alone, and pods that name it have no class on the host but a copy of
 //     it.
-//   - A copy is never above the operator's limit and never the default. Only an
+//   - A copy is never above the operator's limit and never the default. A storage
+//     class has a copy only if its provisioner and each of its parameters is one
+//     that the operator allows; a claim of any other is refused. Only an
 //     object with the cluster's labels, and a name that its annotation leads
 //     back to, is changed or removed; and no cluster is shown another's copy.
 //   - A shown class is as the host has it: a tenant's change is put back. The
@@ -38,8 +40,10 @@
 //
 // # Map
 //
-//	classes.go  Mirror: which classes are shown, and which are the host's
-//	kind.go     how the classes of one kind are shown
-//	judge.go    writes of tenants that would have no effect
-//	push.go     Pusher: copies of the tenant's classes
+//	classes.go       Mirror: which classes are shown, and which are the host's
+//	kind.go          how the classes of one kind are shown
+//	judge.go         writes of tenants that would have no effect
+//	push.go          how the copies of the tenant's classes of one kind are kept
+//	pushpriority.go  Pusher: copies of PriorityClasses
+//	pushstorage.go   StoragePusher: copies of StorageClasses
 package classes

@@ -146,8 +146,8 @@ func (k *kind[T]) onHost(ctx context.Context, name string) (bool, error) {
 	if k.outside == nil {
 		return false, nil
 	}
-	if !k.hostSynced() && !cache.WaitForCacheSync(ctx.Done(), k.hostSynced) {
-		return false, context.Cause(ctx)
+	if err := k.synced(ctx); err != nil {
+		return false, err
 	}
 	class, exists, err := find(ctx, k.host, k.read, name)
 	if err != nil {
@@ -156,16 +156,25 @@ func (k *kind[T]) onHost(ctx context.Context, name string) (bool, error) {
 	return exists && k.chosen.Matches(labels.Set(class.GetLabels())), nil
 }
 
-// mayName reports whether the host has no class of that name that is not chosen.
-func (k *kind[T]) mayName(ctx context.Context, name string) (bool, error) {
+// synced waits until the host's list is here.
+func (k *kind[T]) synced(ctx context.Context) error {
+	if !k.hostSynced() && !cache.WaitForCacheSync(ctx.Done(), k.hostSynced) {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// mayName reports whether the host has no class of that name that is not chosen,
+// or, without a limit, none that is the copy of some cluster's.
+func (k *kind[T]) mayName(ctx context.Context, name string, limited bool) (bool, error) {
 	if k.outside == nil {
-		return false, nil
+		return !limited, nil
 	}
 	class, exists, err := find(ctx, k.host, k.read, name)
 	if err != nil {
 		return false, fmt.Errorf("get host %s %q: %w", k.Noun, name, err)
 	}
-	return !exists || k.chosen.Matches(labels.Set(class.GetLabels())), nil
+	return !exists || !limited && !isCopy(class) || k.chosen.Matches(labels.Set(class.GetLabels())), nil
 }
 
 // find looks into a store, and then asks.

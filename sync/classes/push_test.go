@@ -53,8 +53,8 @@ func startPusher(t *testing.T, virtual, host []runtime.Object) *pushing {
 	factory := informers.NewSharedInformerFactory(p.virtual, 0)
 	var err error
 	p.pusher, err = classes.NewPusher(classes.PushConfig{
-		Translator: p.tr, Virtual: p.virtual, Informers: factory, Host: p.host, Leader: p.host, MaxValue: 1000,
-	})
+		Translator: p.tr, Virtual: p.virtual, Informers: factory, Host: p.host, Leader: p.host,
+	}, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,8 +165,8 @@ func TestLeftoversGo(t *testing.T) {
 func TestPodsPushTheirClassFirst(t *testing.T) {
 	tr, virtual, host := translator(t, "team-a"), fake.NewClientset(priorityClass("gold", 500)), fake.NewClientset()
 	pusher, err := classes.NewPusher(classes.PushConfig{
-		Translator: tr, Virtual: virtual, Informers: informers.NewSharedInformerFactory(virtual, 0), Host: host, Leader: host, MaxValue: 1000,
-	})
+		Translator: tr, Virtual: virtual, Informers: informers.NewSharedInformerFactory(virtual, 0), Host: host, Leader: host,
+	}, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}

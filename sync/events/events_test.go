@@ -206,6 +206,9 @@ func TestEventsOfEveryTranslatedKind(t *testing.T) {
 	if want := "waiting for pod web to be scheduled"; got.Message != want {
 		t.Errorf("message is %q, want %q", got.Message, want)
 	}
+	h.createHostEvent(event("5", "PersistentVolumeClaim", "data-x-shop-x-vc", "uid-c", `storageclass.storage.k8s.io "`+h.translator.ClusterName("gold")+`" not found`))
+	gold := func(e corev1.Event) bool { return e.Message == `storageclass.storage.k8s.io "gold" not found` }
+	h.event("data", "an Event about a pushed class", 0, gold)
 	claim := h.translator.Name("shop", "web-gpu-7xk2p")
 	h.createHostEvent(event("3", "ResourceClaim", claim, "uid-r", "ok"))
 	if got := h.event("web-gpu-7xk2p", "an event", 0, anyEvent).InvolvedObject.APIVersion; got != "resource.k8s.io/v1" {

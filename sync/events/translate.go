@@ -102,6 +102,8 @@ func (c *Controller) known(text string, object target) map[string]rewrite.Virtua
 	for _, candidate := range hostNames.FindAllString(text, -1) {
 		if found, ok := c.targets.named(candidate); ok {
 			known[candidate] = rewrite.VirtualRef{Namespace: found.Namespace, Name: found.Name}
+		} else if name, ok := t.PlainClusterName(candidate); ok {
+			known[candidate] = rewrite.VirtualRef{Name: name} // the copy of a class
 		}
 	}
 	know := func(kind, name string) {

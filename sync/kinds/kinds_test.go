@@ -136,6 +136,26 @@ func TestPushed(t *testing.T) {
 			"another description": func(c *schedulingv1.PriorityClass) { c.Description = "after" },
 			"another policy":      func(c *schedulingv1.PriorityClass) { c.PreemptionPolicy = ptr.To(corev1.PreemptNever) },
 		})
+	pushed(t, kinds.PushedStorageClasses,
+		&storagev1.StorageClass{
+			ObjectMeta:  metav1.ObjectMeta{Name: "sample", Annotations: map[string]string{"storageclass.kubernetes.io/is-default-class": "true"}},
+			Provisioner: "example.com/disk", Parameters: map[string]string{"fsType": "xfs"}, MountOptions: []string{"noatime"},
+		},
+		map[string]func(*storagev1.StorageClass){
+			"another provisioner": func(c *storagev1.StorageClass) { c.Provisioner = "example.com/other" },
+			"other parameters":    func(c *storagev1.StorageClass) { c.Parameters["fsType"] = "ext4" },
+			"another policy":      func(c *storagev1.StorageClass) { c.ReclaimPolicy = ptr.To(corev1.PersistentVolumeReclaimRetain) },
+			"another mode": func(c *storagev1.StorageClass) {
+				c.VolumeBindingMode = ptr.To(storagev1.VolumeBindingWaitForFirstConsumer)
+			},
+			"no mount option": func(c *storagev1.StorageClass) { c.MountOptions = nil },
+			"expansion":       func(c *storagev1.StorageClass) { c.AllowVolumeExpansion = ptr.To(true) },
+			"a topology": func(c *storagev1.StorageClass) {
+				c.AllowedTopologies = []corev1.TopologySelectorTerm{{MatchLabelExpressions: []corev1.TopologySelectorLabelRequirement{
+					{Key: "topology.kubernetes.io/zone", Values: []string{"a"}},
+				}}}
+			},
+		})
 }
 
 // pushed tries a row with an object of its kind and changes of it.

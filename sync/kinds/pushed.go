@@ -9,6 +9,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
@@ -147,7 +148,7 @@ func PushedPriorityClasses(limit int32) Pushed[*schedulingv1.PriorityClass] {
 			return t.PriorityClassToHost(virtual, limit)
 		}),
 		ToVirtual: func(t *rewrite.Translator, host *schedulingv1.PriorityClass) (namespace, name string, ours bool) {
-			name, ours = t.PushedClass(host)
+			name, ours = t.PushedClass("PriorityClass", host)
 			return "", name, ours
 		},
 		Rules: copies.Rules[*schedulingv1.PriorityClass]{
@@ -162,6 +163,44 @@ func PushedPriorityClasses(limit int32) Pushed[*schedulingv1.PriorityClass] {
 			},
 		},
 	}
+}
+
+// PushedStorageClasses are the tenant's own classes, without the mark as default.
+// Volumes stay as they were made when a copy is created again.
+var PushedStorageClasses = Pushed[*storagev1.StorageClass]{
+	Kind: "StorageClass", Resource: "storageclasses", ClusterWide: true,
+	Client: func(c kubernetes.Interface, _ string) Client[*storagev1.StorageClass] {
+		return c.StorageV1().StorageClasses()
+	},
+	Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+		return f.Storage().V1().StorageClasses().Informer()
+	},
+	ToHost: func(t *rewrite.Translator, virtual *storagev1.StorageClass, _ rewrite.Inputs) (*storagev1.StorageClass, error) {
+		return t.StorageClassToHost(virtual), nil
+	},
+	ToVirtual: func(t *rewrite.Translator, host *storagev1.StorageClass) (namespace, name string, ours bool) {
+		name, ours = t.PushedClass("StorageClass", host)
+		return "", name, ours
+	},
+	Rules: copies.Rules[*storagev1.StorageClass]{
+		Same: func(want, host *storagev1.StorageClass) bool {
+			return frozenStorage(want, host) && apiequality.Semantic.DeepEqual(want.MountOptions, host.MountOptions) &&
+				apiequality.Semantic.DeepEqual(want.AllowVolumeExpansion, host.AllowVolumeExpansion) &&
+				apiequality.Semantic.DeepEqual(want.AllowedTopologies, host.AllowedTopologies)
+		},
+		Fixed: func(want, host *storagev1.StorageClass) bool { return !frozenStorage(want, host) },
+		Update: func(want, host *storagev1.StorageClass) *storagev1.StorageClass {
+			next := host.DeepCopy()
+			next.MountOptions, next.AllowVolumeExpansion, next.AllowedTopologies = want.MountOptions, want.AllowVolumeExpansion, want.AllowedTopologies
+			return next
+		},
+	},
+}
+
+// frozenStorage compares the fields that the API lets no client change
+// (ValidateStorageClassUpdate).
+func frozenStorage(a, b *storagev1.StorageClass) bool {
+	return PulledStorageClasses.Frozen(a, b) && apiequality.Semantic.DeepEqual(a.Parameters, b.Parameters)
 }
 
 // PushedNetworkPolicies are all of the tenant's, on a host that may change.

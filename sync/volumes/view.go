@@ -23,8 +23,8 @@ const (
 )
 
 // view returns a host volume as it is shown. text turns host names in a text into
-// virtual ones.
-func view(host *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim, text func(string) string) *corev1.PersistentVolume {
+// virtual ones, and class the name of a host's storage class.
+func view(host *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim, text, class func(string) string) *corev1.PersistentVolume {
 	out := &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: host.Name, Labels: map[string]string{}, Annotations: map[string]string{}},
 		Spec:       *host.Spec.DeepCopy(),
@@ -40,7 +40,11 @@ func view(host *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim, te
 			out.Annotations[k] = v
 		}
 	}
+	if old, ok := out.Annotations[classAnnotation]; ok {
+		out.Annotations[classAnnotation] = class(old)
+	}
 	out.Annotations[AnnotationHost] = string(host.UID)
+	out.Spec.StorageClassName = class(out.Spec.StorageClassName)
 	out.Spec.ClaimRef = claimRef(claim)
 	out.Spec.PersistentVolumeSource = source(host, text)
 	return out

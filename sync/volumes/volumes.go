@@ -148,7 +148,9 @@ func (c *Controller) wanted(ctx context.Context, name string) (*corev1.Persisten
 		return nil, nil // bound to another claim: not the tenant's to see
 	}
 	known := map[string]rewrite.VirtualRef{ref.Name: {Namespace: claim.Namespace, Name: claim.Name}}
-	return view(host, claim, func(s string) string { return c.cfg.Translator.TextToVirtual(s, known) }), nil
+	text := func(s string) string { return c.cfg.Translator.TextToVirtual(s, known) }
+	class := func(s string) string { return c.cfg.Translator.StorageClassToVirtual(s, claim) }
+	return view(host, claim, text, class), nil
 }
 
 // bind says that the volume is bound: the API makes every new volume Pending.

@@ -81,6 +81,8 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"sleep":                   "{sleep: {afterInactivity: 30m}, coredns: {mode: deployment}}",
 			"sleep, with an etcd":     "{sleep: {afterInactivity: 30m}, coredns: {enabled: false}, controlPlane: {etcd: {enabled: true}}}",
 			"own priority classes":    "sync: {toHost: {priorityClasses: {enabled: true}}}",
+			"own storage classes":     "sync: {toHost: {storageClasses: {enabled: true, provisioners: [example.com/disk]}}}",
+			"own classes":             "sync: {toHost: {priorityClasses: {enabled: true}, storageClasses: {enabled: true}}}",
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -6,8 +6,9 @@ package convert
 import "slices"
 
 const (
-	schedulerInside    = "Also shows all nodes of the host, unless labels choose some: a scheduler needs nodes to choose from."
-	schedulerInProcess = "A scheduler inside is in porticod: sync.nodes.enableScheduler."
+	pushedStorageClasses = "Classes may have the provisioners of the host's classes that are shown; set sync.toHost.storageClasses.provisioners for others, and parameters for more than a file system. Annotations of classes do not reach the host."
+	schedulerInside      = "Also shows all nodes of the host, unless labels choose some: a scheduler needs nodes to choose from."
+	schedulerInProcess   = "A scheduler inside is in porticod: sync.nodes.enableScheduler."
 
 	noIntegration  = "No operator of the host is shared with tenants. They can install their own: custom resources and webhooks work inside."
 	noPrivateNodes = "A virtual cluster has no nodes of its own: its pods run on the host's."

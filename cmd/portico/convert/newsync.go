@@ -50,7 +50,7 @@ var newSyncRows = slices.Concat(
 		"sync.toHost.volumeSnapshots", "sync.toHost.volumeSnapshotContents"),
 	one(
 		none("sync.toHost.serviceAccounts", "All pods run as one ServiceAccount of the host, without rights. Tokens of virtual accounts are the virtual cluster's."),
-		none("sync.toHost.storageClasses", "Storage classes of tenants stay inside. A claim may name a class of the host without more."),
+		move("sync.toHost.storageClasses.enabled", "sync.toHost.storageClasses.enabled", boolean, pushedStorageClasses),
 		none("sync.toHost.persistentVolumes", "Volumes that a tenant makes do not reach the host. Those of bound claims are shown."),
 		none("sync.toHost.namespaces", "A virtual cluster has one namespace of the host, and needs no right to make others."),
 		none("sync.toHost.customResources", "Custom resources stay in the virtual cluster."),

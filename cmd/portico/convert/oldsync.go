@@ -39,7 +39,7 @@ var oldSyncRows = slices.Concat(
 		none("sync.ingresses", byOperator),
 		none("sync.ingressclasses", "Classes of the host are not shown; sync.toHost.ingresses.classes has those that work."),
 		none("sync.persistentvolumes", "Volumes that a tenant makes do not reach the host. Those of bound claims are shown."),
-		none("sync.storageclasses", "Storage classes of tenants stay inside. A claim may name a class of the host without more."),
+		move("sync.storageclasses.enabled", "sync.toHost.storageClasses.enabled", boolean, pushedStorageClasses),
 		move("sync.hoststorageclasses.enabled", "sync.fromHost.storageClasses.enabled", boolean, ""),
 		move("sync.legacy-storageclasses.enabled", "sync.fromHost.storageClasses.enabled", boolean, ""),
 		none("sync.serviceaccounts", "All pods run as one ServiceAccount of the host, without rights. Tokens of virtual accounts are the virtual cluster's."),

@@ -49,6 +49,9 @@ type composition struct {
 	room    *occupancy.Room            // nil unless a scheduler runs inside
 	due     []func() (time.Time, bool) // when parts have work that cannot wait
 
+	// hostClasses is made by the part of the classes, for those that come after.
+	hostClasses *classes.Mirror
+
 	// storage is completed by the parts.
 	storage apiserver.Host
 }
@@ -85,6 +88,7 @@ var parts = []struct {
 	{"volumes", (*composition).volumesPart},
 	{"classes", (*composition).classesPart},
 	{"priority classes", (*composition).priorityClassesPart},
+	{"storage classes", (*composition).storageClassesPart},
 	{"kube-dns", (*composition).kubeDNSPart},
 	{"DNS", (*composition).dnsPart},
 	{"metrics", (*composition).measurementsPart},
@@ -292,6 +296,7 @@ func (c *composition) classesPart() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
+	c.hostClasses = mirror
 	c.storage.HostClasses = exemptIfHosts(&c.config.Isolation, mirror.For)
 	c.storage.DeviceClasses, c.storage.MayHaveStorage = mirror.ForClaim, mirror.MayHaveStorage
 	return part{always: mirror.Observe, leading: mirror.Run}, nil
@@ -305,8 +310,8 @@ func (c *composition) priorityClassesPart() (part, error) {
 		return part{}, nil
 	}
 	pusher, err := classes.NewPusher(classes.PushConfig{
-		Translator: c.translator, Virtual: c.lead.virtual, Informers: c.shared, Host: c.hostClient, Leader: c.lead.host, MaxValue: to.MaxValue,
-	})
+		Translator: c.translator, Virtual: c.lead.virtual, Informers: c.shared, Host: c.hostClient, Leader: c.lead.host,
+	}, to.MaxValue)
 	if err != nil {
 		return part{}, err
 	}
@@ -318,6 +323,23 @@ func (c *composition) priorityClassesPart() (part, error) {
 		}
 		return of, err
 	}
+	return part{always: pusher.Observe, leading: pusher.Run}, nil
+}
+
+// storageClassesPart brings the tenant's storage classes to the host, and says
+// which claims have them there.
+func (c *composition) storageClassesPart() (part, error) {
+	to := c.config.Sync.ToHost.StorageClasses
+	if !to.Enabled {
+		return part{}, nil
+	}
+	pusher, err := classes.NewStoragePusher(classes.PushConfig{
+		Translator: c.translator, Virtual: c.lead.virtual, Informers: c.shared, Host: c.hostClient, Leader: c.lead.host,
+	}, classes.StorageLimits{Provisioners: to.Provisioners, Parameters: to.Parameters}, c.hostClasses)
+	if err != nil {
+		return part{}, err
+	}
+	c.storage.PushedStorage = pusher.For
 	return part{always: pusher.Observe, leading: pusher.Run}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"portico.dev/portico/sync/every"
@@ -27,6 +28,13 @@ func (vc *virtualCluster) checkToHost(ctx context.Context) error {
 		if err := vc.checkVerbs(ctx, classes, "get", "list", "watch", "create", "update", "delete"); err != nil {
 			return withHint(fmt.Errorf("sync.toHost.priorityClasses: %w", err),
 				"porticod needs the ClusterRole that porticod rights prints, or leave sync.toHost.priorityClasses off")
+		}
+	}
+	if to.StorageClasses.Enabled {
+		classes := authorizationv1.ResourceAttributes{Group: storagev1.GroupName, Resource: "storageclasses"}
+		if err := vc.checkVerbs(ctx, classes, "get", "list", "watch", "create", "update", "delete"); err != nil {
+			return withHint(fmt.Errorf("sync.toHost.storageClasses: %w", err),
+				"porticod needs the ClusterRole that porticod rights prints, or leave sync.toHost.storageClasses off")
 		}
 	}
 	if to.ResourceClaims.Enabled {

@@ -40,7 +40,7 @@ func undoneWrites(cfg *config.Config) []apiserver.Undone {
 		judgedBy(schedulingv1.Resource("priorityclasses"), func() *schedulingv1.PriorityClass { return &schedulingv1.PriorityClass{} }, ofClasses(kinds.PulledPriorityClasses)),
 		judgedBy(nodev1.Resource("runtimeclasses"), func() *nodev1.RuntimeClass { return &nodev1.RuntimeClass{} }, ofClasses(kinds.PulledRuntimeClasses)),
 		judgedBy(resourcev1.Resource("deviceclasses"), func() *resourcev1.DeviceClass { return &resourcev1.DeviceClass{} }, ofClasses(kinds.PulledDeviceClasses)),
-		judgedBy(storagev1.Resource("storageclasses"), func() *storagev1.StorageClass { return &storagev1.StorageClass{} }, ofClasses(kinds.PulledStorageClasses)),
+		judgedBy(storagev1.Resource("storageclasses"), func() *storagev1.StorageClass { return &storagev1.StorageClass{} }, ofStorageClasses(cfg)),
 	}
 	if cfg.CoreDNS.Enabled {
 		rows = append(rows, judgedBy(corev1.Resource("services"), func() *corev1.Service { return &corev1.Service{} }, silent(kubedns.Judge)))
@@ -67,6 +67,23 @@ func judgedBy[T runtime.Object](resource schema.GroupResource, newObject func() 
 // silent is a judge that warns of nothing.
 func silent[T any](judge func(before, after T) error) func(before, after T) ([]string, error) {
 	return func(before, after T) ([]string, error) { return nil, judge(before, after) }
+}
+
+// ofStorageClasses judges a class of the host's, and the parts of a tenant's that
+// may not reach the host.
+func ofStorageClasses(cfg *config.Config) func(before, after *storagev1.StorageClass) ([]string, error) {
+	shown := ofClasses(kinds.PulledStorageClasses)
+	to := cfg.Sync.ToHost.StorageClasses
+	if !to.Enabled {
+		return shown
+	}
+	limits := classes.StorageLimits{Provisioners: to.Provisioners, Parameters: to.Parameters}
+	return func(before, after *storagev1.StorageClass) ([]string, error) {
+		if _, err := shown(before, after); err != nil {
+			return nil, err
+		}
+		return limits.Judge(before, after)
+	}
 }
 
 func ofClasses[T kinds.Object](pulled kinds.Pulled[T]) func(before, after T) ([]string, error) {

@@ -25,6 +25,7 @@ type ToHost struct {
 
 	PodDisruptionBudgets ToHostPodDisruptionBudgets `json:"podDisruptionBudgets"`
 	Ingresses            ToHostIngresses            `json:"ingresses"`
+	StorageClasses       ToHostStorageClasses       `json:"storageClasses"`
 }
 
 // ToHostIngresses has the host's controllers route requests as the tenant's
@@ -86,6 +87,26 @@ type ToHostPodDisruptionBudgets struct {
 	// Enabled gives the host a copy of each. Otherwise they hold for evictions
 	// inside only.
 	Enabled bool `json:"enabled"`
+}
+
+// ToHostStorageClasses lets claims have the tenant's own classes on the host.
+type ToHostStorageClasses struct {
+	Enabled bool `json:"enabled"`
+	// Provisioners are those that classes with a copy on the host may have. Nil
+	// means those of the host's classes that are shown; an empty list is none.
+	Provisioners []string `json:"provisioners"`
+	// Parameters are keys of parameters that may reach the provisioners.
+	Parameters []string `json:"parameters"`
+}
+
+func (s *ToHostStorageClasses) validate(path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	for i, key := range s.Parameters {
+		if rewrite.DangerousParameter(key) {
+			errs = append(errs, field.Invalid(path.Child("parameters").Index(i), key, "would let a tenant name Secrets, namespaces or credentials of the host"))
+		}
+	}
+	return errs
 }
 
 // ToHostNetworkPolicies has the host enforce the tenant's policies.

@@ -45,4 +45,11 @@ var removal = []Grant{
 		Rules:   []rbacv1.PolicyRule{rule("scheduling.k8s.io", []string{"priorityclasses"}, "get", "list", "patch", "delete")},
 		needed:  func(c *config.Config) bool { return c.Sync.ToHost.PriorityClasses.Enabled },
 	},
+	{
+		Feature: "sync.toHost.storageClasses",
+		Why:     "Copies of the tenant's storage classes.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("storage.k8s.io", []string{"storageclasses"}, "get", "list", "patch", "delete")},
+		needed:  func(c *config.Config) bool { return c.Sync.ToHost.StorageClasses.Enabled },
+	},
 }

@@ -36,6 +36,7 @@ func TestRightsFollowTheConfiguration(t *testing.T) {
 		"selected nodes":          {func(c *config.Config) { c.Sync.Nodes.NodeSelector = "a=b" }, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get", "list", "watch"}}},
 		"scheduler inside":        {func(c *config.Config) { c.Sync.Nodes.EnableScheduler = true }, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list", "watch"}}},
 		"pushed priority classes": {func(c *config.Config) { c.Sync.ToHost.PriorityClasses.Enabled = true }, rbacv1.PolicyRule{APIGroups: []string{"scheduling.k8s.io"}, Resources: []string{"priorityclasses"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}}},
+		"pushed storage classes":  {func(c *config.Config) { c.Sync.ToHost.StorageClasses.Enabled = true }, rbacv1.PolicyRule{APIGroups: []string{"storage.k8s.io"}, Resources: []string{"storageclasses"}, Verbs: []string{"get", "list", "watch", "create", "update", "delete"}}},
 		"storage classes": {func(c *config.Config) {
 			c.Sync.FromHost.StorageClasses.Selector.MatchLabels = map[string]string{"tenants": "yes"}
 		}, rbacv1.PolicyRule{APIGroups: []string{"storage.k8s.io"}, Resources: []string{"storageclasses"}, Verbs: []string{"get", "list", "watch"}}},

@@ -164,6 +164,13 @@ var table = []Grant{
 		Rules:   []rbacv1.PolicyRule{rule("scheduling.k8s.io", []string{"priorityclasses"}, "get", "list", "watch", "create", "update", "delete")},
 		needed:  func(c *config.Config) bool { return c.Sync.ToHost.PriorityClasses.Enabled },
 	},
+	{
+		Feature: "sync.toHost.storageClasses",
+		Why:     "Copies of the tenant's storage classes. RBAC knows no prefix of a name; porticod writes only those with its own labels.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("storage.k8s.io", []string{"storageclasses"}, "get", "list", "watch", "create", "update", "delete")},
+		needed:  func(c *config.Config) bool { return c.Sync.ToHost.StorageClasses.Enabled },
+	},
 }
 
 // mappedServices are the rights in each host namespace that mapServices.fromHost

@@ -129,6 +129,7 @@ func (a *app) uninstall(ctx context.Context, h *host.Host, c *cluster.Cluster, f
 			Cluster: c.Name, Namespace: c.Namespace, Report: func(left string) { report("left are " + left) },
 			ResourceClaims:  enabled(values, "sync", "toHost", "resourceClaims", "enabled"),
 			PriorityClasses: enabled(values, "sync", "toHost", "priorityClasses", "enabled"),
+			StorageClasses:  enabled(values, "sync", "toHost", "storageClasses", "enabled"),
 		}.Run(ctx, h.Client, h.Metadata)
 	})
 	if err != nil || !there {
