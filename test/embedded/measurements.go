@@ -22,7 +22,7 @@ func FreePort(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer l.Close() //nolint:errcheck // The address is known.
 	return l.Addr().String()
 }
 
