@@ -60,7 +60,7 @@ type composition struct {
 // before the shared informers start; a part that the configuration leaves out is
 // the zero part. The order decides nothing but who may read composition.storage:
 // a part that wraps a function of another comes after it. Package rights has
-// the host rights that each part needs, by the same names.
+// the host rights that each feature needs.
 var parts = []struct {
 	name string
 	make func(*composition) (part, error)

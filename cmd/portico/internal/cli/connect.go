@@ -79,9 +79,9 @@ func (a *app) newConnect() *cobra.Command {
 remembered, and portico disconnect goes back to it.
 
 A cluster with an Ingress, a load balancer or a node port that answers is reached
-there. For all others a port of this machine is forwarded: in the foreground at a
-terminal, until Ctrl-C, which also goes back; in the background otherwise, until
-portico disconnect.
+there, all others through the gateway of the host. Without one, a port of this
+machine is forwarded: in the foreground at a terminal, until Ctrl-C, which also
+goes back; in the background otherwise, until portico disconnect.
 
 A cluster that sleeps is woken. One that is paused is not, unless one agrees.
 
