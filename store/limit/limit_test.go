@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ type limited struct {
 	t       *testing.T
 	engine  *sqlite.Engine
 	backend store.Backend
-	refused int
+	refused atomic.Int32
 	revs    map[string]int64
 }
 
@@ -49,7 +50,7 @@ func newLimited(t *testing.T) *limited {
 	l.backend = limit.New(t.Context(), e, limit.Options{
 		Bytes: most, Meter: e,
 		Essential: func(ctx context.Context) bool { return ctx.Value(essential{}) != nil },
-		Refused:   func() { l.refused++ },
+		Refused:   func() { l.refused.Add(1) },
 	})
 	return l
 }
@@ -94,8 +95,8 @@ func TestAttackStoreIsFilled(t *testing.T) {
 	if rev := l.engine.Index().Revision(); rev != before || l.engine.Index().View().Get("/o/new") != nil {
 		t.Error("a refused write left a trace")
 	}
-	if l.refused != 2 {
-		t.Errorf("%d refusals were reported, want 2", l.refused)
+	if n := l.refused.Load(); n != 2 {
+		t.Errorf("%d refusals were reported, want 2", n)
 	}
 	l.must(l.put(ctx, "/o/0", most/4))                                           // does not grow
 	l.must(l.put(ctx, "/o/0", most/4+1024))                                      // the mark of a deletion
