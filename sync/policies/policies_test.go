@@ -27,13 +27,23 @@ import (
 
 type fixture struct {
 	*harness.Harness
-	pods    *metadatafake.FakeMetadataClient
-	network rewrite.Network
-	events  *record.FakeRecorder
+	controller *policies.Controller
+	pods       *metadatafake.FakeMetadataClient
+	network    rewrite.Network
+	events     *record.FakeRecorder
 }
 
 // start runs a controller; bounded is with limits of the operator.
 func start(t *testing.T, bounded bool, most int, virtual []runtime.Object, hostPods ...runtime.Object) *fixture {
+	t.Helper()
+	h := prepare(t, bounded, most, virtual, hostPods...)
+	h.Run(h.controller.Run)
+	return h
+}
+
+// prepare returns a fixture that does not run yet: a fake client takes no
+// reactors while it is used.
+func prepare(t *testing.T, bounded bool, most int, virtual []runtime.Object, hostPods ...runtime.Object) *fixture {
 	t.Helper()
 	scheme := metadatafake.NewTestScheme()
 	if err := metav1.AddMetaToScheme(scheme); err != nil {
@@ -55,7 +65,7 @@ func start(t *testing.T, bounded bool, most int, virtual []runtime.Object, hostP
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Run(c.Run)
+	h.controller = c
 	return h
 }
 
@@ -187,10 +197,11 @@ func TestMorePoliciesThanThereIsRoomFor(t *testing.T) {
 }
 
 func TestRefusedPolicyHasAnEvent(t *testing.T) {
-	h := start(t, true, 0, []runtime.Object{virtualPod("web", map[string]string{"app": "web"})}, hostPod(t, "web", map[string]string{"app": "web"}))
+	h := prepare(t, true, 0, []runtime.Object{virtualPod("web", map[string]string{"app": "web"})}, hostPod(t, "web", map[string]string{"app": "web"}))
 	h.Host.PrependReactor("create", "networkpolicies", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(networkingv1.Resource("networkpolicies"), "secret-host-name", fmt.Errorf("exceeded quota"))
 	})
+	h.Run(h.controller.Run)
 	h.create(policy("p", nil, networkingv1.PolicyTypeEgress))
 	if e := <-h.events.Events; !strings.Contains(e, "NotEnforced") || strings.Contains(e, "secret") {
 		t.Errorf("event %q", e)

@@ -47,9 +47,14 @@ func make(t *testing.T, virtual, host []runtime.Object) *fixture {
 func leading(t *testing.T, virtual, host []runtime.Object) *fixture {
 	t.Helper()
 	h := make(t, virtual, host)
-	h.Run(h.controller.Observe, h.controller.Run)
-	h.Informers.WaitForCacheSync(t.Context().Done())
+	h.lead()
 	return h
+}
+
+func (h *fixture) lead() {
+	h.T.Helper()
+	h.Run(h.controller.Observe, h.controller.Run)
+	h.Informers.WaitForCacheSync(h.T.Context().Done())
 }
 
 func (h *fixture) ensure(namespace string) func(refused bool) {
@@ -226,11 +231,12 @@ func TestRefusedPodLeavesNothing(t *testing.T) {
 // TestHostRefusesTheVariables: the tenant reads why, without a name of the host,
 // and nothing stays.
 func TestHostRefusesTheVariables(t *testing.T) {
-	h := leading(t, []runtime.Object{namespace("shop")}, nil)
+	h := make(t, []runtime.Object{namespace("shop")}, nil)
 	h.Host.PrependReactor("create", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		name := a.(clienttesting.CreateAction).GetObject().(*corev1.ConfigMap).Name
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, name, errors.New("exceeded quota: objects"))
 	})
+	h.lead()
 	_, err := h.controller.Ensure(t.Context(), "shop")
 	var status *apierrors.StatusError
 	if !errors.As(err, &status) || status.ErrStatus.Code != http.StatusForbidden {
