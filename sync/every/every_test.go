@@ -25,7 +25,8 @@ import (
 
 type fixture struct {
 	*harness.Harness
-	events *record.FakeRecorder
+	controller *every.Controller[*policyv1.PodDisruptionBudget]
+	events     *record.FakeRecorder
 }
 
 // start runs a controller of budgets, with so many copies at most.
@@ -35,6 +36,15 @@ func start(t *testing.T, most int, host ...runtime.Object) *fixture {
 }
 
 func startWith(t *testing.T, change func(*every.Config[*policyv1.PodDisruptionBudget]), host ...runtime.Object) *fixture {
+	t.Helper()
+	h := prepare(t, change, host...)
+	h.Run(h.controller.Run)
+	return h
+}
+
+// prepare returns a fixture that does not run yet: a fake client takes no
+// reactors while it is used.
+func prepare(t *testing.T, change func(*every.Config[*policyv1.PodDisruptionBudget]), host ...runtime.Object) *fixture {
 	t.Helper()
 	h := &fixture{Harness: harness.New(t, nil, host), events: record.NewFakeRecorder(100)}
 	cfg := every.Config[*policyv1.PodDisruptionBudget]{
@@ -46,7 +56,7 @@ func startWith(t *testing.T, change func(*every.Config[*policyv1.PodDisruptionBu
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Run(c.Run)
+	h.controller = c
 	return h
 }
 
@@ -140,10 +150,11 @@ func TestMostCopies(t *testing.T) {
 }
 
 func TestRefusedCopyHasAnEvent(t *testing.T) {
-	h := start(t, 0)
+	h := prepare(t, func(*every.Config[*policyv1.PodDisruptionBudget]) {})
 	h.Host.PrependReactor("create", "poddisruptionbudgets", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "poddisruptionbudgets"}, "host-name", nil)
 	})
+	h.Run(h.controller.Run)
 	h.create(budget("b", 1))
 	if event := <-h.events.Events; !strings.Contains(event, "NotOnHost") || !strings.Contains(event, "Forbidden") || strings.Contains(event, "host-name") {
 		t.Errorf("event %q", event)

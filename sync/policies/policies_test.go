@@ -292,9 +292,7 @@ func TestMarksFollowPoliciesAndLabels(t *testing.T) {
 // tenant's, without which they could do nothing, goes.
 func TestMarkGoesBeforeThePolicy(t *testing.T) {
 	web := map[string]string{"app": "web"}
-	h := start(t, true, 0, []runtime.Object{virtualPod("web", web)}, hostPod(t, "web", web))
-	h.create(policy("out", web, networkingv1.PolicyTypeEgress))
-	h.marks("web")
+	h := prepare(t, true, 0, []runtime.Object{virtualPod("web", web)}, hostPod(t, "web", web))
 	var atDelete []string
 	deleted := make(chan struct{})
 	h.Host.PrependReactor("delete", "networkpolicies", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -302,6 +300,9 @@ func TestMarkGoesBeforeThePolicy(t *testing.T) {
 		close(deleted)
 		return false, nil, nil
 	})
+	h.Run(h.controller.Run)
+	h.create(policy("out", web, networkingv1.PolicyTypeEgress))
+	h.marks("web")
 	h.delete("out")
 	<-deleted
 	if len(atDelete) != 0 {
