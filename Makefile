@@ -53,7 +53,7 @@ demo: build ## Run a virtual cluster on an embedded host (DEMO=once ends by itse
 
 .PHONY: test
 test: ## Run all unit and integration tests
-	$(GO) test $(GO_FLAGS) -timeout 20m ./...
+	$(GO) test $(GO_FLAGS) -timeout 40m ./...
 	@test/servers/installed || echo "NOT TESTED: PostgreSQL or MariaDB is not installed. As root: test/servers/install"
 
 .PHONY: race
