@@ -7,7 +7,6 @@ package e2e
 
 import (
 	"fmt"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -20,27 +19,12 @@ const devicesFromHost = "sync: {fromHost: {deviceClasses: {enabled: true}}, toHo
 func TestPodsHaveDevices(t *testing.T) {
 	t.Parallel()
 	class := startDriver(t, admin(t, "").names("nodes")[0], "device-a", "device-b", "device-c")
-	grantDeviceClasses(t, hostNamespace("devices"))
+	grantOnHost(t, hostNamespace("devices"), "get,list,watch", "deviceclasses.resource.k8s.io")
 	c := private(t, "devices", "devices", devicesFromHost)
 	k := c.namespaceOf(t)
 	k.run("wait", "--for=create", "deviceclass/"+class, "--timeout", patience.String())
 	t.Run("by name", func(t *testing.T) { claimedByName(k.with(t), c, class) })
 	t.Run("from a template", func(t *testing.T) { claimedFromTemplate(k.with(t), c, class) })
-}
-
-// grantDeviceClasses lets the porticod of a host namespace read device classes.
-func grantDeviceClasses(t *testing.T, namespace string) {
-	t.Helper()
-	k, name := admin(t, ""), namespace+"-classes"
-	k.run("create", "clusterrole", name, "--verb=get,list,watch", "--resource=deviceclasses.resource.k8s.io")
-	k.run("create", "clusterrolebinding", name, "--clusterrole="+name, "--serviceaccount="+namespace+":porticod")
-	t.Cleanup(func() {
-		// Not bound to the test's context, which has ended by now.
-		out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "clusterrole,clusterrolebinding", name).CombinedOutput()
-		if err != nil {
-			t.Errorf("delete the cluster role: %v: %s", err, out)
-		}
-	})
 }
 
 func claimedByName(k kubectl, c *cluster, class string) {

@@ -149,5 +149,7 @@ func usesStreams(t *testing.T, r *reader, kubeconfig string) {
 	r.says(t, k+`port-forward pod/web :80 >forward & forward=$!
 		until grep -q Forwarding forward || ! kill -0 $forward; do sleep 0.1; done
 		curl -s localhost:$(sed -n 's/.*127.0.0.1:\([0-9]*\).*/\1/p' forward); kill $forward`, welcome)
-	r.says(t, "timeout 20 "+k+"logs -f web & "+k+"exec web -- curl -s localhost/seen-in-the-log >/dev/null; wait; true", "seen-in-the-log")
+	r.says(t, "timeout 20 "+k+`logs -f web >followed & follow=$!
+		`+k+`exec web -- curl -s localhost/seen-in-the-log >/dev/null
+		until grep seen-in-the-log followed || ! kill -0 $follow; do sleep 0.1; done; kill $follow; true`, "seen-in-the-log")
 }

@@ -63,26 +63,28 @@ func grantNodes(t *testing.T, namespace string) {
 		t.Fatal(r)
 	}
 	k.run("create", "clusterrolebinding", namespace, "--clusterrole="+namespace, "--serviceaccount="+namespace+":porticod")
-	t.Cleanup(func() {
-		// Not bound to the test's context, which has ended by now.
-		out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "clusterrole,clusterrolebinding", namespace).CombinedOutput()
-		if err != nil {
-			t.Errorf("delete the cluster role: %v: %s", err, out)
-		}
-	})
+	afterwards(t, "delete", "clusterrole,clusterrolebinding", namespace)
 }
 
-// grantVolumes lets a namespace's account read the host's volumes.
-func grantVolumes(t *testing.T, namespace string) {
+// grantOnHost gives a namespace's account verbs on a resource that is in no
+// namespace.
+func grantOnHost(t *testing.T, namespace, verbs, resource string) {
 	t.Helper()
-	k, name := admin(t, ""), namespace+"-volumes"
-	k.run("create", "clusterrole", name, "--verb=get", "--resource=persistentvolumes")
+	kind, _, _ := strings.Cut(resource, ".")
+	k, name := admin(t, ""), namespace+"-"+kind
+	k.run("create", "clusterrole", name, "--verb="+verbs, "--resource="+resource)
 	k.run("create", "clusterrolebinding", name, "--clusterrole="+name, "--serviceaccount="+namespace+":porticod")
+	afterwards(t, "delete", "clusterrole,clusterrolebinding", name)
+}
+
+// afterwards runs kubectl as the host's administrator when the test has ended.
+func afterwards(t *testing.T, args ...string) {
+	t.Helper()
 	t.Cleanup(func() {
 		// Not bound to the test's context, which has ended by now.
-		out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "clusterrole,clusterrolebinding", name).CombinedOutput()
+		out, err := exec.Command(lab.kubectl, append([]string{"--kubeconfig", lab.kubeconfig}, args...)...).CombinedOutput()
 		if err != nil {
-			t.Errorf("delete the cluster role: %v: %s", err, out)
+			t.Errorf("kubectl %s: %v: %s", strings.Join(args, " "), err, out)
 		}
 	})
 }

@@ -7,7 +7,6 @@ package e2e
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -24,12 +23,7 @@ func mapped(t *testing.T, suffix, mappings string) (c *cluster, team kubectl) {
 	t.Helper()
 	team = admin(t, hostNamespace(suffix+"-team"))
 	admin(t, "").run("create", "namespace", team.namespace)
-	t.Cleanup(func() {
-		// Not bound to the test's context, which has ended by now.
-		if out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "namespace", team.namespace).CombinedOutput(); err != nil {
-			t.Errorf("delete host namespace: %v: %s", err, out)
-		}
-	})
+	afterwards(t, "delete", "namespace", team.namespace)
 	c = private(t, "net", suffix)
 	appendConfig(t, c, strings.ReplaceAll(mappings, "NAMESPACE", team.namespace))
 	grantMapped(t, c)

@@ -105,13 +105,7 @@ func nodeIsDrained(k kubectl, node string) {
 func mark(host kubectl, node, value string) {
 	host.t.Helper()
 	host.run("annotate", "node", node, markKey()+"="+value, "--overwrite")
-	host.t.Cleanup(func() {
-		// Not bound to the test's context, which has ended by now.
-		out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "annotate", "node", node, markKey()+"-").CombinedOutput()
-		if err != nil {
-			host.t.Errorf("remove the mark: %v: %s", err, out)
-		}
-	})
+	afterwards(host.t, "annotate", "node", node, markKey()+"-")
 }
 
 func markKey() string { return "e2e.example.com/mark-" + strconv.Itoa(os.Getpid()) }
@@ -201,12 +195,7 @@ func TestNodesWithoutRightsAreRefusedWithAHint(t *testing.T) {
 	t.Parallel()
 	dir, namespace := t.TempDir(), hostNamespace("no-rights")
 	newHostNamespace(t, namespace, filepath.Join(dir, "host.kubeconfig"))
-	t.Cleanup(func() {
-		// Not bound to the test's context, which has ended by now.
-		if out, err := exec.Command(lab.kubectl, "--kubeconfig", lab.kubeconfig, "delete", "namespace", namespace).CombinedOutput(); err != nil {
-			t.Errorf("delete host namespace: %v: %s", err, out)
-		}
-	})
+	afterwards(t, "delete", "namespace", namespace)
 	if err := writeConfig(dir, "norights", namespace, "127.0.0.1:1", hostDNS(t), allNodes); err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +230,7 @@ func TestPodsAreMeasuredAndScaled(t *testing.T) {
 func TestVolumeOfABoundClaimIsShown(t *testing.T) {
 	t.Parallel()
 	c := private(t, "volumes", "volumes")
-	grantVolumes(t, c.namespace)
+	grantOnHost(t, c.namespace, "get", "persistentvolumes")
 	k := c.namespaceOf(t)
 	k.apply("claim.yaml", "writer.yaml")
 	k.waitFor("jsonpath={.status.phase}=Bound", "pvc/data")

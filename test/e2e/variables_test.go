@@ -20,7 +20,7 @@ func TestServiceVariables(t *testing.T) {
 	k, c := shared(t)
 	host := admin(t, c.namespace+"-control")
 	admin(t, "").run("create", "namespace", host.namespace)
-	t.Cleanup(func() { admin(t, "").try("", "delete", "namespace", host.namespace, "--wait=false") })
+	afterwards(t, "delete", "namespace", host.namespace, "--wait=false")
 
 	both := []kubectl{host, k}
 	for _, at := range both {

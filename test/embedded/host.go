@@ -4,7 +4,6 @@
 package embedded
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -93,14 +92,7 @@ func PrivateHost(t *testing.T) *Host {
 // which is gone when the test ends.
 func PrivateHostIn(t *testing.T, dir string) *Host {
 	t.Helper()
-	free, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &Host{listen: free.Addr().String(), dir: dir}
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
+	h := &Host{listen: FreePort(t), dir: dir}
 	h.create()
 	t.Cleanup(h.stop)
 	if h.Err != nil {
