@@ -89,7 +89,7 @@ func (c *conversion) isolate(r row) error {
 	if err := c.set(r.path, "isolation.enabled", true); err != nil {
 		return err
 	}
-	if c.at(policies+".podSecurityStandard") == nil {
+	if asksNothing(c.at(policies + ".podSecurityStandard")) {
 		if err := c.set(r.path, "isolation.podSecurityStandard", "privileged"); err != nil {
 			return err
 		}

@@ -164,7 +164,6 @@ func scheduler(c *conversion, r row, v any) error {
 		if err := c.set(r.path, all, true); err != nil {
 			return err
 		}
-		delete(c.origin, all)
 	}
 	return either(c, r, v)
 }
