@@ -115,14 +115,19 @@ func SleepPatch(resourceVersion string, replicas int32, now, wakeAt time.Time, l
 // WakePatch is the merge patch that wakes a workload, if it is still the one of
 // the resource version: without that, a pause of the same moment would be undone.
 func WakePatch(resourceVersion string, annotations map[string]string, now time.Time, why string) ([]byte, error) {
-	replicas, err := strconv.ParseInt(annotations[AnnotationReplicas], 10, 32)
-	if err != nil || replicas < 1 {
-		replicas = 1
-	}
 	return restPatch(resourceVersion, map[string]any{
 		AnnotationSleeping: nil, AnnotationReplicas: nil, AnnotationWakeAt: nil, AnnotationSleepRequested: nil,
 		AnnotationWoken: textOf(now) + " " + why,
-	}, int32(replicas))
+	}, Replicas(annotations))
+}
+
+// Replicas is the number of replicas to go back to, at least one.
+func Replicas(annotations map[string]string) int32 {
+	n, err := strconv.ParseInt(annotations[AnnotationReplicas], 10, 32)
+	if err != nil || n < 1 {
+		return 1
+	}
+	return int32(n)
 }
 
 // AwakePatch is the merge patch that takes the marks of sleep off a workload that

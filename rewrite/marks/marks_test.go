@@ -38,6 +38,15 @@ func TestRestOf(t *testing.T) {
 	}
 }
 
+// A workload that comes back has a replica, whatever its note says.
+func TestReplicasToGoBackTo(t *testing.T) {
+	for note, want := range map[string]int32{"": 1, "3": 3, "0": 1, "-2": 1, "many": 1, "99999999999": 1} {
+		if got := marks.Replicas(map[string]string{marks.AnnotationReplicas: note}); got != want {
+			t.Errorf("note %q: %d replicas, want %d", note, got, want)
+		}
+	}
+}
+
 func TestLastActivity(t *testing.T) {
 	at := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, user := range []string{"ann", "x at 2001-01-01T00:00:00Z", ""} {

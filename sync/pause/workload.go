@@ -84,15 +84,10 @@ func (w workload) stop(ctx context.Context) error {
 // start undoes stop, and ends a sleep. A workload that is neither paused nor
 // sleeps is left alone.
 func (w workload) start(ctx context.Context) error {
-	a := w.meta.GetAnnotations()
 	if rest := w.rest(); !rest.Paused && rest.Sleeping.IsZero() {
 		return nil
 	}
-	n, err := strconv.ParseInt(a[AnnotationReplicas], 10, 32)
-	if err != nil {
-		n = 1
-	}
-	return w.scale(ctx, int32(n), map[string]any{
+	return w.scale(ctx, marks.Replicas(w.meta.GetAnnotations()), map[string]any{
 		AnnotationPaused: nil, AnnotationReplicas: nil, AnnotationRestoring: nil, marks.AnnotationSleeping: nil, marks.AnnotationWakeAt: nil,
 	})
 }

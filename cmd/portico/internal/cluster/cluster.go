@@ -4,7 +4,6 @@
 package cluster
 
 import (
-	"strconv"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -12,7 +11,6 @@ import (
 
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/rewrite/marks"
-	"portico.dev/portico/sync/pause"
 )
 
 // State is how a cluster is, in one word.
@@ -100,14 +98,10 @@ func fromMeta(m metav1.ObjectMeta, kind string, replicas *int32) Cluster {
 	if m.DeletionTimestamp != nil {
 		c.State = Deleting
 	}
-	if m.Annotations[pause.AnnotationPaused] == "true" {
-		n, err := strconv.ParseInt(m.Annotations[pause.AnnotationReplicas], 10, 32)
-		if err != nil || n < 1 {
-			n = 1
-		}
-		c.PausedReplicas = int32(n)
-	}
 	rest := marks.RestOf(m.Annotations, c.Replicas)
+	if rest.Paused {
+		c.PausedReplicas = marks.Replicas(m.Annotations)
+	}
 	c.SleepingSince, c.WakeAt, c.SleepsAfter = known(rest.Sleeping), known(rest.WakeAt), m.Annotations[marks.AnnotationSleep]
 	user, at := marks.LastActivity(m.Annotations)
 	c.LastUser, c.LastActivity = user, known(at)
