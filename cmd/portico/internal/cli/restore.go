@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -108,7 +107,7 @@ func (a *app) replaceData(ctx context.Context, h *host.Host, pod *corev1.Pod, fr
 	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create the pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
-	if _, err := a.podIs(ctx, h, pod, limit, "to run", corev1.PodRunning); err != nil {
+	if err := a.podIs(ctx, h, pod, limit, "to run", corev1.PodRunning); err != nil {
 		return errors.Join(err, a.removed(ctx, h, pod, limit))
 	}
 	count := &counter{from: from}
@@ -119,22 +118,20 @@ func (a *app) replaceData(ctx context.Context, h *host.Host, pod *corev1.Pod, fr
 	if ctx.Err() != nil {
 		return sent // The pod ends without its input, and the next call removes it.
 	}
-	// Its own reason comes first: a stream ends when the pod does.
-	ended, err := a.podIs(ctx, h, pod, limit, "to end", corev1.PodSucceeded)
-	if err == nil && sent != nil && ended.Status.Phase == corev1.PodSucceeded {
-		sent = nil
-	}
-	if err == nil {
-		err = sent
+	// Its own reason comes first: a stream ends when the pod does. One that
+	// succeeded has read everything.
+	err := a.podIs(ctx, h, pod, limit, "to end", corev1.PodSucceeded)
+	if err != nil && sent != nil {
+		err = fmt.Errorf("%w; the snapshot was not sent: %w", err, sent)
 	}
 	return errors.Join(err, a.removed(ctx, h, pod, limit))
 }
 
-// podIs waits until a pod has a phase. That it succeeded is always good enough; a
-// pod that failed is an error with the reason that it gave.
-func (a *app) podIs(ctx context.Context, h *host.Host, pod *corev1.Pod, limit time.Duration, what string, phase corev1.PodPhase) (*corev1.Pod, error) {
+// podIs waits until a pod has a phase. A pod that succeeded is always good enough;
+// one that failed is an error with the reason that it gave.
+func (a *app) podIs(ctx context.Context, h *host.Host, pod *corev1.Pod, limit time.Duration, what string, phase corev1.PodPhase) error {
 	var now *corev1.Pod
-	err := wait.Until(ctx, wait.Options{
+	return wait.Until(ctx, wait.Options{
 		For: "the pod " + pod.Name + " " + what, Limit: limit, Flag: "--timeout", Say: a.streams.Say,
 		Why: func(context.Context) string {
 			reason, _ := wait.Problem(now)
@@ -150,7 +147,6 @@ func (a *app) podIs(ctx context.Context, h *host.Host, pod *corev1.Pod, limit ti
 		}
 		return now.Status.Phase == phase || now.Status.Phase == corev1.PodSucceeded, nil
 	})
-	return now, err
 }
 
 // removed deletes a pod and waits until it is gone.
@@ -192,11 +188,12 @@ func refusal(pod *corev1.Pod) error {
 type counter struct {
 	from   io.Reader
 	report func(string)
-	read   atomic.Int64
+	read   int64
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.from.Read(p)
-	c.report(fmt.Sprintf("%d KiB are sent", c.read.Add(int64(n))>>10))
+	c.read += int64(n)
+	c.report(fmt.Sprintf("%d KiB are sent", c.read>>10))
 	return n, err
 }

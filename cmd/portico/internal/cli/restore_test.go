@@ -156,6 +156,18 @@ func TestRefusedSnapshotLeavesTheCluster(t *testing.T) {
 	r.isAsBefore()
 }
 
+// TestSnapshotThatCannotBeSent: the pod waits for its input, in vain, and the
+// reason is the host's refusal of the stream.
+func TestSnapshotThatCannotBeSent(t *testing.T) {
+	r := newRestorer(t)
+	r.app.feed = func(context.Context, *host.Host, *corev1.Pod, io.Reader) error {
+		return errors.New(`pods "vc-restore" is forbidden: cannot create resource "pods/attach"`)
+	}
+	r.run(1, "restore", "vc", write(t, r.dir+"/snapshot", "the store"), "--timeout", "1s")
+	r.says("waited 1s for the pod vc-restore to end", `cannot create resource "pods/attach"`)
+	r.isAsBefore()
+}
+
 func TestRestoreChangesNothingThatItCannotRestore(t *testing.T) {
 	r := newRestorer(t)
 	r.run(2, "restore", "vc")
