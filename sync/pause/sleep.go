@@ -78,6 +78,15 @@ func (c Cluster) Wake(ctx context.Context, now time.Time) error {
 	return fmt.Errorf("wake virtual cluster %s: others wrote its workload %d times meanwhile", c.Name, attempts)
 }
 
+// Mark writes an annotation of the workload that porticod runs in; nil removes it.
+func (c Cluster) Mark(ctx context.Context, key string, value any) error {
+	w, err := c.door(ctx)
+	if err != nil {
+		return err
+	}
+	return w.mark(ctx, map[string]any{key: value})
+}
+
 // door returns the workload that porticod runs in.
 func (c Cluster) door(ctx context.Context) (workload, error) {
 	all, err := c.workloads(ctx)

@@ -60,7 +60,7 @@ func (a *app) mayApply(ctx context.Context, h *host.Host, namespace, name string
 			"%s resume %s -n %s wakes it; an upgrade would do so without a word", a.command, name, namespace)
 	}
 	if c.State == cluster.Sleeping {
-		return cluster.Wake(ctx, h.Client, c, nil)
+		return cluster.Wake(ctx, h.Client, c)
 	}
 	return nil
 }

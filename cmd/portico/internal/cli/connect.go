@@ -126,7 +126,7 @@ func (a *app) connect(ctx context.Context, h *host.Host, c *cluster.Cluster, f e
 		}
 	}
 	if c.State == cluster.Sleeping {
-		if err := a.wake(ctx, h, c, f.timeout); err != nil {
+		if err := cluster.Wake(ctx, h.Client, c); err != nil {
 			return err
 		}
 	}

@@ -71,7 +71,7 @@ const lastWarnings = 10
 // overview looks at everything of a cluster. Parts that one may not read are
 // left out.
 func (a *app) overview(ctx context.Context, h *host.Host, c *cluster.Cluster) (*overview, error) {
-	o := &overview{Cluster: a.seen(h, []cluster.Cluster{*c})[0], Pods: []podView{}, Claims: []string{}, Conditions: []warningView{}, Events: []warningView{}}
+	o := &overview{Cluster: a.seen(h, []cluster.Cluster{*c})[0], Pods: []podView{}, Claims: []string{}, Events: []warningView{}}
 	pods, err := inpod.List(ctx, h.Client, c.Namespace, c.Name)
 	if err != nil {
 		return nil, err
@@ -139,6 +139,12 @@ func viewPod(p *corev1.Pod) podView {
 	return v
 }
 
+func viewEvent(e corev1.Event) warningView {
+	return warningView{
+		Object: e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name, Reason: e.Reason, Message: e.Message, Seen: wait.Seen(e), Count: max(e.Count, 1),
+	}
+}
+
 // warnings returns the newest warnings about the workload and its pods.
 func (a *app) warnings(ctx context.Context, h *host.Host, c *cluster.Cluster, pods []corev1.Pod) []warningView {
 	events, err := h.Client.CoreV1().Events(c.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "type=" + corev1.EventTypeWarning})
@@ -153,9 +159,7 @@ func (a *app) warnings(ctx context.Context, h *host.Host, c *cluster.Cluster, po
 		if e.Type != corev1.EventTypeWarning || !ours(e.InvolvedObject.Name) {
 			continue
 		}
-		found = append(found, warningView{
-			Object: e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name, Reason: e.Reason, Message: e.Message, Seen: wait.Seen(e), Count: max(e.Count, 1),
-		})
+		found = append(found, viewEvent(e))
 	}
 	slices.SortFunc(found, func(a, b warningView) int { return b.Seen.Compare(a.Seen) })
 	return found[:min(len(found), lastWarnings)]
@@ -180,9 +184,7 @@ func conditions(ctx context.Context, h *host.Host, c *cluster.Cluster) []warning
 	}
 	for _, reason := range slices.Sorted(maps.Keys(last)) {
 		if e := last[reason]; e.Type == corev1.EventTypeWarning {
-			found = append(found, warningView{
-				Object: e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name, Reason: e.Reason, Message: e.Message, Seen: wait.Seen(e), Count: max(e.Count, 1),
-			})
+			found = append(found, viewEvent(e))
 		}
 	}
 	return found

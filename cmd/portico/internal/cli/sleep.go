@@ -5,12 +5,10 @@ package cli
 
 import (
 	"context"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"portico.dev/portico/cmd/portico/internal/cluster"
-	"portico.dev/portico/cmd/portico/internal/host"
 )
 
 func (a *app) newSleep() *cobra.Command {
@@ -53,7 +51,7 @@ func (a *app) newWake() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.wake(c.Context(), h, found, timeout); err != nil {
+			if err := cluster.Wake(c.Context(), h.Client, found); err != nil {
 				return err
 			}
 			if err := a.serves(c.Context(), h, found.Namespace, found.Name, timeout); err != nil {
@@ -65,12 +63,4 @@ func (a *app) newWake() *cobra.Command {
 	}
 	c.Flags().DurationVar(&timeout, "timeout", timeout, "how long to wait")
 	return c
-}
-
-// wake starts a cluster that sleeps. Nobody has to be asked: nobody has put it
-// to sleep for good.
-func (a *app) wake(ctx context.Context, h *host.Host, c *cluster.Cluster, limit time.Duration) error {
-	return a.within(ctx, limit, "the host to start virtual cluster "+c.Name, func(ctx context.Context, report func(string)) error {
-		return cluster.Wake(ctx, h.Client, c, report)
-	})
 }

@@ -15,14 +15,23 @@ import (
 	"portico.dev/portico/sync/pause"
 )
 
-// Pause takes a cluster off its host. Called again, it goes on.
-func Pause(ctx context.Context, client kubernetes.Interface, c *Cluster, report func(string)) error {
+// stoppable returns why the control plane of a cluster cannot be ended, for it to
+// be paused or restored.
+func (c *Cluster) stoppable(done string) error {
 	switch c.State {
 	case Scaled:
 		return output.WithHint(fmt.Errorf("virtual cluster %s: somebody has scaled its %s %s/%s to 0", c.Name, c.Kind, c.Namespace, c.Name),
 			"scale it up first, so that there is a number to come back to")
 	case Incomplete, Deleting:
-		return fmt.Errorf("virtual cluster %s: it cannot be paused while it is %s", c.Name, c.State)
+		return fmt.Errorf("virtual cluster %s: it cannot be %s while it is %s", c.Name, done, c.State)
+	}
+	return nil
+}
+
+// Pause takes a cluster off its host. Called again, it goes on.
+func Pause(ctx context.Context, client kubernetes.Interface, c *Cluster, report func(string)) error {
+	if err := c.stoppable("paused"); err != nil {
+		return err
 	}
 	return pause.Cluster{Host: client, Namespace: c.Namespace, Name: c.Name, Report: report}.Pause(ctx)
 }
@@ -62,14 +71,18 @@ func Sleep(ctx context.Context, client kubernetes.Interface, c *Cluster, report 
 
 // Wake starts the control plane of a cluster that sleeps. One that runs stays as
 // it is, and a person's pause is for Resume to end.
-func Wake(ctx context.Context, client kubernetes.Interface, c *Cluster, report func(string)) error {
+func Wake(ctx context.Context, client kubernetes.Interface, c *Cluster) error {
 	switch c.State {
 	case Sleeping:
-		return pause.Cluster{Host: client, Namespace: c.Namespace, Name: c.Name, Report: report}.Wake(ctx, time.Now())
+		return controlPlane(client, c).Wake(ctx, time.Now())
 	case Paused:
 		return output.WithHint(fmt.Errorf("virtual cluster %s is paused", c.Name), "portico resume %s -n %s brings it back", c.Name, c.Namespace)
 	case Scaled, Incomplete, Deleting:
 		return fmt.Errorf("virtual cluster %s: it does not sleep, it is %s", c.Name, c.State)
 	}
 	return nil
+}
+
+func controlPlane(client kubernetes.Interface, c *Cluster) pause.Cluster {
+	return pause.Cluster{Host: client, Namespace: c.Namespace, Name: c.Name}
 }

@@ -5,7 +5,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -14,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"portico.dev/portico/cmd/portico/internal/output"
@@ -35,13 +33,6 @@ const (
 // an earlier call did, and ends its control plane. Its pods run on. It reports
 // whether the cluster was paused.
 func BeginRestore(ctx context.Context, client kubernetes.Interface, c *Cluster, report func(string)) (paused bool, err error) {
-	switch c.State {
-	case Scaled:
-		return false, output.WithHint(fmt.Errorf("virtual cluster %s: its %s %s/%s was scaled to 0 without a note", c.Name, c.Kind, c.Namespace, c.Name),
-			"scale it up first, so that there is a number to come back to")
-	case Incomplete, Deleting:
-		return false, fmt.Errorf("virtual cluster %s: it cannot be restored while it is %s", c.Name, c.State)
-	}
 	set, err := client.AppsV1().StatefulSets(c.Namespace).Get(ctx, c.Name, metav1.GetOptions{})
 	if err != nil {
 		return false, fmt.Errorf("get the StatefulSet %s/%s: %w", c.Namespace, c.Name, err)
@@ -49,31 +40,20 @@ func BeginRestore(ctx context.Context, client kubernetes.Interface, c *Cluster, 
 	was, noted := set.Annotations[pause.AnnotationRestoring]
 	if !noted {
 		was = string(c.State)
-		if err := note(ctx, client, c, was); err != nil {
+		if err := controlPlane(client, c).Mark(ctx, pause.AnnotationRestoring, was); err != nil {
 			return false, err
 		}
 	}
 	return was == string(Paused), pause.Cluster{Host: client, Namespace: c.Namespace, Name: c.Name, Report: report}.Stop(ctx)
 }
 
-// EndRestore brings a cluster back to how it was before BeginRestore.
+// EndRestore starts a cluster again, or leaves it paused if it was. One that slept
+// runs then.
 func EndRestore(ctx context.Context, client kubernetes.Interface, c *Cluster, paused bool) error {
 	if paused {
-		return note(ctx, client, c, nil)
+		return controlPlane(client, c).Mark(ctx, pause.AnnotationRestoring, nil)
 	}
-	return pause.Cluster{Host: client, Namespace: c.Namespace, Name: c.Name}.Start(ctx)
-}
-
-// note writes the annotation about a restore, or removes it.
-func note(ctx context.Context, client kubernetes.Interface, c *Cluster, was any) error {
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{pause.AnnotationRestoring: was}}})
-	if err == nil {
-		_, err = client.AppsV1().StatefulSets(c.Namespace).Patch(ctx, c.Name, types.MergePatchType, body, metav1.PatchOptions{})
-	}
-	if err != nil {
-		return fmt.Errorf("take note of the restore on the StatefulSet %s/%s: %w", c.Namespace, c.Name, err)
-	}
-	return nil
+	return controlPlane(client, c).Start(ctx)
 }
 
 // RestorePod returns the pod that replaces the data of a cluster with a snapshot
@@ -81,6 +61,9 @@ func note(ctx context.Context, client kubernetes.Interface, c *Cluster, was any)
 // security settings as the cluster's own, with no rights on the host, and without
 // the label that would make it a door.
 func RestorePod(ctx context.Context, client kubernetes.Interface, c *Cluster, dataDir string, limit time.Duration) (*corev1.Pod, error) {
+	if err := c.stoppable("restored"); err != nil {
+		return nil, err
+	}
 	set, err := client.AppsV1().StatefulSets(c.Namespace).Get(ctx, c.Name, metav1.GetOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("get the StatefulSet %s/%s: %w", c.Namespace, c.Name, err)
