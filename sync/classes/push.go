@@ -43,8 +43,8 @@ const (
 	lookAgain = time.Minute
 )
 
-// noCopyError is returned for a class that may have no copy on the host. What
-// names it is refused.
+// noCopyError is returned for a class that may have no copy on the host. Pods and
+// claims that name it are refused.
 type noCopyError struct{ why string }
 
 func (e noCopyError) Error() string { return e.why }

@@ -18,8 +18,8 @@ import (
 	"portico.dev/portico/sync/kinds"
 )
 
-// StorageLimits are what the operator lets the tenant's StorageClasses have on
-// the host.
+// StorageLimits are the bounds that the operator sets to the tenant's
+// StorageClasses on the host.
 type StorageLimits struct {
 	// Provisioners are those that make volumes for the tenant's classes. Nil
 	// means those of the host's classes that are shown.
@@ -88,8 +88,8 @@ func (s *StoragePusher) hostHas(ctx context.Context, name string) (bool, error) 
 	return !isCopy(class), nil
 }
 
-// mayHaveCopy returns a noCopyError for a class that could do on the host what
-// the operator has not allowed.
+// mayHaveCopy returns a noCopyError for a class that could do on the host more
+// than the operator has allowed.
 func (s *StoragePusher) mayHaveCopy(ctx context.Context, class *storagev1.StorageClass) error {
 	if problems := rewrite.StorageClassProblems(class, s.limits.Parameters); len(problems) > 0 {
 		return noCopyError{fmt.Sprintf("storage class %q: %s", class.Name, problems.ToAggregate())}
@@ -107,8 +107,8 @@ func (s *StoragePusher) mayHaveCopy(ctx context.Context, class *storagev1.Storag
 	return nil
 }
 
-// Judge refuses a tenant's write of a class that could do on the host what the
-// operator has not allowed, and warns of a class that gets no copy or that loses
+// Judge refuses a tenant's write of a class that could do on the host more than
+// the operator has allowed, and warns of a class that gets no copy or that loses
 // its annotations. A class of before, which has not changed, stays.
 func (l StorageLimits) Judge(before, after *storagev1.StorageClass) (warnings []string, err error) {
 	if after == nil || mirrored(after) {

@@ -29,7 +29,7 @@ const (
 	brief = 2 * time.Minute
 )
 
-// Config says what is put to sleep, and when.
+// Config names the cluster that is put to sleep, and the time for it.
 type Config struct {
 	// Workload is read and patched in every replica.
 	Workload Workload
@@ -169,7 +169,7 @@ func (s *Sleeper) look(ctx context.Context, w seen) error {
 	return nil
 }
 
-// work finds out what there is to do, now and later.
+// work finds the work that there is, now and later.
 func (s *Sleeper) work(place *situation) (err error) {
 	if place.busy, err = running(s.jobs); err != nil {
 		return err

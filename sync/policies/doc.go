@@ -6,7 +6,7 @@
 //
 // Policies add up. Where the operator limits the connections of pods
 // (rewrite.PolicyBounds), two policies of the operator's are on the host: one
-// that allows what the bounds do, to pods without the label
+// that allows as much as the bounds do, to pods without the label
 // rewrite.LabelEgressPolicy, and one that allows nothing, to pods with it. This
 // package gives the label to the pods that a tenant's policy on the host selects
 // for egress. So a pod has the bounds, or the tenant's policies within the
