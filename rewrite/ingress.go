@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -177,18 +178,27 @@ func IngressReferences(v *networkingv1.Ingress) []Reference {
 	return refs
 }
 
-// Changes returns the merge patch of annotations that a host copy needs. Keys that
-// the policy allows are the tenant's, others the host's.
-func (p *IngressPolicy) Changes(want, host map[string]string) map[string]any {
+// CopyChanges returns the merge patches that bring the labels and annotations of
+// a host copy in step with want, its translation of now: nil stands for a key to
+// remove. Annotations that the policy allows are the tenant's, others the host's.
+// No label is the tenant's, so none is removed.
+func (p *IngressPolicy) CopyChanges(want, host metav1.Object) (labels, annotations map[string]any) {
+	labels = missing(want.GetLabels(), host.GetLabels())
+	annotations = missing(want.GetAnnotations(), host.GetAnnotations())
+	for k := range host.GetAnnotations() {
+		if _, ok := want.GetAnnotations()[k]; !ok && p.passes(k) {
+			annotations[k] = nil
+		}
+	}
+	return labels, annotations
+}
+
+// missing returns the entries of want that host does not have.
+func missing(want, host map[string]string) map[string]any {
 	patch := map[string]any{}
 	for k, v := range want {
 		if got, ok := host[k]; !ok || got != v {
 			patch[k] = v
-		}
-	}
-	for k := range host {
-		if _, ok := want[k]; !ok && p.passes(k) {
-			patch[k] = nil
 		}
 	}
 	return patch

@@ -256,6 +256,42 @@ func is[T metav1.Object](row kinds.Pushed[T], tr *rewrite.Translator, host T) bo
 	return ours
 }
 
+// TestIngressKeepsLabelsOfTheHost: a label that the host puts on the copy of an
+// Ingress stays, also one whose key is that of an annotation that passes. The
+// annotation of that key is the tenant's.
+func TestIngressKeepsLabelsOfTheHost(t *testing.T) {
+	const key = "example.com/a"
+	tr, host := harness.Translator(t), fake.NewClientset()
+	row := kinds.PushedIngresses(&rewrite.IngressPolicy{Classes: []string{"web"}, Hosts: []string{"*"}, Annotations: []string{key}})
+	k := row.Copies(tr, host, informers.NewSharedInformerFactory(host, 0))
+	want, err := row.ToHost(tr, &networkingv1.Ingress{ObjectMeta: meta}, rewrite.Inputs{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := want.DeepCopy()
+	there.Labels[key], there.Labels["example.com/b"] = "theirs", "theirs"
+	labelled := there.DeepCopy()
+	there.Annotations[key] = "of before"
+	if _, err := k.Client.Create(t.Context(), there, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, effect := range []copies.Effect{copies.Changed, copies.None} {
+		if got, err := k.Write(t.Context(), want.DeepCopy()); err != nil || got != effect {
+			t.Errorf("effect %v, %v; want %v", got, err, effect)
+		}
+	}
+	got, err := k.Client.Get(t.Context(), want.Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(labelled.Labels, got.Labels); diff != "" {
+		t.Errorf("labels (-want +host):\n%s", diff)
+	}
+	if diff := cmp.Diff(labelled.Annotations, got.Annotations); diff != "" {
+		t.Errorf("annotations (-want +host):\n%s", diff)
+	}
+}
+
 func TestPulled(t *testing.T) {
 	pulled(t, kinds.PulledPriorityClasses,
 		&schedulingv1.PriorityClass{Value: 10, Description: "d", PreemptionPolicy: ptr.To(corev1.PreemptNever), GlobalDefault: true},

@@ -252,9 +252,7 @@ func PushedIngresses(policy *rewrite.IngressPolicy) Pushed[*networkingv1.Ingress
 			Same: func(want, host *networkingv1.Ingress) bool {
 				return apiequality.Semantic.DeepEqual(want.Spec, host.Spec)
 			},
-			Metadata: func(want, host metav1.Object) (labels, annotations map[string]any) {
-				return policy.Changes(want.GetLabels(), host.GetLabels()), policy.Changes(want.GetAnnotations(), host.GetAnnotations())
-			},
+			Metadata: policy.CopyChanges,
 			Patch: func(want, _ *networkingv1.Ingress) map[string]any {
 				return map[string]any{"spec": map[string]any{
 					"ingressClassName": want.Spec.IngressClassName, "defaultBackend": backendPatch(want.Spec.DefaultBackend),
