@@ -232,10 +232,7 @@ func (c *restoration) virtualAnnotations(host map[string]string) map[string]stri
 // virtualFinalizers shows the tenant's finalizers in their order, then those
 // that the host added.
 func (c *restoration) virtualFinalizers(host []string) []string {
-	onHost := set{}
-	for _, f := range host {
-		onHost.add(f)
-	}
+	onHost := setOf(host)
 	var out []string
 	shown := set{}
 	for _, f := range c.overlay.Finalizers {

@@ -70,17 +70,20 @@ type passing struct {
 	// held are the keys that do not pass, if all others do; nil if none does
 	// that is not allowed.
 	held *keyset
-	// host are keys that only the host writes, except for those that a scheduler
-	// inside writes as well.
-	host, placed *keyset
+	// host are keys that only the host writes, except for those of placed, which
+	// a scheduler inside writes as well.
+	host   *keyset
+	placed set
 }
 
 func (p *passing) passes(key string) bool {
-	if Reserved(key) || p.never.has(key) || p.host.has(key) && !p.placed.has(key) {
+	switch {
+	case Reserved(key) || p.never.has(key):
 		return false
-	}
-	if p.placed.has(key) {
+	case p.placed.has(key):
 		return true
+	case p.host.has(key):
+		return false
 	}
 	return p.allowed.has(key) || p.held != nil && !p.held.has(key)
 }
@@ -103,9 +106,8 @@ func (c *Cluster) kindsOfKeys() map[string]*kindKeys {
 		k.labels.allowed = newKeyset(passing.Labels, allowed.Labels)
 		k.annotations.allowed = newKeyset(passing.Annotations, allowed.Annotations)
 		k.labels.host, k.annotations.host = newKeyset(), host
-		k.labels.placed, k.annotations.placed = newKeyset(), newKeyset()
 		if c.SchedulesInside {
-			k.annotations.placed = newKeyset(rules.PlacementAnnotations[kind])
+			k.annotations.placed = setOf(rules.PlacementAnnotations[kind])
 		}
 		return k
 	}

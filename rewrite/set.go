@@ -11,6 +11,14 @@ import (
 // set is a set of names. A nil set is empty.
 type set map[string]struct{}
 
+func setOf(names []string) set {
+	s := set{}
+	for _, name := range names {
+		s.add(name)
+	}
+	return s
+}
+
 func (s set) add(name string)      { s[name] = struct{}{} }
 func (s set) has(name string) bool { _, ok := s[name]; return ok }
 

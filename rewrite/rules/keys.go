@@ -51,8 +51,8 @@ var HostAnnotations = map[string][]string{
 const SelectedNode = "volume.kubernetes.io/selected-node"
 
 // PlacementAnnotations are those of HostAnnotations that a scheduler inside writes,
-// in a cluster that has one. A controller of the host may take one away, to have
-// another.
+// in a cluster that has one: whole keys, and no patterns. A controller of the host
+// may take one away, to have another.
 var PlacementAnnotations = map[string][]string{
 	"PersistentVolumeClaim": {SelectedNode},
 }
