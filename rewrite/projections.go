@@ -208,12 +208,21 @@ func filesOf(s *corev1.VolumeProjection) []corev1.KeyToPath {
 	return nil
 }
 
-// ownersMode returns the mode of composed files in a pod where a kubelet gives
-// those that it composes itself to one user or group, and nil in any other, where
-// the volume's own mode holds (SetUpAt in pkg/volume/projected). A kubelet gives
-// the files of a Secret to root, and with an fsGroup to that group as well. So a
-// user who is not root must be able to read them as any other, unless the
-// pod has an fsGroup.
+// setModes gives one mode to the files of a composed source.
+func setModes(s *corev1.VolumeProjection, mode *int32) {
+	files := filesOf(s)
+	for i := range files {
+		files[i].Mode = mode
+	}
+}
+
+// ownersMode returns the mode of composed files in a pod, or nil for the volume's
+// own. A kubelet gives those that it composes itself to the pod's one user or
+// group, and lets no one else read them (collectData in pkg/volume/projected). It
+// gives the files of a Secret to root, and with an fsGroup to that group as well.
+// So a user who is not root must be able to read them as any other, unless the
+// pod has an fsGroup. For one such user, and for one that the volume or the source
+// names, the mode is the volume's own, which is more open than a kubelet's.
 func ownersMode(spec *corev1.PodSpec) *int32 {
 	ofPod := spec.SecurityContext
 	if ofPod != nil && ofPod.FSGroup != nil {
@@ -250,10 +259,7 @@ func (c *translation) projections(volumes []corev1.Volume, mode *int32) {
 			if host := c.t.composed(c.namespace, c.name, key, source); host != nil {
 				asked[key] = source.DeepCopy()
 				*source = *host
-				files := filesOf(source)
-				for f := range files {
-					files[f].Mode = mode
-				}
+				setModes(source, mode)
 			}
 		}
 		if len(asked) > 0 {
@@ -271,11 +277,11 @@ func (c *restoration) projections(volumes []corev1.Volume) {
 		}
 		for j := range volume.Projected.Sources {
 			source := &volume.Projected.Sources[j]
+			plain := source
 			// Pods of before have no modes.
-			plain := source.DeepCopy()
-			files := filesOf(plain)
-			for f := range files {
-				files[f].Mode = nil
+			if slices.ContainsFunc(filesOf(source), func(f corev1.KeyToPath) bool { return f.Mode != nil }) {
+				plain = source.DeepCopy()
+				setModes(plain, nil)
 			}
 			// It may stand at another place now, if the host added a source.
 			here := projectionKey(volume.Name, j)
