@@ -149,8 +149,7 @@ func grown[T any](written, host *T, selector func(*T) *metav1.LabelSelector) boo
 func (c *translation) constraint(virtual corev1.TopologySpreadConstraint, virtualLabels map[string]string) corev1.TopologySpreadConstraint {
 	s := *virtual.DeepCopy()
 	s.MatchLabelKeys = c.labelKeys(s.LabelSelector, s.MatchLabelKeys, metav1.LabelSelectorOpIn, virtualLabels)
-	c.moveKeys(s.LabelSelector)
-	require(s.LabelSelector, oneOf(LabelNamespace, c.namespace), c.inCluster())
+	c.ownPods(s.LabelSelector)
 	return s
 }
 

@@ -21,8 +21,7 @@ import (
 func (t *Translator) BudgetToHost(v *policyv1.PodDisruptionBudget) *policyv1.PodDisruptionBudget {
 	c := t.begin("PodDisruptionBudget", v, Inputs{})
 	selector := v.Spec.Selector.DeepCopy()
-	c.moveKeys(selector)
-	require(selector, oneOf(LabelNamespace, v.Namespace), c.inCluster())
+	c.ownPods(selector)
 	h := &policyv1.PodDisruptionBudget{ObjectMeta: t.bare("PodDisruptionBudget", v)}
 	h.Spec = policyv1.PodDisruptionBudgetSpec{Selector: selector}
 	if policy := v.Spec.UnhealthyPodEvictionPolicy; policy != nil {

@@ -5,7 +5,6 @@ package rewrite
 
 import (
 	"maps"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -67,7 +66,8 @@ func (c *translation) volume(h, v *corev1.PersistentVolumeClaim) {
 	}
 	selector := &metav1.LabelSelector{}
 	if h.Spec.Selector != nil {
-		selector = withoutReserved(h.Spec.Selector)
+		selector = h.Spec.Selector.DeepCopy()
+		renameKeys(selector, unreserved)
 	}
 	if selector.MatchLabels == nil {
 		selector.MatchLabels = map[string]string{}
@@ -76,22 +76,14 @@ func (c *translation) volume(h, v *corev1.PersistentVolumeClaim) {
 	replace(c.overlay, "selector", &h.Spec.Selector, selector)
 }
 
-// withoutReserved is a selector whose reserved keys are moved: the volumes that an
-// operator made for this cluster are not those that a tenant labelled so.
-func withoutReserved(s *metav1.LabelSelector) *metav1.LabelSelector {
-	s = s.DeepCopy()
-	for _, k := range slices.Collect(maps.Keys(s.MatchLabels)) {
-		if Reserved(k) {
-			s.MatchLabels[movedLabelKey(k)] = s.MatchLabels[k]
-			delete(s.MatchLabels, k)
-		}
+// unreserved moves a reserved key of a label of volumes: those that an operator
+// made for this cluster are not those that a tenant labelled so. Other keys are
+// the host's, and the lists for pods do not count.
+func unreserved(key string) string {
+	if Reserved(key) {
+		return movedLabelKey(key)
 	}
-	for i := range s.MatchExpressions {
-		if r := &s.MatchExpressions[i]; Reserved(r.Key) {
-			r.Key = movedLabelKey(r.Key)
-		}
-	}
-	return s
+	return key
 }
 
 // wantsNoClass reports whether a claim has an empty class, which is not the same

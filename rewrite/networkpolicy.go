@@ -66,8 +66,7 @@ type policy struct {
 // pods translates a selector of pods in the policy's own namespace.
 func (p *policy) pods(virtual *metav1.LabelSelector) *metav1.LabelSelector {
 	s := virtual.DeepCopy()
-	p.moveKeys(s)
-	require(s, oneOf(LabelNamespace, p.namespace), p.inCluster())
+	p.ownPods(s)
 	return s
 }
 

@@ -23,20 +23,29 @@ func (c *translation) inCluster() metav1.LabelSelectorRequirement {
 	return oneOf(LabelCluster, c.t.cluster.Name)
 }
 
-// moveKeys gives the tenant's label keys in a selector their host form.
-func (c *translation) moveKeys(s *metav1.LabelSelector) {
+// ownPods translates a selector of pods in the object's own namespace.
+func (c *translation) ownPods(s *metav1.LabelSelector) {
+	c.moveKeys(s)
+	require(s, oneOf(LabelNamespace, c.namespace), c.inCluster())
+}
+
+// moveKeys gives the tenant's keys of labels of pods in a selector their host
+// form.
+func (c *translation) moveKeys(s *metav1.LabelSelector) { renameKeys(s, c.labelKey) }
+
+func renameKeys(s *metav1.LabelSelector, key func(string) string) {
 	if s == nil {
 		return
 	}
 	if s.MatchLabels != nil {
 		out := make(map[string]string, len(s.MatchLabels))
 		for k, v := range s.MatchLabels {
-			out[c.labelKey(k)] = v
+			out[key(k)] = v
 		}
 		s.MatchLabels = out
 	}
 	for i := range s.MatchExpressions {
-		s.MatchExpressions[i].Key = c.labelKey(s.MatchExpressions[i].Key)
+		s.MatchExpressions[i].Key = key(s.MatchExpressions[i].Key)
 	}
 }
 
