@@ -89,8 +89,6 @@ func unreserved(key string) string {
 // wantsNoClass reports whether a claim has an empty class, which is not the same
 // as no class (k8s.io/component-helpers/storage/volume).
 func wantsNoClass(v *corev1.PersistentVolumeClaim) bool {
-	if class, ok := v.Annotations[corev1.BetaStorageClassAnnotation]; ok {
-		return class == ""
-	}
-	return v.Spec.StorageClassName != nil && *v.Spec.StorageClassName == ""
+	_, annotated := v.Annotations[corev1.BetaStorageClassAnnotation]
+	return classOf(v) == "" && (annotated || v.Spec.StorageClassName != nil)
 }

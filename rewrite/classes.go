@@ -81,10 +81,7 @@ func (t *Translator) PriorityClassToHost(v *schedulingv1.PriorityClass, limit in
 		return nil, fmt.Errorf("priority class %q is the system's", v.Name)
 	}
 	h := v.DeepCopy()
-	h.ObjectMeta = metav1.ObjectMeta{
-		Name: t.ClusterName(v.Name), Labels: t.ClusterScope(),
-		Annotations: map[string]string{AnnotationName: v.Name, AnnotationKind: "PriorityClass"},
-	}
+	h.ObjectMeta = t.bareClass("PriorityClass", v.Name)
 	h.Value, h.GlobalDefault = min(v.Value, limit), false
 	return h, nil
 }

@@ -57,7 +57,7 @@ func (t *Translator) FormerTrustBundleName(b TrustBundle) string {
 
 // FormerClusterName is FormerName for ClusterName.
 func (t *Translator) FormerClusterName(name string) (former string, ok bool) {
-	prefixed := "portico-" + name
+	prefixed := clusterPrefix + name
 	joined, plain := t.joinCluster(prefixed)
 	if plain {
 		return "", false

@@ -14,6 +14,8 @@ import (
 const (
 	// separator joins name, namespace and cluster in a host name.
 	separator = "-x-"
+	// clusterPrefix begins the host name of an object without a namespace.
+	clusterPrefix = "portico-"
 	// maxName is the longest host name: that of a Service, and of a label
 	// value. Pods and Secrets could be longer, but one limit for all kinds
 	// keeps a name valid wherever it is used.
@@ -70,7 +72,7 @@ func (t *Translator) ServiceName(namespace, name string) string {
 
 // ClusterName returns the host name of a cluster-scoped virtual object.
 func (t *Translator) ClusterName(name string) string {
-	prefixed := "portico-" + name
+	prefixed := clusterPrefix + name
 	joined, plain := t.joinCluster(prefixed)
 	if plain {
 		return joined

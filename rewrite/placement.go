@@ -53,7 +53,7 @@ func (c *translation) scheduler(spec *corev1.PodSpec) {
 	name, inside := spec.SchedulerName, c.t.cluster.SchedulesInside
 	switch isDefault := name == "" || name == corev1.DefaultSchedulerName; {
 	case isDefault && !inside:
-	case isDefault && c.t.cluster.ResourceClaims && len(spec.ResourceClaims) > 0: // LeftToHost
+	case isDefault && c.t.leftToHost(spec):
 	case !isDefault && slices.Contains(c.t.cluster.Schedulers, name):
 	case inside && name == HostScheduler:
 		replace(c.overlay, schedulerKey, &spec.SchedulerName, corev1.DefaultSchedulerName)
@@ -73,8 +73,10 @@ func (c *translation) placedInside(spec *corev1.PodSpec) bool {
 
 // LeftToHost reports whether the host's scheduler places a pod that names the one
 // inside: devices are allocated where they are known.
-func (t *Translator) LeftToHost(v *corev1.Pod) bool {
-	return t.cluster.ResourceClaims && len(v.Spec.ResourceClaims) > 0
+func (t *Translator) LeftToHost(v *corev1.Pod) bool { return t.leftToHost(&v.Spec) }
+
+func (t *Translator) leftToHost(spec *corev1.PodSpec) bool {
+	return t.cluster.ResourceClaims && len(spec.ResourceClaims) > 0
 }
 
 // HostTolerations returns the tolerations of a virtual pod that a new host pod of

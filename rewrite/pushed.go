@@ -104,6 +104,14 @@ func (t *Translator) bare(kind string, v metav1.Object) metav1.ObjectMeta {
 	}
 }
 
+// bareClass is bare for kinds without a namespace.
+func (t *Translator) bareClass(kind, name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Name: t.ClusterName(name), Labels: t.ClusterScope(),
+		Annotations: map[string]string{AnnotationName: name, AnnotationKind: kind},
+	}
+}
+
 // CopyChanges returns the merge patches that bring the labels and annotations
 // of a host copy in step with want, its translation of now: nil stands for a
 // key to remove. Both are empty when there is nothing to do. As everywhere, a

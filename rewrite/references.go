@@ -74,7 +74,7 @@ func (t *Translator) PlainName(namespace, host string) (name string, ok bool) {
 // PlainClusterName is PlainName for objects without a namespace.
 func (t *Translator) PlainClusterName(host string) (name string, ok bool) {
 	name, ok = strings.CutSuffix(host, separator+t.cluster.HostNamespace+separator+t.cluster.Name)
-	name, prefixed := strings.CutPrefix(name, "portico-")
+	name, prefixed := strings.CutPrefix(name, clusterPrefix)
 	return name, ok && prefixed && name != "" && t.ClusterName(name) == host
 }
 

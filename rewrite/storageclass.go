@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/utils/ptr"
 
@@ -26,10 +25,7 @@ const pushedStorage = "storageClassName"
 // read others as parameters.
 func (t *Translator) StorageClassToHost(v *storagev1.StorageClass) *storagev1.StorageClass {
 	h := v.DeepCopy()
-	h.ObjectMeta = metav1.ObjectMeta{
-		Name: t.ClusterName(v.Name), Labels: t.ClusterScope(),
-		Annotations: map[string]string{AnnotationName: v.Name, AnnotationKind: "StorageClass"},
-	}
+	h.ObjectMeta = t.bareClass("StorageClass", v.Name)
 	return h
 }
 

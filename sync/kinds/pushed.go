@@ -147,10 +147,7 @@ func PushedPriorityClasses(limit int32) Pushed[*schedulingv1.PriorityClass] {
 		ToHost: alone(func(t *rewrite.Translator, virtual *schedulingv1.PriorityClass) (*schedulingv1.PriorityClass, error) {
 			return t.PriorityClassToHost(virtual, limit)
 		}),
-		ToVirtual: func(t *rewrite.Translator, host *schedulingv1.PriorityClass) (namespace, name string, ours bool) {
-			name, ours = t.PushedClass("PriorityClass", host)
-			return "", name, ours
-		},
+		ToVirtual: ofClass[*schedulingv1.PriorityClass]("PriorityClass"),
 		Rules: copies.Rules[*schedulingv1.PriorityClass]{
 			Same: func(want, host *schedulingv1.PriorityClass) bool {
 				return frozenPriority(want, host) && want.Description == host.Description && !host.GlobalDefault
@@ -178,10 +175,7 @@ var PushedStorageClasses = Pushed[*storagev1.StorageClass]{
 	ToHost: func(t *rewrite.Translator, virtual *storagev1.StorageClass, _ rewrite.Inputs) (*storagev1.StorageClass, error) {
 		return t.StorageClassToHost(virtual), nil
 	},
-	ToVirtual: func(t *rewrite.Translator, host *storagev1.StorageClass) (namespace, name string, ours bool) {
-		name, ours = t.PushedClass("StorageClass", host)
-		return "", name, ours
-	},
+	ToVirtual: ofClass[*storagev1.StorageClass]("StorageClass"),
 	Rules: copies.Rules[*storagev1.StorageClass]{
 		Same: func(want, host *storagev1.StorageClass) bool {
 			return frozenStorage(want, host) && apiequality.Semantic.DeepEqual(want.MountOptions, host.MountOptions) &&
@@ -223,11 +217,8 @@ func PushedNetworkPolicies(network func() rewrite.Network) Pushed[*networkingv1.
 			},
 			Patch: func(want, host *networkingv1.NetworkPolicy) map[string]any {
 				return map[string]any{"spec": map[string]any{
-					"podSelector": map[string]any{
-						"matchLabels":      hostview.Changes(want.Spec.PodSelector.MatchLabels, host.Spec.PodSelector.MatchLabels),
-						"matchExpressions": nonNil(want.Spec.PodSelector.MatchExpressions),
-					},
-					"ingress": nonNil(want.Spec.Ingress), "egress": nonNil(want.Spec.Egress), "policyTypes": want.Spec.PolicyTypes,
+					"podSelector": selectorPatch(&want.Spec.PodSelector, &host.Spec.PodSelector),
+					"ingress":     nonNil(want.Spec.Ingress), "egress": nonNil(want.Spec.Egress), "policyTypes": want.Spec.PolicyTypes,
 				}}
 			},
 		},
@@ -324,6 +315,14 @@ func identified[T metav1.Object](kind string) func(*rewrite.Translator, T) (name
 	return func(t *rewrite.Translator, host T) (namespace, name string, ours bool) {
 		namespace, name, err := t.Identify(kind, host)
 		return namespace, name, err == nil
+	}
+}
+
+// ofClass is ToVirtual of classes, which are in no namespace.
+func ofClass[T metav1.Object](kind string) func(*rewrite.Translator, T) (namespace, name string, ours bool) {
+	return func(t *rewrite.Translator, host T) (namespace, name string, ours bool) {
+		name, ours = t.PushedClass(kind, host)
+		return "", name, ours
 	}
 }
 
