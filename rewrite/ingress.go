@@ -66,8 +66,10 @@ func (p *IngressPolicy) Validate(v *networkingv1.Ingress) field.ErrorList {
 	return errs
 }
 
-// annotations refuses those that speak to an ingress controller and would not
-// reach it: without one that asks for a password, a site is open.
+// annotations refuses those that speak to an ingress controller, as an "ingress"
+// in their keys says, and would not reach it: without one that asks for a
+// password, a site is open. Others that do not reach the host are no reason to
+// refuse an Ingress: its writer is warned of them (Kept).
 func (p *IngressPolicy) annotations(v *networkingv1.Ingress) (errs field.ErrorList) {
 	for _, key := range p.Kept(v) {
 		if strings.Contains(key, "ingress") {
@@ -107,7 +109,7 @@ func (p *IngressPolicy) host(path *field.Path, host string) field.ErrorList {
 
 // urlPath refuses characters by which a path could become a piece of a
 // controller's configuration. No path of a URL has them unescaped but the
-// semicolon.
+// semicolon and the apostrophe.
 func urlPath(path *field.Path, text string) field.ErrorList {
 	bad := func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r) || strings.ContainsRune(";{}\"'`\\#", r)

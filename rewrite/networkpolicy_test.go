@@ -75,8 +75,9 @@ func TestPolicyGolden(t *testing.T) {
 	}
 }
 
-// allowAll allows a pod everything, in one direction or both.
-func allowAll(rules ...networkingv1.NetworkPolicyEgressRule) *networkingv1.NetworkPolicy {
+// egressPolicy is a policy about egress only, for all pods of a namespace, with
+// the given rules.
+func egressPolicy(rules ...networkingv1.NetworkPolicyEgressRule) *networkingv1.NetworkPolicy {
 	return &networkingv1.NetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "p"},
 		Spec:       networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}, Egress: rules},
@@ -102,7 +103,7 @@ func TestAttackPolicyAllowsMoreThanTheOperator(t *testing.T) {
 		"IPv4 in IPv6": block("::ffff:10.0.0.0/104"), "all IPv4 in IPv6": block("::ffff:0:0/96"), "bits after the prefix": block("10.1.2.3/8"),
 		"an exception that is none": block("0.0.0.0/0", "nowhere"), "ports of a private network": privateWeb,
 	} {
-		h := tr.NetworkPolicyToHost(allowAll(rule), policyNetwork(true), rewrite.Inputs{})
+		h := tr.NetworkPolicyToHost(egressPolicy(rule), policyNetwork(true), rewrite.Inputs{})
 		for _, address := range []string{"10.1.2.3", "10.0.0.1", "192.168.1.1", "2001:db8::1", "::ffff:10.1.2.3"} {
 			to := &endpoint{name: address, address: netip.MustParseAddr(address)}
 			for _, r := range h.Spec.Egress {
@@ -125,7 +126,7 @@ func TestAttackPolicyWritesAddressesOtherwise(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	for cidr, want := range map[string]int{"::ffff:10.0.0.0/104": 0, "::ffff:0:0/96": 0, "10.0.0.0/8": 0, "2001:db8::/32": 1} {
 		rule := networkingv1.NetworkPolicyEgressRule{To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: cidr}}}, Ports: []networkingv1.NetworkPolicyPort{tcp(80)}}
-		if h := tr.NetworkPolicyToHost(allowAll(rule), n, rewrite.Inputs{}); len(h.Spec.Egress) != want {
+		if h := tr.NetworkPolicyToHost(egressPolicy(rule), n, rewrite.Inputs{}); len(h.Spec.Egress) != want {
 			t.Errorf("%s: %d rules, want %d: %+v", cidr, len(h.Spec.Egress), want, h.Spec.Egress)
 		}
 	}
@@ -183,7 +184,7 @@ func TestAttackPolicySelectsPodsOfOthers(t *testing.T) {
 	own := &endpoint{name: "own", pod: true, namespace: "team-a", labels: map[string]string{"portico.dev/cluster": "my-vcluster", "portico.dev/namespace": "demo"}}
 	for _, bounded := range []bool{false, true} {
 		for _, peer := range peers {
-			v := allowAll(networkingv1.NetworkPolicyEgressRule{To: []networkingv1.NetworkPolicyPeer{peer}})
+			v := egressPolicy(networkingv1.NetworkPolicyEgressRule{To: []networkingv1.NetworkPolicyPeer{peer}})
 			v.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{peer}}}
 			if peer.PodSelector != nil {
 				v.Spec.PodSelector = *peer.PodSelector
