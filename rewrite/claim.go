@@ -13,7 +13,7 @@ import (
 )
 
 var claims = kind[*corev1.PersistentVolumeClaim]{
-	name: "PersistentVolumeClaim", validate: ValidatePersistentVolumeClaim, translate: (*translation).claim, restore: (*restoration).claim,
+	name: "PersistentVolumeClaim", validate: validatePersistentVolumeClaim, translate: (*translation).claim, restore: (*restoration).claim,
 	status: rules.PersistentVolumeClaim.Status,
 }
 
@@ -29,7 +29,7 @@ func (t *Translator) PersistentVolumeClaimToVirtual(h *corev1.PersistentVolumeCl
 }
 
 // claim translates the source of a claim. The namespace of a source can only be
-// the claim's own (ValidatePersistentVolumeClaim), which goes without saying.
+// the claim's own (validatePersistentVolumeClaim), which goes without saying.
 func (c *translation) claim(h, v *corev1.PersistentVolumeClaim) {
 	c.references(h)
 	c.volume(h, v)

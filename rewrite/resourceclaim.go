@@ -22,7 +22,7 @@ import (
 const absentClass = ".absent.portico.dev"
 
 var resourceClaims = kind[*resourcev1.ResourceClaim]{
-	group: resourcev1.GroupName, name: "ResourceClaim", validate: ValidateResourceClaim,
+	group: resourcev1.GroupName, name: "ResourceClaim", validate: validateResourceClaim,
 	translate: (*translation).resourceClaim, restore: (*restoration).resourceClaim, status: rules.ResourceClaim.Status,
 }
 
@@ -119,9 +119,9 @@ func eachDeviceClass(spec *resourcev1.ResourceClaimSpec, do func(class *string))
 	}
 }
 
-// ValidateResourceClaim lists the values that a tenant may not write in a
+// validateResourceClaim lists the values that a tenant may not write in a
 // claim.
-func ValidateResourceClaim(v *resourcev1.ResourceClaim) field.ErrorList {
+func validateResourceClaim(v *resourcev1.ResourceClaim) field.ErrorList {
 	var errs field.ErrorList
 	requests := field.NewPath("spec", "devices", "requests")
 	for i, r := range v.Spec.Devices.Requests {

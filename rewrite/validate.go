@@ -27,9 +27,9 @@ func ValidatePod(v *corev1.Pod) field.ErrorList {
 	return errs
 }
 
-// ValidatePersistentVolumeClaim lists the values that a tenant may not write in
+// validatePersistentVolumeClaim lists the values that a tenant may not write in
 // a claim.
-func ValidatePersistentVolumeClaim(v *corev1.PersistentVolumeClaim) field.ErrorList {
+func validatePersistentVolumeClaim(v *corev1.PersistentVolumeClaim) field.ErrorList {
 	return validateClaimSpec(field.NewPath("spec"), v.Namespace, &v.Spec)
 }
 

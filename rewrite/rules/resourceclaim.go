@@ -9,7 +9,7 @@ var ResourceClaim = Table{
 	Rules: []Rule{
 		{Path: requests + ".exactly.deviceClassName", Action: Pass, Pass: "resourceClaim"},
 		{Path: requests + ".firstAvailable[].deviceClassName", Action: Pass, Pass: "resourceClaim"},
-		{Path: requests + ".exactly.adminAccess", Action: Pass, Pass: "ValidateResourceClaim"},
+		{Path: requests + ".exactly.adminAccess", Action: Pass, Pass: "validateResourceClaim"},
 		{Path: "status.reservedFor", Action: Pass, Pass: "resourceClaim"},
 		{Path: "status.devices[].conditions[].reason", Action: Text},
 		{Path: "status.devices[].conditions[].message", Action: Text},
