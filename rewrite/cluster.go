@@ -181,10 +181,11 @@ func New(c Cluster) (*Translator, error) {
 			return nil, fmt.Errorf("compile the rules of %s: %w", table.Kind, err)
 		}
 		t.walkers[typ] = w
-		for _, part := range []string{"Spec", "Status"} {
-			if f, ok := typ.FieldByName(part); ok {
-				t.fields.addKept(f.Type)
-			}
+		if f, ok := typ.FieldByName("Spec"); ok {
+			t.fields.addKept(f.Type)
+		}
+		if f, ok := typ.FieldByName("Status"); ok {
+			t.fields.add(f.Type)
 		}
 	}
 	return t, nil

@@ -141,17 +141,18 @@ func commonPorts(a, b []networkingv1.NetworkPolicyPort) ([]networkingv1.NetworkP
 	return ports(out), len(out) > 0
 }
 
+// commonPort is the port that two have in common. It may share memory with them.
 func commonPort(a, b *networkingv1.NetworkPolicyPort) (networkingv1.NetworkPolicyPort, bool) {
 	switch {
 	case protocolOf(a) != protocolOf(b):
 		return networkingv1.NetworkPolicyPort{}, false
 	case b.Port == nil:
-		return *a.DeepCopy(), true
+		return *a, true
 	case a.Port == nil:
-		return *b.DeepCopy(), true
+		return *b, true
 	case a.Port.Type == intstr.String || b.Port.Type == intstr.String:
 		// A name has another number in each pod.
-		return *a.DeepCopy(), *a.Port == *b.Port
+		return *a, *a.Port == *b.Port
 	}
 	first := max(a.Port.IntVal, b.Port.IntVal)
 	last := min(ptr.Deref(a.EndPort, a.Port.IntVal), ptr.Deref(b.EndPort, b.Port.IntVal))

@@ -96,7 +96,8 @@ func extendedClaim(name string, known map[string]VirtualRef) string {
 // <class>.storageclass.storage.k8s.io.
 func quotaOfClass(name string, known map[string]VirtualRef) string {
 	const suffix = ".storageclass.storage.k8s.io"
-	if ref, ok := known[strings.TrimSuffix(name, suffix)]; ok && strings.HasSuffix(name, suffix) {
+	class, ok := strings.CutSuffix(name, suffix)
+	if ref, found := known[class]; ok && found {
 		return ref.Name + suffix
 	}
 	return name
