@@ -120,7 +120,11 @@ func (c *Controller[T]) reconcile(ctx context.Context, key types.NamespacedName)
 			if why != "" {
 				c.report(virtual, why)
 			}
-			return 0, errors.Join(c.unshow(ctx, virtual), c.remove(ctx, key))
+			// Only a copy that is still there makes this happen again.
+			if err := c.unshow(ctx, virtual); err != nil {
+				return 0, err
+			}
+			return 0, c.remove(ctx, key)
 		}
 	}
 	host, err := c.cfg.Row.ToHost(c.cfg.Translator, virtual, rewrite.Inputs{})

@@ -6,7 +6,9 @@ package every_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -207,4 +209,31 @@ func TestUnwantedCopyGoes(t *testing.T) {
 		}
 	}
 	h.wait("never", -1)
+}
+
+// TestUnwantedCopyStaysUntilItsStatusIsGone: without the copy, nobody would take
+// the host's status off the virtual object.
+func TestUnwantedCopyStaysUntilItsStatusIsGone(t *testing.T) {
+	var taken atomic.Int32
+	h := startWith(t, func(c *every.Config[*policyv1.PodDisruptionBudget]) {
+		c.Wanted = func(b *policyv1.PodDisruptionBudget) (bool, string) { return b.Spec.MinAvailable.IntVal < 3, "" }
+		c.Show = func(_ context.Context, virtual, host *policyv1.PodDisruptionBudget) error {
+			if host == nil && taken.Add(1) == 1 {
+				return apierrors.NewConflict(schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}, virtual.Name, nil)
+			}
+			return nil
+		}
+	})
+	b := budget("b", 1)
+	h.create(b)
+	h.wait("b", 1)
+	b.Spec.MinAvailable = ptr.To(intstr.FromInt32(3))
+	if _, err := h.Virtual.PolicyV1().PodDisruptionBudgets("shop").Update(t.Context(), b, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h.Eventually("the copy is gone, and its status before", func(ctx context.Context) (bool, any) {
+		h.Clock.Step(time.Second) // a failure is tried again
+		_, err := h.Host.PolicyV1().PodDisruptionBudgets(harness.HostNamespace).Get(ctx, h.Translator.Name("shop", "b"), metav1.GetOptions{})
+		return apierrors.IsNotFound(err) && taken.Load() == 2, taken.Load()
+	})
 }
