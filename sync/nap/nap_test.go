@@ -304,6 +304,31 @@ func TestRunAndObserve(t *testing.T) {
 	}
 }
 
+// TestMarksGoAfterAConflict: the workload may change between the look and the
+// patch.
+func TestMarksGoAfterAConflict(t *testing.T) {
+	f := newFixture(t, home(map[string]string{marks.AnnotationSleeping: start.Format(time.RFC3339)}, 1))
+	patches := make(chan string, 10)
+	f.host.PrependReactor("patch", "statefulsets", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		first := len(patches) == 0
+		patches <- string(a.(clienttesting.PatchAction).GetPatch())
+		return first, nil, apierrors.NewConflict(schema.GroupResource{Group: "apps", Resource: "statefulsets"}, "shop", nil)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- f.Run(ctx) }()
+	for len(patches) < 2 {
+		f.clock.Step(look)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if first, again := <-patches, <-patches; first != again || !strings.Contains(first, `"`+marks.AnnotationSleeping+`":null`) {
+		t.Errorf("after the conflict of %s came %s", first, again)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	strangers := home(nil, 1)
 	strangers.Labels = nil

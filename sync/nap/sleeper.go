@@ -100,10 +100,12 @@ func (s *Sleeper) Run(ctx context.Context) error {
 	first := true
 	return s.every(ctx, look, func() {
 		w, err := s.Workload.get(ctx)
-		if err == nil && first {
-			first = false
+		switch {
+		case err != nil:
+		case first:
 			err = s.awake(ctx, w)
-		} else if err == nil {
+			first = err != nil
+		default:
 			err = s.look(ctx, w)
 		}
 		if err != nil {
@@ -115,9 +117,6 @@ func (s *Sleeper) Run(ctx context.Context) error {
 // awake takes the marks of sleep off, which are there if somebody has scaled the
 // workload up by hand.
 func (s *Sleeper) awake(ctx context.Context, w seen) error {
-	if rest := w.rest(); rest.WokenBy == marks.WokenByTime && s.began.Sub(rest.Woken) < s.After {
-		s.began = s.began.Add(min(brief-s.After, 0))
-	}
 	if w.replicas == 0 {
 		return nil
 	}
@@ -139,8 +138,8 @@ func (s *Sleeper) look(ctx context.Context, w seen) error {
 		user, last = noted, at
 	}
 	place := situation{now: now, lastUse: last, after: s.After}
-	if s.began.After(last) {
-		place.lastUse = s.began
+	if start := s.start(w); start.After(last) {
+		place.lastUse = start
 	}
 	asked := annotations[marks.AnnotationSleepRequested]
 	place.requested = asked != "" && !strings.HasPrefix(asked, marks.SleepRefused)
@@ -167,6 +166,15 @@ func (s *Sleeper) look(ctx context.Context, w seen) error {
 	}
 	klog.FromContext(ctx).Info("Goes to sleep: nobody uses the cluster", "lastUser", user, "lastActivity", last, "wakeAt", wakeAt, "requested", place.requested)
 	return nil
+}
+
+// start is when the start of this process counts as an activity: earlier than it
+// was, if the cluster was woken for its own work.
+func (s *Sleeper) start(w seen) time.Time {
+	if rest := w.rest(); rest.WokenBy == marks.WokenByTime && s.began.Sub(rest.Woken) < s.After {
+		return s.began.Add(min(brief-s.After, 0))
+	}
+	return s.began
 }
 
 // work finds the work that there is, now and later.
