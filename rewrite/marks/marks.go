@@ -131,16 +131,18 @@ func Replicas(annotations map[string]string) int32 {
 }
 
 // AwakePatch is the merge patch that takes the marks of sleep off a workload that
-// runs, and nil if it has none.
+// runs, and nil if it has none. A request alone is none: it waits for its answer.
 func AwakePatch(resourceVersion string, annotations map[string]string) ([]byte, error) {
+	_, sleeping := annotations[AnnotationSleeping]
+	_, wakes := annotations[AnnotationWakeAt]
+	if !sleeping && !wakes {
+		return nil, nil
+	}
 	marks := map[string]any{}
 	for _, key := range []string{AnnotationSleeping, AnnotationWakeAt, AnnotationSleepRequested} {
 		if _, has := annotations[key]; has {
 			marks[key] = nil
 		}
-	}
-	if len(marks) == 0 {
-		return nil, nil
 	}
 	return json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": resourceVersion, "annotations": marks}})
 }

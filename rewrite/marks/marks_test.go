@@ -113,6 +113,10 @@ func TestPatchesOfSleep(t *testing.T) {
 	if patch, err = marks.AwakePatch("9", awake); patch != nil || err != nil {
 		t.Errorf("nothing to take off, and yet: %s, %v", patch, err)
 	}
+	asked := map[string]string{marks.AnnotationSleepRequested: "2030-01-02T03:04:05Z"}
+	if patch, err = marks.AwakePatch("9", asked); patch != nil || err != nil {
+		t.Errorf("a request is taken off before its answer: %s, %v", patch, err)
+	}
 	if patch, err = marks.AwakePatch("9", asleep); err != nil {
 		t.Fatal(err)
 	}
