@@ -23,6 +23,6 @@
 //
 //	sleeper.go   Sleeper: looks at the clock, the workload and the users
 //	decide.go    whether and for how long, without any I/O
-//	work.go      Jobs that run, CronJobs that are due
+//	work.go      Jobs that have not ended, CronJobs that are due
 //	workload.go  the StatefulSet or Deployment of the control plane
 package nap

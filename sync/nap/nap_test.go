@@ -11,6 +11,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -146,6 +147,12 @@ func (f *fixture) once(t *testing.T) *appsv1.StatefulSet {
 func TestSleeper(t *testing.T) {
 	asked := map[string]string{marks.AnnotationSleepRequested: start.Add(-time.Minute).Format(time.RFC3339)}
 	active := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "once"}, Status: batchv1.JobStatus{Active: 1}}
+	job := func(suspended bool, is batchv1.JobConditionType, so corev1.ConditionStatus) []runtime.Object {
+		return []runtime.Object{&batchv1.Job{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "once"}, Spec: batchv1.JobSpec{Suspend: &suspended},
+			Status: batchv1.JobStatus{Conditions: []batchv1.JobCondition{{Type: is, Status: so}}},
+		}}
+	}
 	for name, c := range map[string]struct {
 		annotations map[string]string
 		virtual     []runtime.Object
@@ -164,6 +171,11 @@ func TestSleeper(t *testing.T) {
 		"tokens are due soon":         {due: time.Minute},
 		"a CronJob":                   {virtual: []runtime.Object{cronJob("a", "0 13 * * *", nil)}, sleeps: true, wakeAt: time.Hour - lead},
 		"a Job runs":                  {virtual: []runtime.Object{active}},
+		"a Job between two tries":     {virtual: job(false, batchv1.JobFailed, corev1.ConditionFalse)},
+		"a Job that is about to fail": {virtual: job(false, batchv1.JobFailureTarget, corev1.ConditionTrue)},
+		"a Job that is suspended":     {virtual: job(true, batchv1.JobSuspended, corev1.ConditionTrue), sleeps: true, wakeAt: most},
+		"a Job that is complete":      {virtual: job(false, batchv1.JobComplete, corev1.ConditionTrue), sleeps: true, wakeAt: most},
+		"a Job that has failed":       {virtual: job(false, batchv1.JobFailed, corev1.ConditionTrue), sleeps: true, wakeAt: most},
 		"a request":                   {annotations: asked, user: "ann", used: 2 * time.Minute, sleeps: true, wakeAt: most},
 		"a request that was answered": {annotations: map[string]string{marks.AnnotationSleepRequested: marks.SleepRefused + "x"}, user: "ann", used: time.Minute, says: "refused: x"},
 		"a request, and a Job":        {annotations: asked, virtual: []runtime.Object{active}, says: "refused: Job shop/once runs"},
