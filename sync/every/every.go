@@ -137,7 +137,7 @@ func (c *Controller[T]) reconcile(ctx context.Context, key types.NamespacedName)
 	}
 	if _, err := c.copies.Write(ctx, host); err != nil {
 		c.room.Free(host.GetName())
-		if refused(err) {
+		if copies.Refused(err) {
 			c.report(virtual, "the host of this cluster does not take it: "+string(apierrors.ReasonForError(err)))
 		}
 		return 0, fmt.Errorf("%s %s on the host: %w", c.cfg.Row.Kind, key, err)
@@ -167,11 +167,6 @@ func (c *Controller[T]) unshow(ctx context.Context, virtual T) error {
 		return nil
 	}
 	return c.show(ctx, virtual, none)
-}
-
-// refused reports whether the host has said no to a copy, rather than failed.
-func refused(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || errors.Is(err, copies.ErrForeign)
 }
 
 func (c *Controller[T]) report(virtual T, why string) {

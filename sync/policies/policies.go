@@ -165,7 +165,7 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 	}
 	if _, err := c.copies.Write(ctx, host); err != nil {
 		c.room.Free(host.Name)
-		if refused(err) {
+		if copies.Refused(err) {
 			c.report(virtual, "the host of this cluster does not take the policy: "+string(apierrors.ReasonForError(err)))
 		}
 		return 0, fmt.Errorf("network policy %s on the host: %w", key, err)
@@ -174,11 +174,6 @@ func (c *Controller) reconcile(ctx context.Context, key types.NamespacedName) (t
 		return whenMoved, nil
 	}
 	return 0, nil
-}
-
-// refused reports whether the host has said no to a policy, rather than failed.
-func refused(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || errors.Is(err, copies.ErrForeign)
 }
 
 func (c *Controller) report(p *networkingv1.NetworkPolicy, why string) {

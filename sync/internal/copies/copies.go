@@ -19,6 +19,11 @@ import (
 // name that is not ours.
 var ErrForeign = errors.New("an object with this name is not ours")
 
+// Refused reports whether the host has said no to an object, rather than failed.
+func Refused(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || errors.Is(err, ErrForeign)
+}
+
 // Client is the part of a typed client that writes objects.
 type Client[T any] interface {
 	Get(ctx context.Context, name string, o metav1.GetOptions) (T, error)

@@ -20,6 +20,6 @@
 //
 // # Map
 //
-//	copies.go   Kind, Rules, Client, ErrForeign
+//	copies.go   Kind, Rules, Client, ErrForeign, Refused
 //	removed.go  Removed
 package copies
