@@ -137,21 +137,16 @@ func (m *marks) mark(ctx context.Context, key types.NamespacedName, without stri
 // one does something with the host pod of a virtual pod, under whichever of its
 // names it is there.
 func (m *marks) one(ctx context.Context, key types.NamespacedName, do func(*metav1.PartialObjectMetadata) error) error {
-	for _, name := range m.c.cfg.Translator.HostNames("Pod", key.Namespace, key.Name) {
-		pod, err := m.pods.Get(ctx, name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read host pod %s: %w", name, err)
-		}
-		if m.c.cfg.Translator.Is(pod, "Pod", key.Namespace, key.Name) {
-			if err := do(pod); err != nil {
-				return err
-			}
-		}
+	pod, err := rewrite.Find(m.c.cfg.Translator, "Pod", key.Namespace, key.Name, func(name string) (*metav1.PartialObjectMetadata, error) {
+		return m.pods.Get(ctx, name, metav1.GetOptions{})
+	})
+	switch {
+	case apierrors.IsNotFound(err), errors.Is(err, rewrite.ErrForeign):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read the host pod of %s: %w", key, err)
 	}
-	return nil
+	return do(pod)
 }
 
 func (m *marks) patch(ctx context.Context, pod *metav1.PartialObjectMetadata, selected bool) error {
