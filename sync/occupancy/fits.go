@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	fwk "k8s.io/kube-scheduler/framework"
 )
 
 // Fits returns why a pod, as the host has it, has no room on a node now, as an
@@ -71,14 +72,19 @@ func (r *Room) Refuses(pod *corev1.Pod) func(node string) string {
 
 // collision returns the first wanted port that one of the pods has.
 func collision(wanted []corev1.ContainerPort, pods []*corev1.Pod) (corev1.ContainerPort, bool) {
-	for _, want := range wanted {
-		for _, pod := range pods {
-			if slices.ContainsFunc(ports(pod), func(p corev1.ContainerPort) bool { return collide(p, want) }) {
-				return want, true
-			}
+	taken := fwk.HostPortInfo{}
+	for _, pod := range pods {
+		for _, p := range ports(pod) {
+			taken.Add(p.HostIP, string(p.Protocol), p.HostPort)
 		}
 	}
-	return corev1.ContainerPort{}, false
+	i := slices.IndexFunc(wanted, func(p corev1.ContainerPort) bool {
+		return taken.CheckConflict(p.HostIP, string(p.Protocol), p.HostPort)
+	})
+	if i < 0 {
+		return corev1.ContainerPort{}, false
+	}
+	return wanted[i], true
 }
 
 // extended reports whether a resource is one that a kubelet ignores in a pod if
@@ -109,15 +115,6 @@ func ports(pod *corev1.Pod) []corev1.ContainerPort {
 	}
 	return all
 }
-
-// collide reports whether two ports of one node cannot be had together.
-func collide(a, b corev1.ContainerPort) bool {
-	return a.HostPort == b.HostPort && protocolOf(a) == protocolOf(b) && (everywhere(a) || everywhere(b) || a.HostIP == b.HostIP)
-}
-
-// everywhere reports whether a port is had on all addresses of the node. The
-// scheduler knows no other way to say so.
-func everywhere(p corev1.ContainerPort) bool { return p.HostIP == "" || p.HostIP == "0.0.0.0" }
 
 func protocolOf(p corev1.ContainerPort) corev1.Protocol {
 	if p.Protocol == "" {
