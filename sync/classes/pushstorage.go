@@ -11,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/rewrite"
@@ -78,14 +77,11 @@ func (s *StoragePusher) For(ctx context.Context, name string) (bool, error) {
 // hostHas reports whether the host has a class of that name that is no cluster's
 // copy.
 func (s *StoragePusher) hostHas(ctx context.Context, name string) (bool, error) {
-	class, err := s.host.Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return false, nil
-	case err != nil:
+	class, exists, err := find(ctx, s.shown.storage.host, s.host, name)
+	if err != nil {
 		return false, fmt.Errorf("get host storage class %q: %w", name, err)
 	}
-	return !isCopy(class), nil
+	return exists && !isCopy(class), nil
 }
 
 // mayHaveCopy returns a noCopyError for a class that could do on the host more
