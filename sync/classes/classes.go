@@ -131,8 +131,9 @@ func (m *Mirror) ForClaim(ctx context.Context, names []string) ([]string, error)
 // MayHaveStorage reports whether a claim may name a storage class of that name,
 // which counts on the host, with any classes shown or made inside. A class that
 // the host does not have is only a name: it may be that of volumes that are
-// there. The copy of a class of some cluster's is for the claims of that cluster,
-// which the translation gives its name.
+// there. Where classes are shown, the copy of a class of some cluster's is for the
+// claims of that cluster, which the translation gives its name; without, the host
+// is not asked.
 func (m *Mirror) MayHaveStorage(ctx context.Context, name string) (bool, error) {
 	if name == "" {
 		return true, nil

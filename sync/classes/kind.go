@@ -165,7 +165,8 @@ func (k *kind[T]) synced(ctx context.Context) error {
 }
 
 // mayName reports whether the host has no class of that name that is not chosen,
-// or, without a limit, none that is the copy of some cluster's.
+// or, without a limit, none that is the copy of some cluster's. Where no class is
+// shown the host is not asked: any name will do, or none with a limit.
 func (k *kind[T]) mayName(ctx context.Context, name string, limited bool) (bool, error) {
 	if k.outside == nil {
 		return !limited, nil

@@ -10,7 +10,10 @@
 //
 // # Invariants
 //
-//   - The last Event of a reason says how it is: a warning while it is wrong.
+//   - The last Event of a reason says how it is, as far as one leader has seen
+//     it: a warning while it is wrong. The state is in memory. A new leader begins
+//     with ClusterReady, repeats the warnings that still hold, and does not know
+//     of those that are over.
 //   - A condition that does not change makes no Event, except that a warning is
 //     repeated before the host forgets it.
 //   - No Event has the name of a tenant's object.
