@@ -28,6 +28,10 @@ import (
 	"portico.dev/portico/sync/internal/queue"
 )
 
+// byEgress indexes policies on the host for connections that pods open, by the
+// virtual namespace of those pods.
+const byEgress = "portico.dev/egress-policies-by-namespace"
+
 // marks keeps rewrite.LabelEgressPolicy on host pods.
 type marks struct {
 	c      *Controller
@@ -40,6 +44,9 @@ func newMarks(c *Controller, pushed cache.SharedIndexInformer) (*marks, error) {
 	m := &marks{
 		c: c, pushed: pushed,
 		pods: c.cfg.Pods.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(c.cfg.Translator.Cluster().HostNamespace),
+	}
+	if err := pushed.AddIndexers(cache.Indexers{byEgress: m.indexByEgress}); err != nil {
+		return nil, fmt.Errorf("index policies by namespace: %w", err)
 	}
 	m.loop = queue.NewLoop("egress-policy-marks", c.cfg.Clock, m.reconcile)
 	return m, errors.Join(
@@ -76,7 +83,7 @@ func (m *marks) enqueuePods(p *networkingv1.NetworkPolicy) {
 
 // enqueue asks for one pod, if there is a policy that could select it.
 func (m *marks) enqueue(pod *corev1.Pod) {
-	if len(m.selectors(pod.Namespace, "")) > 0 {
+	if keys, err := m.pushed.GetIndexer().IndexKeys(byEgress, pod.Namespace); err != nil || len(keys) > 0 {
 		m.loop.Add(types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name})
 	}
 }
@@ -85,29 +92,47 @@ func (m *marks) reconcile(ctx context.Context, key types.NamespacedName) (time.D
 	return 0, m.mark(ctx, key, "")
 }
 
+// indexByEgress leaves out a policy that is being deleted: it selects nothing
+// any more.
+func (m *marks) indexByEgress(obj any) ([]string, error) {
+	p, ok := obj.(*networkingv1.NetworkPolicy)
+	if !ok || p.DeletionTimestamp != nil || !slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
+		return nil, nil
+	}
+	namespace, _, ours := m.c.row.ToVirtual(m.c.cfg.Translator, p)
+	if !ours {
+		return nil, nil
+	}
+	return []string{namespace}, nil
+}
+
 // selectors are those of a namespace's policies on the host for connections that
 // pods open, except for the policy that is about to go.
-func (m *marks) selectors(namespace, without string) []labels.Selector {
+func (m *marks) selectors(namespace, without string) ([]labels.Selector, error) {
+	policies, err := m.pushed.GetIndexer().ByIndex(byEgress, namespace)
+	if err != nil {
+		return nil, err
+	}
 	var out []labels.Selector
-	for _, obj := range m.pushed.GetStore().List() {
+	for _, obj := range policies {
 		p, ok := obj.(*networkingv1.NetworkPolicy)
-		if !ok || p.Name == without || p.DeletionTimestamp != nil || !slices.Contains(p.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
-			continue
-		}
-		if of, _, ours := m.c.row.ToVirtual(m.c.cfg.Translator, p); !ours || of != namespace {
+		if !ok || p.Name == without {
 			continue
 		}
 		if s, err := metav1.LabelSelectorAsSelector(&p.Spec.PodSelector); err == nil { // the host's API has taken it
 			out = append(out, s)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // mark brings the label of one pod, or of all of a namespace, in step with the
 // policies on the host.
 func (m *marks) mark(ctx context.Context, key types.NamespacedName, without string) error {
-	selectors := m.selectors(key.Namespace, without)
+	selectors, err := m.selectors(key.Namespace, without)
+	if err != nil {
+		return err
+	}
 	each := func(pod *metav1.PartialObjectMetadata) error {
 		selected := slices.ContainsFunc(selectors, func(s labels.Selector) bool { return s.Matches(labels.Set(pod.Labels)) })
 		_, marked := pod.Labels[rewrite.LabelEgressPolicy]
@@ -121,7 +146,7 @@ func (m *marks) mark(ctx context.Context, key types.NamespacedName, without stri
 	}
 	list := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return m.pods.List(ctx, o) })
 	of := metav1.ListOptions{LabelSelector: labels.SelectorFromSet(m.c.cfg.Translator.NamespaceSelector(key.Namespace)).String()}
-	err := list.EachListItem(ctx, of, func(obj runtime.Object) error {
+	err = list.EachListItem(ctx, of, func(obj runtime.Object) error {
 		pod, ok := obj.(*metav1.PartialObjectMetadata)
 		if !ok {
 			return nil
