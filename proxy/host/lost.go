@@ -130,25 +130,30 @@ func (l *losses) elements(at *place, asked, got reflect.Value) {
 		}
 		return
 	}
+	next := 0
 	for i := range asked.Len() {
 		key := asked.Index(i).FieldByIndex(name.Index).String()
 		where := &place{at, key, true}
-		if is := elementNamed(got, name.Index, key, i); is.IsValid() {
-			l.compare(where, asked.Index(i), is)
-		} else {
+		found, ok := elementNamed(got, name.Index, key, next)
+		if !ok {
 			l.add(where)
+			continue
 		}
+		l.compare(where, asked.Index(i), got.Index(found))
+		next = found + 1
 	}
 }
 
-// elementNamed looks at the likely place first.
-func elementNamed(list reflect.Value, name []int, key string, likely int) reflect.Value {
+// elementNamed looks from next on first: a name need not be unique, as that of a
+// mount is not, and the host keeps the order.
+func elementNamed(list reflect.Value, name []int, key string, next int) (int, bool) {
 	for i := range list.Len() {
-		if e := list.Index((likely + i) % list.Len()); e.FieldByIndex(name).String() == key {
-			return e
+		at := (next + i) % list.Len()
+		if list.Index(at).FieldByIndex(name).String() == key {
+			return at, true
 		}
 	}
-	return reflect.Value{}
+	return 0, false
 }
 
 var indices = regexp.MustCompile(`\[[^]]*\]`)

@@ -31,7 +31,7 @@ func rich() *corev1.Pod {
 	c.SecurityContext = &corev1.SecurityContext{RunAsNonRoot: ptr.To(true), Privileged: ptr.To(false)}
 	c.Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1")}
 	c.Lifecycle = &corev1.Lifecycle{StopSignal: ptr.To(corev1.SIGUSR1)}
-	c.VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v", ReadOnly: true, RecursiveReadOnly: ptr.To(corev1.RecursiveReadOnlyEnabled)}}
+	c.VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v", ReadOnly: true, RecursiveReadOnly: ptr.To(corev1.RecursiveReadOnlyEnabled)}, {Name: "v", MountPath: "/w", SubPath: "x"}}
 	p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
 	return p
 }
@@ -82,6 +82,12 @@ func TestFieldsThatTheHostDrops(t *testing.T) {
 			forget: func(o tree) {
 				spec := o["spec"].(tree)
 				spec["containers"] = append([]any{tree{"name": "mesh", "image": "mesh"}}, spec["containers"].([]any)...)
+			},
+		},
+		"a mount that it puts first": {
+			forget: func(o tree) {
+				c := container(o, "containers")
+				c["volumeMounts"] = append([]any{tree{"name": "mesh", "mountPath": "/mesh"}}, c["volumeMounts"].([]any)...)
 			},
 		},
 	} {
