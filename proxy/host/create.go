@@ -68,19 +68,27 @@ func (s *Storage) create(ctx context.Context, k key, obj, out runtime.Object) er
 			reply, err = s.host.create(s.withWarnings(ctx, k), h)
 		}
 	}
-	settle(isRefusal(err))
 	if err != nil {
+		settle(isRefusal(err))
 		return s.interpret(ctx, err, k)
 	}
 	if out == nil {
 		out = s.newFunc()
 	}
+	takenBack, err := s.acceptNew(ctx, k, versioned, reply, out)
+	settle(takenBack) // to the referents, as if the host had refused it
+	return err
+}
+
+// acceptNew sets out to the reply to a creation. An object that the host has, but
+// not as it was asked for, may be taken back.
+func (s *Storage) acceptNew(ctx context.Context, k key, asked, reply, out runtime.Object) (takenBack bool, err error) {
 	if err := s.accept(ctx, reply, out, false); err != nil {
-		return err
+		return false, err
 	}
-	paths, err := s.warnOfLost(ctx, k, versioned, out)
+	paths, err := s.warnOfLost(ctx, k, asked, out)
 	if err != nil {
-		return err
+		return false, err
 	}
 	return s.withoutVital(ctx, k, paths, reply)
 }

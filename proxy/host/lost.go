@@ -187,7 +187,8 @@ func (s *Storage) warnOfLost(ctx context.Context, k key, asked, out runtime.Obje
 }
 
 // withoutVital takes back a new object that has lost a vital field, and refuses it.
-func (s *Storage) withoutVital(ctx context.Context, k key, paths []string, reply runtime.Object) error {
+// takenBack says that the host does not have the object any more.
+func (s *Storage) withoutVital(ctx context.Context, k key, paths []string, reply runtime.Object) (takenBack bool, err error) {
 	var errs field.ErrorList
 	for _, path := range paths {
 		if len(errs) < lostMost && s.isVital(path) {
@@ -195,15 +196,15 @@ func (s *Storage) withoutVital(ctx context.Context, k key, paths []string, reply
 		}
 	}
 	if len(errs) == 0 {
-		return nil
+		return false, nil
 	}
 	refused := apierrors.NewInvalid(schema.GroupKind{Group: s.kind.group, Kind: s.kind.name}, k.name, errs)
 	if isDryRun(ctx) {
-		return refused
+		return false, refused
 	}
 	m, err := meta.Accessor(reply)
 	if err != nil {
-		return err
+		return false, err
 	}
 	now := int64(0)
 	// Whatever its state is by now: the host's scheduler may have placed it.
@@ -215,6 +216,7 @@ func (s *Storage) withoutVital(ctx context.Context, k key, paths []string, reply
 	}
 	if err != nil && !apierrors.IsNotFound(err) { // the host is away
 		klog.FromContext(ctx).Error(err, "Object without a vital field may stay", "resource", s.kind.resource, "virtualObject", k.ref(), "refusal", refused)
+		return false, refused
 	}
-	return refused
+	return true, refused
 }

@@ -5,6 +5,7 @@ package host_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -186,6 +187,34 @@ func TestAttackPodWithoutARestrictionIsPlacedAtOnce(t *testing.T) {
 	}
 	if f.host.get("pods", hostWeb) != nil {
 		t.Error("the pod is on the host")
+	}
+}
+
+// Copies for a pod that is taken back go with it, as for one that the host refuses,
+// unless the pod may have stayed.
+func TestPodWithoutARestrictionSettlesReferents(t *testing.T) {
+	for name, stay := range map[string]bool{"taken back": false, "the host refuses to": true} {
+		t.Run(name, func(t *testing.T) {
+			r := &referents{}
+			f := newFixture(t, "pods", func(c *host.Config) { c.Referents = r })
+			r.host = f.host
+			f.host.forget = func(o tree) { delete(o["spec"].(tree), "hostUsers") }
+			f.host.answer = func(c call) *metav1.Status {
+				if c.verb == http.MethodDelete && stay {
+					return &metav1.Status{Status: metav1.StatusFailure, Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: "no"}
+				}
+				return nil
+			}
+			if err := f.Create(t.Context(), "/pods/demo/web", rich(), &corev1.Pod{}, 0); !apierrors.IsInvalid(err) {
+				t.Errorf("got %v, want that the pod is refused", err)
+			}
+			if stays := f.host.get("pods", hostWeb) != nil; stays != stay {
+				t.Errorf("the pod is on the host: %v", stays)
+			}
+			if diff := cmp.Diff([]bool{!stay}, r.refused); diff != "" {
+				t.Errorf("refused (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
