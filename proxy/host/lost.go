@@ -69,10 +69,14 @@ func (l *losses) compare(at *place, asked, got reflect.Value) {
 	switch asked.Kind() {
 	case reflect.Pointer:
 		switch {
-		case asked.IsNil() || got.IsNil() && asked.Elem().Kind() == reflect.Struct && asked.Elem().IsZero():
+		case asked.IsNil():
+		case asked.Elem().Kind() != reflect.Struct:
+			if got.IsNil() {
+				l.add(at)
+			}
 		case got.IsNil():
-			l.add(at)
-		case asked.Elem().Kind() == reflect.Struct:
+			l.whole(at, asked.Elem())
+		default:
 			l.fields(at, asked.Elem(), got.Elem())
 		}
 	case reflect.Struct:
@@ -89,6 +93,16 @@ func (l *losses) compare(at *place, asked, got reflect.Value) {
 		if !asked.IsZero() && got.IsZero() {
 			l.add(at)
 		}
+	}
+}
+
+// whole adds the fields of a struct that is not there: a vital one may be among
+// them, while the struct is none. One without such a field is named itself.
+func (l *losses) whole(at *place, asked reflect.Value) {
+	before := len(l.paths)
+	l.fields(at, asked, reflect.Zero(asked.Type()))
+	if len(l.paths) == before && !asked.IsZero() {
+		l.add(at)
 	}
 }
 

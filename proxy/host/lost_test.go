@@ -63,6 +63,10 @@ func TestFieldsThatTheHostDrops(t *testing.T) {
 			forget: func(o tree) { delete(container(o, "containers")["securityContext"].(tree), "runAsNonRoot") },
 			warned: []string{"securityContext.runAsNonRoot"}, refused: "spec.containers[c].securityContext.runAsNonRoot",
 		},
+		"all restrictions of a container": {
+			forget: func(o tree) { delete(container(o, "containers"), "securityContext") },
+			warned: []string{"securityContext.privileged", "securityContext.runAsNonRoot"}, refused: "spec.containers[c].securityContext.runAsNonRoot",
+		},
 		"a sidecar, which would be waited for": {
 			forget: func(o tree) { delete(container(o, "initContainers"), "restartPolicy") },
 			warned: []string{"spec.initContainers[sidecar].restartPolicy"}, refused: "spec.initContainers[sidecar].restartPolicy",
