@@ -152,6 +152,18 @@ func TestFieldsThatTheHostDropsInAnUpdate(t *testing.T) {
 	}
 }
 
+// An update that asks for nothing of the spec is no place for news about it.
+func TestUpdateOfLabelsNamesNoLostField(t *testing.T) {
+	f := newFixture(t, "pods")
+	pod := f.create(rich())
+	f.host.forget = func(o tree) { delete(container(o, "containers"), "lifecycle") }
+	var warned warningLog
+	f.mustUpdate(warning.WithWarningRecorder(as(t.Context(), ""), &warned), pod, func(p *corev1.Pod) { p.Labels["x"] = "y" })
+	if len(warned) > 0 {
+		t.Errorf("warnings: %q", warned)
+	}
+}
+
 // The spec that a tenant writes for the Service of the DNS is replaced on the way.
 func TestTheDNSServiceHasLostNothing(t *testing.T) {
 	cluster := newTranslator(t).Cluster()

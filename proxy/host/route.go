@@ -5,6 +5,7 @@ package host
 
 import (
 	"context"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -78,6 +79,11 @@ func (p plan) calls() int {
 		return len(p.steps) + 1
 	}
 	return len(p.steps)
+}
+
+// changesSpec reports whether a plan asks for anything that the host may drop.
+func (p plan) changesSpec() bool {
+	return slices.ContainsFunc(p.steps, func(st step) bool { return st.spec != nil })
 }
 
 // route decides which host calls apply d.

@@ -99,7 +99,7 @@ func (s *Storage) tryOnce(ctx context.Context, k key, orig *state, destination r
 	case isDryRun(ctx) && p.calls() > 1: // each answer has the changes of one call
 		return done, assign(destination, updated)
 	}
-	if err := s.accept(ctx, reply, destination, p.grace != nil); err != nil || destination == nil {
+	if err := s.accept(ctx, reply, destination, p.grace != nil); err != nil || destination == nil || !p.changesSpec() {
 		return done, err
 	}
 	_, err = s.warnOfLost(ctx, k, p.asked, destination)
