@@ -45,9 +45,8 @@ func (s *Storage) mayBind(ctx context.Context, k key, node string, h *corev1.Pod
 // nodeFor returns the node of mayRunOn as the host has it, or nil when its nodes
 // cannot be read.
 func (s *Storage) nodeFor(ctx context.Context, k key, node string, h *corev1.Pod) (*corev1.Node, error) {
-	unknown := apierrors.NewForbidden(s.resource, k.name, fmt.Errorf("node %q is not a node of this cluster that takes pods", node))
 	if s.cfg.NodeTakesPods == nil || !s.cfg.NodeTakesPods(node) {
-		return nil, unknown
+		return nil, s.unknownNode(k, node)
 	}
 	if !s.cfg.ReadNodes {
 		return nil, nil
@@ -57,18 +56,24 @@ func (s *Storage) nodeFor(ctx context.Context, k key, node string, h *corev1.Pod
 	n, err := s.cfg.Client.CoreV1().Nodes().Get(ctx, node, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return nil, unknown
+		return nil, s.unknownNode(k, node)
 	case err != nil:
 		klog.FromContext(ctx).Error(err, "Node of a pod cannot be looked up", "virtualObject", k.ref(), "node", node)
 		return nil, unavailable("the node of the pod cannot be looked up now")
 	case !labels.SelectorFromSet(s.cfg.Translator.Cluster().NodeSelector).Matches(labels.Set(n.Labels)):
-		return nil, unknown
+		return nil, s.unknownNode(k, node)
 	}
 	if taint, found := untolerated(ctx, n, h); found {
 		return nil, apierrors.NewForbidden(s.resource, k.name, fmt.Errorf(
 			"node %q has the taint %s, and the pod has no toleration of it that counts on the host of this cluster", node, taint.ToString()))
 	}
 	return n, nil
+}
+
+// unknownNode is the one answer about every node that is not shown, so that the
+// differences between them stay unknown as well.
+func (s *Storage) unknownNode(k key, node string) error {
+	return apierrors.NewForbidden(s.resource, k.name, fmt.Errorf("node %q is not a node of this cluster that takes pods", node))
 }
 
 // untolerated returns the first taint of a node that would keep the host's

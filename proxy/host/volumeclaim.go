@@ -62,7 +62,7 @@ func (s *Storage) mayHaveVolumeOn(k key, node string) error {
 	if node == "" || s.cfg.NodeTakesPods != nil && s.cfg.NodeTakesPods(node) {
 		return nil
 	}
-	return apierrors.NewForbidden(s.resource, k.name, fmt.Errorf("node %q is not a node of this cluster that takes pods", node))
+	return s.unknownNode(k, node)
 }
 
 func (s *Storage) mayHaveClass(ctx context.Context, k key, claim *corev1.PersistentVolumeClaim) error {
