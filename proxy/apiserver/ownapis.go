@@ -137,7 +137,7 @@ func (o *ownAPIs) addHook(server *genericapiserver.GenericAPIServer) error {
 		if err != nil {
 			return err
 		}
-		go retry(hook, func(ctx context.Context) error { return o.putAllBack(ctx, client, services.APIServices()) })
+		go retry(hook, "APIServices that lead to other servers are not put back", func(ctx context.Context) error { return o.putAllBack(ctx, client, services.APIServices()) })
 		return nil
 	})
 }

@@ -82,21 +82,21 @@ func addMetricsHook(server *genericapiserver.GenericAPIServer, m *resourceMetric
 			return err
 		}
 		if m == nil {
-			go retry(hook, func(ctx context.Context) error { return withdrawMetrics(ctx, services) })
+			go retry(hook, "metrics.k8s.io of before is not withdrawn", func(ctx context.Context) error { return withdrawMetrics(ctx, services) })
 			return nil
 		}
-		go retry(hook, func(ctx context.Context) error { return m.publish(ctx, hook.LoopbackClientConfig, services) })
+		go retry(hook, "metrics.k8s.io is not served from the host", func(ctx context.Context) error { return m.publish(ctx, hook.LoopbackClientConfig, services) })
 		return nil
 	})
 }
 
-// retry does something once.
-func retry(ctx context.Context, do func(context.Context) error) {
+// retry does something once. Each failure is logged with that text.
+func retry(ctx context.Context, failure string, do func(context.Context) error) {
 	// The context's end is the only error, and no news.
 	_ = wait.PollUntilContextCancel(ctx, metricsProbeInterval, true, func(ctx context.Context) (bool, error) {
 		err := do(ctx)
 		if err != nil && ctx.Err() == nil {
-			klog.FromContext(ctx).V(1).Info("metrics.k8s.io is not served from the host", "err", err)
+			klog.FromContext(ctx).V(1).Info(failure, "err", err)
 		}
 		return err == nil, nil
 	})
