@@ -83,6 +83,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	endRevoked(kube)
 	var own ownAPIs
 	if cfg.virtual() {
+		withoutMetrics(kube)
 		own.guard(&kube.Aggregator.GenericConfig.Config)
 		surround(kube, st.host.Around)
 		guardUndone(kube.KubeAPIs.ControlPlane.Generic, st.host.Undone)
@@ -92,9 +93,6 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	addHealthChecks(kube, cfg)
 	measureStore(cfg.Backend)
-	if cfg.virtual() {
-		withoutMetrics(kube)
-	}
 
 	// installOpenAPI does it, in less memory.
 	kube.KubeAPIs.ControlPlane.Generic.SkipOpenAPIInstallation = true
