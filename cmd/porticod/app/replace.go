@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -31,21 +32,18 @@ const (
 // replaceBySnapshot puts the data of a snapshot in the place of those of a data
 // directory.
 func replaceBySnapshot(ctx context.Context, s Streams, path, dataDir string) error {
-	if err := os.MkdirAll(dataDir, 0o700); err != nil {
+	lock, err := lockStore(dataDir)
+	if err != nil {
 		return err
 	}
-	lock, err := sqlite.Lock(filepath.Join(dataDir, storeDir))
-	switch {
-	case errors.Is(err, store.ErrLocked):
-		return withHint(err, "end the porticod that uses it first")
-	case err == nil:
-		defer lock.Close()
-	case !errors.Is(err, fs.ErrNotExist):
+	// The store may be another one afterwards, with a lock of its own.
+	if err := errors.Join(settleReplacing(dataDir), lock.Close()); err != nil {
 		return err
 	}
-	if err := settleReplacing(dataDir); err != nil {
+	if lock, err = lockStore(dataDir); err != nil {
 		return err
 	}
+	defer lock.Close()
 	fresh := filepath.Join(dataDir, replacingDir)
 	restored, err := prepare(ctx, path, fresh)
 	if err != nil {
@@ -59,6 +57,20 @@ func replaceBySnapshot(ctx context.Context, s Streams, path, dataDir string) err
 	}
 	restored.Path = dataDir
 	return report(s.Out, restored)
+}
+
+// lockStore takes the store of a data directory, which is made if there is none:
+// a porticod that starts meanwhile would lose its data.
+func lockStore(dataDir string) (io.Closer, error) {
+	dir := filepath.Join(dataDir, storeDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := sqlite.Lock(dir)
+	if errors.Is(err, store.ErrLocked) {
+		err = withHint(err, "end the porticod that uses it first")
+	}
+	return lock, err
 }
 
 // prepare makes the new data, and looks at them as porticod check does.
@@ -112,8 +124,9 @@ func replacingSteps(dataDir string) []func() error {
 	}
 	return append(steps,
 		func() error { return syncDirectory(dataDir) },
-		func() error { return os.RemoveAll(work) },
+		// The work is last: until it is gone, the next call comes here again.
 		func() error { return os.RemoveAll(old) },
+		func() error { return os.RemoveAll(work) },
 		func() error { return os.RemoveAll(filepath.Join(dataDir, replacingDir)) },
 		func() error { return syncDirectory(dataDir) },
 	)

@@ -5,13 +5,17 @@ package app
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"portico.dev/portico/store"
 	"portico.dev/portico/store/sqlite"
 )
 
@@ -118,6 +122,51 @@ func TestDataInUseAreNotReplaced(t *testing.T) {
 	has(t, dir, "old")
 }
 
+// meanwhile is a context that does something once, when it is first looked at.
+type meanwhile struct {
+	context.Context
+	do func()
+}
+
+func (m meanwhile) Done() <-chan struct{} {
+	m.do()
+	return m.Context.Done()
+}
+
+// TestReplacingLocksOutAStart: no porticod starts while a directory's data are
+// replaced, also where there are none yet, and where an earlier replacement that
+// was cut off is finished first.
+func TestReplacingLocksOutAStart(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "snapshot")
+	if err := os.WriteFile(file, snapshotOf(t, dataDirectory(t, "new")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cut := dataDirectory(t, "old")
+	if _, err := prepare(t.Context(), file, filepath.Join(cut, restoringDir)); err != nil {
+		t.Fatal(err)
+	}
+	for name, dir := range map[string]string{"data": dataDirectory(t, "old"), "no data": t.TempDir(), "cut off": cut} {
+		t.Run(name, func(t *testing.T) {
+			tried := false
+			ctx := meanwhile{t.Context(), sync.OnceFunc(func() {
+				tried = true
+				engine, err := sqlite.Open(t.Context(), sqlite.Options{Dir: filepath.Join(dir, storeDir)})
+				if err == nil {
+					_ = engine.Close()
+				}
+				if !errors.Is(err, store.ErrLocked) {
+					t.Errorf("a start meanwhile: %v, want %v", err, store.ErrLocked)
+				}
+			})}
+			var out bytes.Buffer
+			if err := replaceBySnapshot(ctx, Streams{Out: &out}, file, dir); err != nil || !tried {
+				t.Errorf("tried %t, %v", tried, err)
+			}
+			has(t, dir, "new")
+		})
+	}
+}
+
 // TestReplacingFinishesAfterEachStep: a replacement is cut off after each of its
 // steps. Until the new data have been put into their places, porticod refuses the
 // directory; the same command finishes.
@@ -148,6 +197,9 @@ func TestReplacingFinishesAfterEachStep(t *testing.T) {
 			if refuseHalfRestored(dir) == nil {
 				t.Errorf("after step %d porticod would use what is there", cut)
 			}
+		}
+		if refuseHalfRestored(dir) == nil && there(filepath.Join(dir, replacedDir)) {
+			t.Errorf("after step %d porticod would start, and the old keys would stay", cut)
 		}
 		t.Run(fmt.Sprintf("after step %d", cut), func(t *testing.T) {
 			if said, code := replaced(t, snapshot, dir); code != 0 {
