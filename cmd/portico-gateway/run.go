@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, test *addresses) error {
 	settings := gateway.Options{Doors: directory, Domains: o.domains, Plain: o.plain, Limits: o.limits, Timeouts: o.timeouts}
 	watch, synced := directory.Run, directory.Synced
 	if o.wake {
-		workloads := gateway.NewWorkloads(client, nil, o.namespaces...)
+		workloads := gateway.NewWorkloads(client, nil, o.timeouts.Wake, o.namespaces...)
 		settings.Waker = workloads
 		watch = func(ctx context.Context) {
 			slept := make(chan struct{})

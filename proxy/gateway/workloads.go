@@ -32,10 +32,11 @@ const (
 	// wakesPerSecond and wakeBurst bound the clusters that strangers can start.
 	wakesPerSecond = 2
 	wakeBurst      = 20
-	// wakeLimit bounds the host's answer.
+	// wakeLimit bounds the host's answers for one cluster.
 	wakeLimit = 10 * time.Second
-	// fresh is how long after its wake-up a cluster's door is waited for.
-	fresh = time.Minute
+	// leastFresh is how long after its wake-up a cluster's door is waited for at
+	// least.
+	leastFresh = time.Minute
 	// round is how often clusters are woken whose time has come.
 	round = 5 * time.Second
 	// attempts are made when others write the workload at the same time.
@@ -56,13 +57,14 @@ type Workloads struct {
 	views  []informers.SharedInformerFactory
 	stores []cache.Store
 	synced []cache.InformerSynced
+	fresh  time.Duration // how long after its wake-up a cluster's door is waited for
 	rate   *rate.Limiter // of wakes for clients
 	waking singleflight.Group
 	mu     sync.Mutex
 	woken  map[types.NamespacedName]time.Time // by this process
 }
 
-// resting is all that is kept of a workload.
+// resting is a workload of either kind, as far as its rest is concerned.
 type resting struct {
 	metav1.ObjectMeta
 	deployment bool
@@ -72,15 +74,19 @@ type resting struct {
 func (r *resting) rest() marks.Rest { return marks.RestOf(r.Annotations, r.replicas) }
 
 // NewWorkloads watches the control planes in some namespaces, or in all. A nil
-// clock is the real one.
-func NewWorkloads(client kubernetes.Interface, c clock.WithTicker, namespaces ...string) *Workloads {
+// clock is the real one. A client waits for a cluster that wakes as long as wait,
+// also one who comes when others have waited for a while.
+func NewWorkloads(client kubernetes.Interface, c clock.WithTicker, wait time.Duration, namespaces ...string) *Workloads {
 	if c == nil {
 		c = clock.RealClock{}
 	}
 	if len(namespaces) == 0 {
 		namespaces = []string{metav1.NamespaceAll}
 	}
-	w := &Workloads{client: client, clock: c, rate: rate.NewLimiter(wakesPerSecond, wakeBurst), woken: map[types.NamespacedName]time.Time{}}
+	w := &Workloads{
+		client: client, clock: c, fresh: max(leastFresh, wait), rate: rate.NewLimiter(wakesPerSecond, wakeBurst),
+		woken: map[types.NamespacedName]time.Time{},
+	}
 	for _, ns := range namespaces {
 		view := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(ns),
 			informers.WithTweakListOptions(func(l *metav1.ListOptions) { l.LabelSelector = rewrite.LabelCluster }),
@@ -182,7 +188,7 @@ func (w *Workloads) Wake(ctx context.Context, cluster types.NamespacedName) (wai
 	switch {
 	case rest.Paused:
 		return false, ErrPaused
-	case now.Sub(rest.Woken) < fresh || now.Sub(w.wokenAt(cluster)) < fresh:
+	case now.Sub(rest.Woken) < w.fresh || now.Sub(w.wokenAt(cluster)) < w.fresh:
 		return true, nil
 	case rest.Sleeping.IsZero():
 		return false, nil
@@ -192,9 +198,7 @@ func (w *Workloads) Wake(ctx context.Context, cluster types.NamespacedName) (wai
 		if !w.rate.AllowN(w.clock.Now(), 1) {
 			return nil, ErrTooManyWakes
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wakeLimit)
-		defer cancel()
-		return nil, w.wake(ctx, cluster, r.deployment, marks.WokenByConnection)
+		return nil, w.wake(context.WithoutCancel(ctx), cluster, r.deployment, marks.WokenByConnection)
 	})
 	select {
 	case done := <-result:
@@ -224,15 +228,19 @@ func (w *Workloads) wokenAt(cluster types.NamespacedName) time.Time {
 // wake scales a workload up, as the host has it now: the view may be of before a
 // person paused the cluster.
 func (w *Workloads) wake(ctx context.Context, cluster types.NamespacedName, deployment bool, why string) error {
+	ctx, cancel := context.WithTimeout(ctx, wakeLimit)
+	defer cancel()
 	for range attempts {
 		r, err := w.get(ctx, cluster, deployment)
-		if err != nil {
+		switch {
+		case err != nil:
 			return fmt.Errorf("look at a virtual cluster that sleeps: %w", err)
-		}
-		if r == nil || r.rest().Sleeping.IsZero() {
-			if r != nil && r.rest().Paused {
-				return ErrPaused
-			}
+		case r == nil:
+			return nil // It is being deleted.
+		case !r.rest().Sleeping.IsZero():
+		case r.rest().Paused:
+			return ErrPaused
+		default:
 			return nil // Somebody was faster.
 		}
 		body, err := marks.WakePatch(r.ResourceVersion, r.Annotations, w.clock.Now(), why)
@@ -260,7 +268,7 @@ func (w *Workloads) note(cluster types.NamespacedName) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for other, at := range w.woken {
-		if now.Sub(at) >= fresh {
+		if now.Sub(at) >= w.fresh {
 			delete(w.woken, other)
 		}
 	}

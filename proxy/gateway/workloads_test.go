@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,10 @@ func asleep(cluster types.NamespacedName, more map[string]string) *appsv1.Statef
 	return s
 }
 
+// longWait is how long clients wait in these tests, which is longer than a
+// cluster's door is waited for without.
+const longWait = 5 * time.Minute
+
 // bedroom is a host with workloads, and what is written to it.
 type bedroom struct {
 	*Workloads
@@ -70,7 +75,7 @@ func newBedroom(t *testing.T, objects ...runtime.Object) *bedroom {
 		return false, nil, nil
 	})
 	registerMetrics()
-	b.Workloads = NewWorkloads(b.host, b.clock)
+	b.Workloads = NewWorkloads(b.host, b.clock, longWait)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); b.Run(ctx) }()
@@ -140,6 +145,29 @@ func TestWake(t *testing.T) {
 				t.Errorf("a moment later: waits %v, %v, %d patches", waits, err, b.written())
 			}
 		})
+	}
+}
+
+// A client waits as long as the operator says, also one who comes more than a
+// minute after the wake-up, and whoever has woken the cluster.
+func TestWakeIsWaitedForAsLongAsClientsWait(t *testing.T) {
+	one := int32(1)
+	byAnother := asleep(other, nil)
+	byAnother.Spec.Replicas, byAnother.Annotations = &one, map[string]string{marks.AnnotationWoken: midnight.Format(time.RFC3339) + " time"}
+	b := newBedroom(t, asleep(shop, nil), byAnother)
+	if waits, err := b.Wake(t.Context(), shop); !waits || err != nil {
+		t.Fatalf("waits %v, %v", waits, err)
+	}
+	for !b.find(shop).rest().Sleeping.IsZero() { // until the view has the wake-up
+		goruntime.Gosched()
+	}
+	for after, want := range map[time.Duration]bool{longWait - time.Second: true, longWait: false} {
+		b.clock.SetTime(midnight.Add(after))
+		for _, cluster := range []types.NamespacedName{shop, other} {
+			if waits, err := b.Wake(t.Context(), cluster); waits != want || err != nil {
+				t.Errorf("%s, %s after it was woken: waits %v, %v", cluster, after, waits, err)
+			}
+		}
 	}
 }
 
