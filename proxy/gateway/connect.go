@@ -155,11 +155,20 @@ func (g *Gateway) decide(r *http.Request) *refusal {
 		logger.V(4).Info("Refused a target", "target", r.Host)
 		return &refusal{http.StatusForbidden, fmt.Sprintf("the token is for %s.%s.%s:%d only", permitted.Name, permitted.Namespace, ServiceSuffix, doorPort), resultForbidden}
 	}
-	a.door, err = g.dial(r.Context(), cluster)
+	if a.door, err = g.dial(r.Context(), cluster); err != nil {
+		refused := refusalOf(err)
+		if refused.result == resultSilent {
+			logger.V(4).Info("A door did not answer", "reason", err)
+		}
+		return refused
+	}
+	count(wayConnect, resultLed)
+	return nil
+}
+
+// refusalOf is the answer to a client whose cluster could not be connected to.
+func refusalOf(err error) *refusal {
 	switch {
-	case err == nil:
-		count(wayConnect, resultLed)
-		return nil
 	case errors.Is(err, ErrNoDoor):
 		return &refusal{http.StatusForbidden, "no such virtual cluster", resultUnknown}
 	case errors.Is(err, errTooMany):
@@ -171,6 +180,5 @@ func (g *Gateway) decide(r *http.Request) *refusal {
 	case errors.Is(err, errStarting):
 		return &refusal{http.StatusServiceUnavailable, "the virtual cluster has been woken and is still starting", resultAsleep}
 	}
-	logger.V(4).Info("A door did not answer", "reason", err)
 	return &refusal{http.StatusServiceUnavailable, "the virtual cluster does not answer", resultSilent}
 }

@@ -5,7 +5,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -23,14 +22,9 @@ func (g *Gateway) passThrough(ctx context.Context, c *client, cluster types.Name
 	door, err := g.dial(ctx, cluster)
 	if err != nil {
 		klog.FromContext(ctx).V(4).Info("Refused a connection", "cluster", cluster, "reason", err)
-		result, description := resultSilent, byte(alertInternal)
-		switch {
-		case errors.Is(err, ErrNoDoor):
-			result, description = resultUnknown, alertUnrecognized
-		case errors.Is(err, errTooMany):
-			result = resultTooMany
-		case errors.Is(err, ErrPaused), errors.Is(err, ErrTooManyWakes), errors.Is(err, errStarting):
-			result = resultAsleep
+		result, description := refusalOf(err).result, byte(alertInternal)
+		if result == resultUnknown {
+			description = alertUnrecognized
 		}
 		count(wayName, result)
 		// The deadline of the hello may have passed while the cluster woke.
