@@ -15,6 +15,8 @@
 //   - A tenant cannot reset the operator's measurements.
 //   - The operator's listener speaks TLS only, and answers no client without
 //     the token of the cluster.
+//   - A measurement that cannot be made is left out. Its error is for the
+//     operator's log, and no tenant reads it.
 //   - No series has a label with a tenant's names in it.
 //
 // # Map

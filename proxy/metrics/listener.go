@@ -65,7 +65,11 @@ func (s Listener) Run(ctx context.Context, l net.Listener) error {
 }
 
 func (s Listener) handler() http.Handler {
-	all := promhttp.HandlerFor(s.Gatherers, promhttp.HandlerOpts{MaxRequestsInFlight: scrapes})
+	all := promhttp.HandlerFor(s.Gatherers, promhttp.HandlerOpts{
+		// A measurement that cannot be made costs the operator no other one.
+		ErrorHandling: promhttp.ContinueOnError, ErrorLog: klog.NewStandardLogger("INFO"),
+		MaxRequestsInFlight: scrapes,
+	})
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", readOnly(all))
 	want := hashOf("Bearer " + s.Token)

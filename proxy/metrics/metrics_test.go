@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -54,6 +55,37 @@ func TestAttackMetricsOfTheHost(t *testing.T) {
 		if !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "apiserver_requests ") {
 			t.Errorf("a tenant reads %s", line)
 		}
+	}
+}
+
+// broken is a gauge that cannot be read.
+type broken struct{ desc *prometheus.Desc }
+
+func newBroken(name string) broken {
+	return broken{prometheus.NewDesc(name, "A gauge that cannot be read.", nil, nil)}
+}
+
+func (b broken) Describe(ch chan<- *prometheus.Desc) { ch <- b.desc }
+
+func (b broken) Collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.NewInvalidMetric(b.desc, errors.New("/var/lib/portico/pki/ca.crt is damaged"))
+}
+
+// A tenant reads of the host in the error of a measurement that is hidden from
+// them.
+func TestAttackErrorOfAHiddenMeasurement(t *testing.T) {
+	r := registry(t, "apiserver_requests")
+	none := registry(t)
+	for _, all := range []*prometheus.Registry{r, none} {
+		if err := all.Register(newBroken("portico_broken")); err != nil {
+			t.Fatal(err)
+		}
+		if _, body := ask(t, metrics.ForTenants(all), http.MethodGet, "/metrics"); strings.Contains(body, "portico") {
+			t.Errorf("a tenant reads %s", body)
+		}
+	}
+	if code, body := ask(t, metrics.ForTenants(r), http.MethodGet, "/metrics"); code != http.StatusOK || !strings.Contains(body, "\napiserver_requests 0\n") {
+		t.Errorf("GET: %d\n%s", code, body)
 	}
 }
 
@@ -137,6 +169,21 @@ func TestTheOperatorReadsEverything(t *testing.T) {
 	}
 	if code, _ := scrape(t, client, "https://"+at+"/debug/pprof/", "Bearer the-token"); code != http.StatusNotFound {
 		t.Errorf("another path: %d, want 404", code)
+	}
+}
+
+// One measurement that cannot be made leaves the operator all others.
+func TestTheOperatorReadsTheRest(t *testing.T) {
+	r := registry(t, "portico_one")
+	if err := r.Register(newBroken("portico_broken")); err != nil {
+		t.Fatal(err)
+	}
+	client, at := listen(t, metrics.Listener{Token: "the-token", Gatherers: prometheus.Gatherers{r, registry(t, "portico_three")}})
+	code, body := scrape(t, client, "https://"+at+"/metrics", "Bearer the-token")
+	for _, want := range []string{"\nportico_one 0\n", "\nportico_three 0\n"} {
+		if code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("code %d, without %q:\n%s", code, want, body)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package metrics
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -28,14 +29,21 @@ var shown = []string{
 // ForTenants serves the families of an API server out of all. It has no method
 // that resets them, as upstream's handler may have.
 func ForTenants(all prometheus.Gatherer) http.Handler {
-	return readOnly(promhttp.HandlerFor(tenantGatherer{all}, promhttp.HandlerOpts{}))
+	return readOnly(promhttp.HandlerFor(tenantGatherer{all}, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 }
+
+// errGather is for the errors of measurements, whose texts may be about a family
+// that is not shown. The handler writes it if there is nothing else.
+var errGather = errors.New("some measurements cannot be made now")
 
 type tenantGatherer struct{ all prometheus.Gatherer }
 
 // Gather implements prometheus.Gatherer.
 func (g tenantGatherer) Gather() ([]*dto.MetricFamily, error) {
 	families, err := g.all.Gather()
+	if err != nil {
+		err = errGather
+	}
 	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !isShown(f.GetName()) }), err
 }
 
