@@ -16,7 +16,9 @@ import (
 )
 
 // egress returns the rules of connections to addresses that the tenant's
-// objects name. It is called once all of porticod's listeners are open.
+// objects name. It is called once the listeners of the API and of the DNS are
+// open. That of the measurements opens later: a port that the kernel will choose
+// for it is not known.
 func (vc *virtualCluster) egress(listener net.Listener) (egress.Config, error) {
 	allow, err := vc.config.Egress.Networks()
 	if err != nil {
@@ -31,6 +33,13 @@ func (vc *virtualCluster) egress(listener net.Listener) (egress.Config, error) {
 		// On whichever address of this machine: the port is the DNS's everywhere.
 		port := uint16(vc.dnsSockets.Port())
 		listeners = append(listeners, netip.AddrPortFrom(netip.IPv6Unspecified(), port), netip.AddrPortFrom(vc.at.Addr(), port))
+	}
+	if at := vc.config.Metrics.Listen; at != "" {
+		measurements, err := netip.ParseAddrPort(at)
+		if err != nil {
+			return egress.Config{}, fmt.Errorf("metrics.listen: %w", err)
+		}
+		listeners = append(listeners, measurements)
 	}
 	hostAPI, err := hostPort(vc.hostConfig)
 	if err != nil {

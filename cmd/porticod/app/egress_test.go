@@ -29,6 +29,44 @@ func TestHostPort(t *testing.T) {
 	}
 }
 
+// A tenant's webhook is at the operator's listener of measurements, on an address
+// of porticod's that the operator has allowed and that a pod has. It is not called.
+func TestAttackWebhookAtTheOperatorsMetrics(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for listen, targets := range map[string][]string{
+		"0.0.0.0:9090":     {"10.0.0.5:9090", "127.0.0.1:9090", "[::ffff:10.0.0.5]:9090"},
+		"[::]:9090":        {"10.0.0.5:9090", "[2001:db8::5]:9090", "[::1]:9090"},
+		"10.0.0.5:9090":    {"10.0.0.5:9090"},
+		"[2001:db8::5]:90": {"[2001:db8::5]:90"},
+	} {
+		vc := &virtualCluster{
+			config: &config.Config{
+				Metrics: config.Metrics{Listen: listen},
+				Egress:  config.Egress{Allow: []string{"10.0.0.5/32", "2001:db8::5/128", "127.0.0.0/8", "::1/128"}},
+			},
+			hostConfig: &rest.Config{Host: "https://192.0.2.9:6443"}, at: netip.MustParseAddrPort("192.0.2.1:8443"),
+		}
+		got, err := vc.egress(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		machine := []netip.Addr{netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("2001:db8::5")}
+		for _, target := range targets {
+			at := netip.MustParseAddrPort(target)
+			if got.Permits(at, true, machine) {
+				t.Errorf("listening on %s: %s is permitted", listen, target)
+			}
+			if beside := netip.AddrPortFrom(at.Addr(), 9999); !got.Permits(beside, true, machine) {
+				t.Errorf("listening on %s: another port, %s, is not permitted", listen, beside)
+			}
+		}
+	}
+}
+
 func TestDialerKnowsListenersAndHostAPI(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
