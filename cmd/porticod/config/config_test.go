@@ -241,3 +241,19 @@ metadata:
 		t.Errorf("allowed: %v", kinds)
 	}
 }
+
+// TestErrorsHaveAnOrder: the same mistakes are reported in the same words.
+func TestErrorsHaveAnOrder(t *testing.T) {
+	const file = "audit: {log: {maxAge: -1, maxBackups: -1, maxSize: -1}}\n"
+	for range 20 {
+		_, err := load(t, file, nil)
+		if err == nil {
+			t.Fatal("no error")
+		}
+		said := err.Error()
+		age, backups, size := strings.Index(said, "audit.log.maxAge"), strings.Index(said, "audit.log.maxBackups"), strings.Index(said, "audit.log.maxSize")
+		if age < 0 || backups < age || size < backups {
+			t.Fatalf("got %s", said)
+		}
+	}
+}

@@ -58,9 +58,12 @@ func (a *Audit) validate(path *field.Path) field.ErrorList {
 	if a.PolicyFile == "" && to {
 		errs = append(errs, field.Required(path.Child("policyFile"), "without a policy nothing is logged"))
 	}
-	for name, n := range map[string]int{"maxAge": a.Log.MaxAge, "maxBackups": a.Log.MaxBackups, "maxSize": a.Log.MaxSize} {
-		if n < 0 {
-			errs = append(errs, field.Invalid(path.Child("log", name), n, "must not be negative"))
+	for _, bound := range []struct {
+		name  string
+		value int
+	}{{"maxAge", a.Log.MaxAge}, {"maxBackups", a.Log.MaxBackups}, {"maxSize", a.Log.MaxSize}} {
+		if bound.value < 0 {
+			errs = append(errs, field.Invalid(path.Child("log", bound.name), bound.value, "must not be negative"))
 		}
 	}
 	return errs
