@@ -57,18 +57,16 @@ func (vc *virtualCluster) checkScheduler(ctx context.Context) error {
 	if !vc.config.Sync.Nodes.EnableScheduler {
 		return nil
 	}
-	for _, right := range []authorizationv1.ResourceAttributes{
-		{Verb: "create", Resource: "pods", Subresource: "binding", Namespace: vc.config.Host.Namespace},
-		{Verb: "list", Resource: "pods"},
-		{Verb: "watch", Resource: "pods"},
-		{Verb: "get", Resource: "persistentvolumes"},
+	for _, needed := range []struct {
+		right authorizationv1.ResourceAttributes
+		verbs []string
+	}{
+		{authorizationv1.ResourceAttributes{Resource: "pods", Subresource: "binding", Namespace: vc.config.Host.Namespace}, []string{"create"}},
+		{authorizationv1.ResourceAttributes{Resource: "pods"}, []string{"list", "watch"}},
+		{authorizationv1.ResourceAttributes{Resource: "persistentvolumes"}, []string{"get"}},
 	} {
-		allowed, err := vc.hostAllows(ctx, right)
-		if err != nil {
-			return fmt.Errorf("ask the host for the rights of sync.nodes.enableScheduler: %w", err)
-		}
-		if !allowed {
-			return withHint(fmt.Errorf("sync.nodes.enableScheduler: the host does not let porticod %s %s", right.Verb, described(right)),
+		if err := vc.checkVerbs(ctx, needed.right, needed.verbs...); err != nil {
+			return withHint(fmt.Errorf("sync.nodes.enableScheduler: %w", err),
 				"porticod needs the Role and ClusterRole that porticod rights prints for this configuration")
 		}
 	}

@@ -105,7 +105,7 @@ func (vc *virtualCluster) checkVerbs(ctx context.Context, right authorizationv1.
 			return fmt.Errorf("ask the host for rights: %w", err)
 		}
 		if !allowed {
-			return fmt.Errorf("the host does not let porticod %s %s", right.Verb, right.Resource)
+			return fmt.Errorf("the host does not let porticod %s %s", right.Verb, described(right))
 		}
 	}
 	return nil
