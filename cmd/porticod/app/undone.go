@@ -35,30 +35,33 @@ func undoneWrites(cfg *config.Config) []apiserver.Undone {
 		}
 	}
 	rows := []apiserver.Undone{
-		judgedBy(corev1.Resource("persistentvolumes"), func() *corev1.PersistentVolume { return &corev1.PersistentVolume{} }, silent(volumes.Judge)),
-		judgedBy(corev1.Resource("nodes"), func() *corev1.Node { return &corev1.Node{} }, ofNodes),
-		judgedBy(schedulingv1.Resource("priorityclasses"), func() *schedulingv1.PriorityClass { return &schedulingv1.PriorityClass{} }, ofClasses(kinds.PulledPriorityClasses)),
-		judgedBy(nodev1.Resource("runtimeclasses"), func() *nodev1.RuntimeClass { return &nodev1.RuntimeClass{} }, ofClasses(kinds.PulledRuntimeClasses)),
-		judgedBy(resourcev1.Resource("deviceclasses"), func() *resourcev1.DeviceClass { return &resourcev1.DeviceClass{} }, ofClasses(kinds.PulledDeviceClasses)),
-		judgedBy(storagev1.Resource("storageclasses"), func() *storagev1.StorageClass { return &storagev1.StorageClass{} }, ofStorageClasses(cfg)),
+		judgedBy(corev1.Resource("persistentvolumes"), silent(volumes.Judge)),
+		judgedBy(corev1.Resource("nodes"), ofNodes),
+		judgedBy(schedulingv1.Resource("priorityclasses"), ofClasses(kinds.PulledPriorityClasses)),
+		judgedBy(nodev1.Resource("runtimeclasses"), ofClasses(kinds.PulledRuntimeClasses)),
+		judgedBy(resourcev1.Resource("deviceclasses"), ofClasses(kinds.PulledDeviceClasses)),
+		judgedBy(storagev1.Resource("storageclasses"), ofStorageClasses(cfg)),
 	}
 	if cfg.CoreDNS.Enabled {
-		rows = append(rows, judgedBy(corev1.Resource("services"), func() *corev1.Service { return &corev1.Service{} }, silent(kubedns.Judge)))
+		rows = append(rows, judgedBy(corev1.Resource("services"), silent(kubedns.Judge)))
 	}
 	if to := &cfg.Sync.ToHost.Ingresses; to.Enabled {
-		rows = append(rows, judgedBy(networkingv1.Resource("ingresses"), func() *networkingv1.Ingress { return &networkingv1.Ingress{} }, ofIngresses(to.Policy())))
+		rows = append(rows, judgedBy(networkingv1.Resource("ingresses"), ofIngresses(to.Policy())))
 	}
 	return rows
 }
 
 // judgedBy makes a row of a judge of one type.
-func judgedBy[T runtime.Object](resource schema.GroupResource, newObject func() T, judge func(before, after T) ([]string, error)) apiserver.Undone {
+func judgedBy[T any, P interface {
+	*T
+	runtime.Object
+}](resource schema.GroupResource, judge func(before, after P) ([]string, error)) apiserver.Undone {
 	return apiserver.Undone{
 		Resource: resource,
-		New:      func() runtime.Object { return newObject() },
+		New:      func() runtime.Object { return P(new(T)) },
 		Judge: func(before, after runtime.Object) ([]string, error) {
-			b, _ := before.(T) // nil when there is none
-			a, _ := after.(T)
+			b, _ := before.(P) // nil when there is none
+			a, _ := after.(P)
 			return judge(b, a)
 		},
 	}
