@@ -21,7 +21,7 @@ type FullError struct {
 
 // Error implements error.
 func (e *FullError) Error() string {
-	return fmt.Sprintf("the store of this virtual cluster is full: %s of %s are used; deleting objects makes room", quantity(e.Used), quantity(e.Limit))
+	return fmt.Sprintf("the store of this virtual cluster is full: %s of %s are used; deleting objects makes room", Quantity(e.Used), Quantity(e.Limit))
 }
 
 // Status implements apierrors.APIStatus: 403, as for an exceeded ResourceQuota.
@@ -34,9 +34,9 @@ func (e *FullError) Status() metav1.Status {
 	}
 }
 
-// quantity writes bytes as people do, with a precision that shows a difference
+// Quantity writes bytes as people do, with a precision that shows a difference
 // between the used bytes and the limit.
-func quantity(bytes int64) string {
+func Quantity(bytes int64) string {
 	const ki = 1 << 10
 	if bytes%ki != 0 {
 		bytes += ki - bytes%ki

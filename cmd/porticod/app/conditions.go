@@ -8,7 +8,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"portico.dev/portico/certs"
 	"portico.dev/portico/store/limit"
@@ -70,11 +69,11 @@ func spaceProblem(used, most int64) string {
 		return ""
 	}
 	return fmt.Sprintf("The cluster's own objects have %s of store.maxSize, which is %s; above it, writes are refused",
-		resource.NewQuantity(used, resource.BinarySI), resource.NewQuantity(most, resource.BinarySI))
+		limit.Quantity(used), limit.Quantity(most))
 }
 
-// certificateProblem names the certificate that ends first, if a renewal is
-// late.
+// certificateProblem names the certificate that ends first, if a renewal is late
+// or does not happen.
 func certificateProblem(b *certs.Bundle, now time.Time) string {
 	var first *end
 	for _, e := range endsOf(b) {
@@ -88,5 +87,9 @@ func certificateProblem(b *certs.Bundle, now time.Time) string {
 	if first == nil || first.at.Sub(now) > lateRenewal {
 		return ""
 	}
-	return fmt.Sprintf("Certificate %s ends at %s and was not issued again; the log of porticod says why", first.name, first.at.UTC().Format(time.RFC3339))
+	at := first.at.UTC().Format(time.RFC3339)
+	if first.authority {
+		return fmt.Sprintf("Certificate %s ends at %s and porticod does not replace it; make a new cluster before", first.name, at)
+	}
+	return fmt.Sprintf("Certificate %s ends at %s and was not issued again; the log of porticod says why", first.name, at)
 }

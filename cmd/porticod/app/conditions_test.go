@@ -19,6 +19,7 @@ func TestSpaceProblem(t *testing.T) {
 		{0, 512 << 20, ""},
 		{435 << 20, 512 << 20, ""},
 		{436 << 20, 512 << 20, "The cluster's own objects have 436Mi of store.maxSize, which is 512Mi; above it, writes are refused"},
+		{436<<20 + 1, 512 << 20, "The cluster's own objects have 446465Ki of store.maxSize, which is 512Mi; above it, writes are refused"},
 		{600 << 20, 512 << 20, "The cluster's own objects have 600Mi of store.maxSize, which is 512Mi; above it, writes are refused"},
 	} {
 		if got := spaceProblem(c.used, c.most); got != c.want {
@@ -39,6 +40,12 @@ func TestCertificateProblem(t *testing.T) {
 	late := certificateProblem(b, now.Add(340*24*time.Hour))
 	if !strings.HasPrefix(late, "Certificate ") || !strings.Contains(late, " ends at 2027-01-01T00:00:00Z and was not issued again") {
 		t.Errorf("after 340 days: %q", late)
+	}
+	authorities := *b
+	authorities.ServingCertFile, authorities.FrontProxyClientCertFile, authorities.Admin.CertPEM = b.SignerCAFile, b.SignerCAFile, b.CAPEM
+	authorities.SignerCAFile = b.ServingCertFile
+	if got := certificateProblem(&authorities, now.Add(340*24*time.Hour)); got != "Certificate signer-ca ends at 2027-01-01T00:00:00Z and porticod does not replace it; make a new cluster before" {
+		t.Errorf("of an authority: %q", got)
 	}
 	b.SignerCAFile += ".gone"
 	if got := certificateProblem(b, now); !strings.HasPrefix(got, "Certificate signer-ca cannot be read: ") {

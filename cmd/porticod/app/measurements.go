@@ -75,7 +75,7 @@ var (
 	leadingDesc = prometheus.NewDesc("portico_leading",
 		"1 in the replica that runs the controllers and keeps the host in step, 0 in all others.", nil, nil)
 	expiryDesc = prometheus.NewDesc("portico_certificate_expiry_timestamp_seconds",
-		"The end of a certificate's life, in Unix time. porticod issues it again at three fifths of its life.", []string{"certificate"}, nil)
+		"The end of a certificate's life, in Unix time. porticod issues it again at three fifths of its life, but for authorities (ca, signer-ca, front-proxy-ca).", []string{"certificate"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -103,24 +103,29 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 // end is when a certificate ends.
 type end struct {
 	name string
-	at   time.Time
-	err  error
+	// authority says that porticod does not replace it.
+	authority bool
+	at        time.Time
+	err       error
 }
 
 func endsOf(b *certs.Bundle) []end {
-	var ends []end
-	add := func(name string, at time.Time, err error) { ends = append(ends, end{name, at, err}) }
-	for name, path := range map[string]string{
-		"serving": b.ServingCertFile, "front-proxy-client": b.FrontProxyClientCertFile, "signer-ca": b.SignerCAFile, "front-proxy-ca": b.FrontProxyCAFile,
-	} {
+	ofFile := func(name, path string, authority bool) end {
 		at, err := endOfFile(path)
-		add(name, at, err)
+		return end{name, authority, at, err}
 	}
-	for name, content := range map[string][]byte{"admin": b.Admin.CertPEM, "ca": b.CAPEM} {
+	ofContent := func(name string, content []byte, authority bool) end {
 		at, err := endOf(content)
-		add(name, at, err)
+		return end{name, authority, at, err}
 	}
-	return ends
+	return []end{
+		ofFile("serving", b.ServingCertFile, false),
+		ofFile("front-proxy-client", b.FrontProxyClientCertFile, false),
+		ofContent("admin", b.Admin.CertPEM, false),
+		ofFile("signer-ca", b.SignerCAFile, true),
+		ofFile("front-proxy-ca", b.FrontProxyCAFile, true),
+		ofContent("ca", b.CAPEM, true),
+	}
 }
 
 func endOfFile(path string) (time.Time, error) {
