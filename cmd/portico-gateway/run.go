@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -46,10 +47,10 @@ func run(ctx context.Context, args []string, test *addresses) error {
 		workloads := gateway.NewWorkloads(client, nil, o.timeouts.Wake, o.namespaces...)
 		settings.Waker = workloads
 		watch = func(ctx context.Context) {
-			slept := make(chan struct{})
-			go func() { defer close(slept); workloads.Run(ctx) }()
-			directory.Run(ctx)
-			<-slept
+			var watches sync.WaitGroup
+			watches.Go(func() { workloads.Run(ctx) })
+			watches.Go(func() { directory.Run(ctx) })
+			watches.Wait()
 		}
 		synced = func() bool { return directory.Synced() && workloads.Synced() }
 	}

@@ -35,7 +35,7 @@ func (j Judge) Counts(who user.Info, r *request.RequestInfo, agent string) bool 
 	if who == nil || r == nil || !r.IsResourceRequest || slices.Contains(quiet, r.APIGroup) {
 		return false // Discovery, health, metrics and documents are no resources.
 	}
-	if r.Verb == "watch" && !isStream(r) {
+	if r.Verb == "watch" {
 		return false
 	}
 	if r.Resource == "events" && r.Verb != "get" && r.Verb != "list" {

@@ -18,26 +18,26 @@ import (
 // measurements.
 const composedMetrics = "metrics"
 
-// MetricsToken is the key of that token in its Secret.
-const MetricsToken = "token"
+// metricsToken is the key of that token in its Secret.
+const metricsToken = "token"
 
-// MetricsSecretName returns the name of the host Secret with the token for a
+// metricsSecretName returns the name of the host Secret with the token for a
 // cluster's measurements. As with the Secret of the cluster's keys, no translated
 // name is like it.
-func MetricsSecretName(cluster string) string { return cluster + ".metrics" }
+func metricsSecretName(cluster string) string { return cluster + ".metrics" }
 
 // EnsureMetricsToken returns the token with which programs of the host read the
 // measurements of all replicas. It is in a Secret on the host, which the first
 // replica makes; one that was deleted is replaced with the next start.
 func EnsureMetricsToken(ctx context.Context, client kubernetes.Interface, t *rewrite.Translator) (string, error) {
-	name := MetricsSecretName(t.Cluster().Name)
+	name := metricsSecretName(t.Cluster().Name)
 	data, err := ensureKeys(ctx, client, func() (map[string][]byte, error) {
-		return map[string][]byte{MetricsToken: []byte(rand.Text())}, nil
+		return map[string][]byte{metricsToken: []byte(rand.Text())}, nil
 	}, func(data map[string][]byte) *corev1.Secret { return secretOf(t, name, composedMetrics, data) })
 	if err != nil {
 		return "", err
 	}
-	token := string(data[MetricsToken])
+	token := string(data[metricsToken])
 	if len(token) < len(rand.Text()) {
 		return "", fmt.Errorf("host Secret %s/%s: its token is shorter than Portico's; delete the Secret", t.Cluster().HostNamespace, name)
 	}
