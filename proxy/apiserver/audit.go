@@ -12,8 +12,9 @@ type Audit struct {
 	PolicyFile string
 	// LogPath is a file, or "-" for standard output.
 	LogPath string
-	// LogMaxAge is how many days, LogMaxBackups how many files, and LogMaxSize how
-	// many megabytes each of an old log are kept; 0 means no limit.
+	// LogMaxSize is the size in megabytes at which the file becomes an old one, and
+	// the log goes on in a new file; 0 means never. LogMaxAge is how many days, and
+	// LogMaxBackups how many, old files are kept; 0 means no limit.
 	LogMaxAge, LogMaxBackups, LogMaxSize int
 	// WebhookConfigFile is a kubeconfig that leads to a server that takes events.
 	WebhookConfigFile string

@@ -210,7 +210,7 @@ var reference = []key{
 	{"audit.log.path", "empty",
 		"file of audit events, one JSON object on each line; `-` means standard output"},
 	{"audit.log.maxAge, audit.log.maxBackups, audit.log.maxSize", "0, 0, 0",
-		"days, number and megabytes of old files that are kept; 0 means no limit"},
+		"days and number of old files that are kept, 0 means no limit; and the megabytes at which the file becomes an old one, 0 means never"},
 	{"audit.webhook.configFile", "empty",
 		"kubeconfig of a server that takes audit events"},
 	{"tracing.endpoint", "empty",

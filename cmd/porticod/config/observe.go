@@ -36,8 +36,9 @@ type Audit struct {
 type AuditLog struct {
 	// Path of the file; "-" means standard output, empty means none.
 	Path string `json:"path,omitempty"`
-	// MaxAge is how many days an old file is kept, MaxBackups how many old files
-	// there are, and MaxSize how many megabytes each has; 0 means no limit.
+	// MaxAge is how many days an old file is kept, and MaxBackups how many old files
+	// there are; 0 means no limit. MaxSize is the size in megabytes at which the
+	// file becomes an old one; 0 means never.
 	MaxAge     int `json:"maxAge"`
 	MaxBackups int `json:"maxBackups"`
 	MaxSize    int `json:"maxSize"`
