@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -141,9 +142,12 @@ func (f *floor) warnOfLess(ctx context.Context, a admission.Attributes) {
 	if !ok || a.GetSubresource() != "" {
 		return
 	}
+	if slices.Contains(f.checks.Configuration.Exemptions.Namespaces, a.GetName()) {
+		return // upstream's plugin judges by the label alone
+	}
 	level, err := psapi.ParseLevel(ns.GetLabels()[psapi.EnforceLevelLabel])
 	if err == nil && psapi.CompareLevels(level, f.least.Level) < 0 {
-		warning.AddWarning(ctx, "", fmt.Sprintf("%s=%s has no effect: the operator of this cluster enforces PodSecurity %q in all namespaces",
+		warning.AddWarning(ctx, "", fmt.Sprintf("%s=%s has no effect: the operator of this cluster enforces PodSecurity %q in this namespace",
 			psapi.EnforceLevelLabel, level, f.least.String()))
 	}
 }

@@ -119,6 +119,16 @@ func TestFloorOfPodSecurityWarnsOfLabelsBelowIt(t *testing.T) {
 	}
 }
 
+func TestFloorOfPodSecurityWarnsOfNoLabelsWhereItIsExempt(t *testing.T) {
+	for exempt, want := range map[string]bool{"a": false, "b": true} {
+		ns := &core.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "privileged"}}}
+		warnings, err := asked(t, PodSecurity{Level: "baseline", Version: "latest", Namespaces: []string{exempt}}, "namespaces", "", "", ns, nil)
+		if err != nil || (len(warnings) == 1) != want {
+			t.Errorf("%q is exempt: %v, warnings %q", exempt, err, warnings)
+		}
+	}
+}
+
 func TestFloorOfPodSecurityIsALevel(t *testing.T) {
 	for _, s := range []PodSecurity{{Level: "strict", Version: "latest"}, {Level: "baseline", Version: "1.2"}} {
 		if _, err := newFloor(&s); err == nil {
