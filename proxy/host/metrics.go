@@ -24,7 +24,7 @@ var (
 
 	hostCalls = metrics.NewCounterVec(&metrics.CounterOpts{
 		Namespace: "portico", Subsystem: "host", Name: "requests_total", StabilityLevel: metrics.ALPHA,
-		Help: "Requests to the host for tenants, streams apart, by the code of the answer; \"none\" where there was none.",
+		Help: "Requests to the host for tenants, streams apart, by the code of the answer; \"200\" stands for every success, and \"none\" for no answer.",
 	}, []string{"verb", "resource", "code"})
 	hostCallSeconds = metrics.NewHistogramVec(&metrics.HistogramOpts{
 		Namespace: "portico", Subsystem: "host", Name: "request_duration_seconds", StabilityLevel: metrics.ALPHA,
@@ -46,7 +46,8 @@ func countFromZero(resource string) {
 	}
 }
 
-// codeOf is the code of the host's answer, as a label.
+// codeOf is the code of the host's answer, as a label. The client does not tell
+// one success from another, so a creation counts as 200 as well.
 func codeOf(err error) string {
 	var status apierrors.APIStatus
 	switch {
