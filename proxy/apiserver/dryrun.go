@@ -153,11 +153,17 @@ func (t hostTries) DeleteCollection(ctx context.Context, validate rest.ValidateO
 	return t.upstream.DeleteCollection(ctx, validate, options, list)
 }
 
+// updateThrough is an update that tells the storage below of a dry run, and of the
+// revision that the request names.
 func updateThrough(ctx context.Context, upstream rest.Updater, name string, objInfo rest.UpdatedObjectInfo, createValidation rest.ValidateObjectFunc,
 	updateValidation rest.ValidateObjectUpdateFunc, forceAllowCreate bool, options *metav1.UpdateOptions,
 ) (runtime.Object, bool, error) {
 	options = options.DeepCopy()
-	ctx = through(ctx, &options.DryRun)
+	ctx, note := host.WithRevision(through(ctx, &options.DryRun))
+	objInfo = rest.WrapUpdatedObjectInfo(objInfo, func(_ context.Context, updated, _ runtime.Object) (runtime.Object, error) {
+		note(updated)
+		return updated, nil
+	})
 	return upstream.Update(ctx, name, objInfo, createValidation, updateValidation, forceAllowCreate, options)
 }
 

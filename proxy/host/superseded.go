@@ -130,16 +130,54 @@ func (s *Storage) mayTakeFor(ctx context.Context) bool {
 	return false
 }
 
+// named is the revision that the object of an update names: the request's, or that
+// of the state if the request has none.
+type named struct {
+	rv    uint64
+	known bool
+}
+
+type namedKey struct{}
+
+// WithRevision lets the storage below know which revision an update names. note
+// is called with the object that is to be written, each time that it is made.
+// Without it, a conflict has each revision of a moment ago tried, and every try
+// asks the tenant's admission webhooks again.
+func WithRevision(ctx context.Context) (_ context.Context, note func(updated runtime.Object)) {
+	n := &named{}
+	return context.WithValue(ctx, namedKey{}, n), func(updated runtime.Object) {
+		rv, err := storage.APIObjectVersioner{}.ObjectResourceVersion(updated)
+		*n = named{rv: rv, known: err == nil}
+	}
+}
+
+// candidates returns those of some revisions that n may be, which is all of them
+// when it is not known.
+func (n *named) candidates(of []uint64) []uint64 {
+	switch {
+	case n == nil || !n.known:
+		return of
+	case slices.Contains(of, n.rv):
+		return []uint64{n.rv}
+	}
+	return nil
+}
+
 // tryShown is tryOnce that, on a conflict which the registry found, lets the
-// request take the state for the revisions of a moment ago, one after the other.
+// request take the state for the revisions of a moment ago: for the one that it
+// names, or else one after the other.
 func (s *Storage) tryShown(ctx context.Context, k key, orig *state, destination runtime.Object,
 	preconditions *storage.Preconditions, tryUpdate storage.UpdateFunc,
 ) (outcome, error) {
+	names, _ := ctx.Value(namedKey{}).(*named)
+	if names != nil {
+		*names = named{} // of an earlier try
+	}
 	end, err := s.tryOnce(ctx, k, orig, destination, preconditions, tryUpdate)
 	if end != failed || !apierrors.IsConflict(err) || !s.mayTakeFor(ctx) {
 		return end, err
 	}
-	for _, rv := range orig.shownAs {
+	for _, rv := range names.candidates(orig.shownAs) {
 		as := *orig
 		as.virtual = orig.virtual.DeepCopyObject()
 		if err := s.versioner.UpdateObject(as.virtual, rv); err != nil {

@@ -122,6 +122,55 @@ func TestWriteOnAnOldRevision(t *testing.T) {
 	}
 }
 
+// Each try runs the tenant's admission webhooks. A storage that knows the revision
+// which the request names makes those only that can succeed.
+func TestWriteOnANamedRevisionIsTriedFewTimes(t *testing.T) {
+	for reason, c := range map[string]struct {
+		known bool // the request names its revision
+		old   bool // and it is one that the door did not show a moment ago
+		tries int
+	}{
+		"a revision of a moment ago":            {known: true, tries: 2},
+		"an old one":                            {known: true, old: true, tries: 1},
+		"a revision of a moment ago, not named": {tries: 5},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			f := newFixture(t, "pods")
+			read := f.create(newPod("demo", "web"))
+			for _, phase := range []string{"Pending", "Running", "Failed", "Unknown"} {
+				f.host.edit("pods", hostWeb, func(h tree) { h["status"] = tree{"phase": phase} })
+				if err := f.Get(t.Context(), podKey(read), storage.GetOptions{}, &corev1.Pod{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rv := read.ResourceVersion
+			if c.old {
+				rv = "1"
+			}
+			ctx, note := asking(t.Context(), "update", ""), func(runtime.Object) {}
+			if c.known {
+				ctx, note = host.WithRevision(ctx)
+			}
+			tries := 0
+			err := f.GuaranteedUpdate(ctx, podKey(read), &corev1.Pod{}, false, nil, storage.SimpleUpdate(func(in runtime.Object) (runtime.Object, error) {
+				tries++
+				p := in.(*corev1.Pod)
+				updated := p.DeepCopy()
+				updated.ResourceVersion = rv
+				note(updated)
+				if p.ResourceVersion != rv {
+					return nil, apierrors.NewConflict(corev1.Resource("pods"), p.Name, errors.New("modified"))
+				}
+				updated.Labels["written"] = "back"
+				return updated, nil
+			}), nil)
+			if tries != c.tries || apierrors.IsConflict(err) != c.old {
+				t.Errorf("%d tries, want %d; %v", tries, c.tries, err)
+			}
+		})
+	}
+}
+
 // A write without changes is answered with the object as it is.
 func TestWriteOfNothingOnTheNewestRevision(t *testing.T) {
 	f := newFixture(t, "pods")
