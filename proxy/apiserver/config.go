@@ -89,10 +89,6 @@ type Config struct {
 	// the labels of namespaces do.
 	PodSecurity *PodSecurity
 
-	// WarnOfPolicies is set if nothing enforces the NetworkPolicies of a
-	// virtual cluster.
-	WarnOfPolicies bool
-
 	// Egress lists the addresses that a virtual cluster's API server may dial
 	// where the tenant's objects name them.
 	Egress egress.Config
@@ -118,7 +114,7 @@ type Host struct {
 	// Around, if set, wraps the requests that were authenticated and permitted.
 	Around func(http.Handler) http.Handler
 
-	// Undone judges writes that porticod would put back.
+	// Undone judges writes that porticod would put back, or that have no effect.
 	Undone []Undone
 }
 
@@ -202,9 +198,6 @@ func (c *Config) options(ctx context.Context) (kubeoptions.CompletedOptions, err
 		o.Admission.GenericAdmission.DisablePlugins = pluginsThat(func(p plugin) bool { return p.off })
 		if c.PodSecurity != nil {
 			c.PodSecurity.register(o.Admission.GenericAdmission)
-		}
-		if c.WarnOfPolicies {
-			policyWarning{}.register(o.Admission.GenericAdmission)
 		}
 		// The administrator of a virtual cluster is not that of this process: its
 		// stacks, its memory and its log level are none of a tenant's business.

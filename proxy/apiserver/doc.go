@@ -33,7 +33,6 @@
 //	config.go           the caller's configuration, and upstream's options made of it
 //	admission.go        which admission plugins a virtual cluster runs
 //	podsecurity.go      the Pod Security Standard of the operator
-//	policywarning.go    the warning of policies that nothing enforces
 //	audit.go            which requests are logged, and where to
 //	chain.go            the server chain, in one function
 //	storage.go          which storage stands under which resource
@@ -43,7 +42,7 @@
 //	streams.go          log, exec, attach, portforward and proxy of a virtual cluster
 //	metrics.go          the measurements that a tenant may read
 //	resourcemetrics.go  metrics.k8s.io of a virtual cluster, from its host
-//	undone.go           writes that porticod would undo
+//	undone.go           writes that porticod would undo, or that have no effect
 //	ownapis.go          APIServices that would replace what is served here
 //	openapi.go          the published schemas, built when they are asked for; schemas.go  those of version 3
 //	health.go           health checks, by the names that upstream's tools look for

@@ -18,7 +18,7 @@ import (
 
 // Undone judges a tenant's writes to the objects of one kind, which porticod puts
 // back where the host has another value: such a write is refused, instead of
-// answered and undone.
+// answered and undone. One that is made and has no effect gets a warning.
 type Undone struct {
 	Resource schema.GroupResource
 	// New makes an empty object of the kind, in the version that Judge wants.

@@ -55,9 +55,6 @@ type controlPlaneOptions struct {
 	// host describes the host cluster of a virtual cluster.
 	host func(loopback *rest.Config, shared informers.SharedInformerFactory) (apiserver.Host, error)
 
-	// warnOfPolicies is set if nothing enforces NetworkPolicies.
-	warnOfPolicies bool
-
 	// podSecurity, if set, holds for every pod of a virtual cluster.
 	podSecurity *apiserver.PodSecurity
 
@@ -151,7 +148,6 @@ func (c *controlPlane) compose(ctx context.Context, listener net.Listener) error
 		Issuer:           "https://kubernetes.default.svc." + o.clusterDomain,
 		Files:            files(c.bundle),
 		PodSecurity:      o.podSecurity,
-		WarnOfPolicies:   o.warnOfPolicies,
 		Egress:           o.egress,
 		Tracing:          o.tracing,
 		Audit:            o.audit,

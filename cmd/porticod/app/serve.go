@@ -206,7 +206,6 @@ func (vc *virtualCluster) controlPlaneOptions(backend store.Backend, dials egres
 		shutdownDelay:    vc.shutdownDelay(),
 		host:             vc.describeHost,
 		podSecurity:      podSecurity(&vc.config.Isolation),
-		warnOfPolicies:   !vc.config.Sync.ToHost.NetworkPolicies.Enabled,
 		egress:           dials,
 		shareRoots:       vc.shareRoots(),
 		shareCredentials: vc.shareCredentials,

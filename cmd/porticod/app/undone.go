@@ -25,7 +25,8 @@ import (
 // undoneWrites are the kinds whose objects porticod puts back where the host has
 // another value (D-059 in docs/decisions.md), each with the judge of the package
 // that does so. The Service of the DNS is one where porticod keeps it. With a
-// scheduler inside, nothing of a node is without effect.
+// scheduler inside, nothing of a node is without effect. NetworkPolicies that the
+// host does not get are among them for a warning.
 func undoneWrites(cfg *config.Config) []apiserver.Undone {
 	ofNodes := nodes.Judge
 	if cfg.Sync.Nodes.EnableScheduler {
@@ -47,6 +48,9 @@ func undoneWrites(cfg *config.Config) []apiserver.Undone {
 	}
 	if to := &cfg.Sync.ToHost.Ingresses; to.Enabled {
 		rows = append(rows, judgedBy(networkingv1.Resource("ingresses"), ofIngresses(to.Policy())))
+	}
+	if !cfg.Sync.ToHost.NetworkPolicies.Enabled {
+		rows = append(rows, unenforced())
 	}
 	return rows
 }
@@ -91,4 +95,22 @@ func ofStorageClasses(cfg *config.Config) func(before, after *storagev1.StorageC
 
 func ofClasses[T kinds.Object](pulled kinds.Pulled[T]) func(before, after T) ([]string, error) {
 	return silent(func(before, after T) error { return classes.Judge(pulled, before, after) })
+}
+
+// notEnforced is said to users who write a NetworkPolicy, and take it for a wall.
+const notEnforced = "not enforced: the host of this cluster does not get its NetworkPolicies; its operator can set sync.toHost.networkPolicies"
+
+// unenforced has a warning about each NetworkPolicy that is written, and refuses
+// none.
+func unenforced() apiserver.Undone {
+	return apiserver.Undone{
+		Resource: networkingv1.Resource("networkpolicies"),
+		New:      func() runtime.Object { return &networkingv1.NetworkPolicy{} },
+		Judge: func(_, after runtime.Object) ([]string, error) {
+			if after == nil {
+				return nil, nil // it goes
+			}
+			return []string{notEnforced}, nil
+		},
+	}
 }
