@@ -22,12 +22,13 @@ func WithDryRun(ctx context.Context) context.Context {
 	return context.WithValue(ctx, dryRunKey{}, true)
 }
 
-func isDryRun(ctx context.Context) bool { return ctx.Value(dryRunKey{}) != nil }
+// IsDryRun reports whether a context is that of a write that is tried and not made.
+func IsDryRun(ctx context.Context) bool { return ctx.Value(dryRunKey{}) != nil }
 
 // dryRun is the option of a call to the host. All calls that write take it from
 // the context, so none is made by mistake.
 func dryRun(ctx context.Context) []string {
-	if isDryRun(ctx) {
+	if IsDryRun(ctx) {
 		return []string{metav1.DryRunAll}
 	}
 	return nil

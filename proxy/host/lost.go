@@ -213,7 +213,7 @@ func (s *Storage) withoutVital(ctx context.Context, k key, paths []string, reply
 		return false, nil
 	}
 	refused := apierrors.NewInvalid(schema.GroupKind{Group: s.kind.group, Kind: s.kind.name}, k.name, errs)
-	if isDryRun(ctx) {
+	if IsDryRun(ctx) {
 		return false, refused
 	}
 	m, err := meta.Accessor(reply)

@@ -16,7 +16,7 @@ import (
 // Without an error, settle must be called when it is known whether the host
 // refused the object.
 func (s *Storage) ensureReferents(ctx context.Context, k key, versioned runtime.Object) (settle func(refused bool), err error) {
-	if s.kind.referents == nil || s.cfg.Referents == nil || isDryRun(ctx) {
+	if s.kind.referents == nil || s.cfg.Referents == nil || IsDryRun(ctx) {
 		return settled, nil
 	}
 	if settle, err = s.cfg.Referents.Ensure(ctx, k.namespace, s.kind.referents(s.cfg.Translator, versioned)); err != nil {

@@ -182,7 +182,7 @@ func (s *Storage) accept(ctx context.Context, reply, out runtime.Object, deleted
 	if out == nil {
 		out = s.newFunc()
 	}
-	if isDryRun(ctx) {
+	if IsDryRun(ctx) {
 		_, err := s.show(ctx, reply, out)
 		return err
 	}
@@ -204,7 +204,7 @@ func (s *Storage) accept(ctx context.Context, reply, out runtime.Object, deleted
 
 // expectGone makes reads wait until an object is seen to be gone.
 func (s *Storage) expectGone(ctx context.Context, uid types.UID) {
-	if !isDryRun(ctx) {
+	if !IsDryRun(ctx) {
 		s.revisions.expectGone(uid)
 	}
 }

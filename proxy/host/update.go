@@ -96,7 +96,7 @@ func (s *Storage) tryOnce(ctx context.Context, k key, orig *state, destination r
 	switch {
 	case reply == nil: // nothing that the host has a say in
 		return done, assign(destination, orig.virtual)
-	case isDryRun(ctx) && p.calls() > 1: // each answer has the changes of one call
+	case IsDryRun(ctx) && p.calls() > 1: // each answer has the changes of one call
 		return done, assign(destination, updated)
 	}
 	if err := s.accept(ctx, reply, destination, p.grace != nil); err != nil || destination == nil || !p.changesSpec() {

@@ -299,3 +299,33 @@ func TestFormerCopyIsReplaced(t *testing.T) {
 		})
 	}
 }
+
+// TestTriedPodBringsNoClass: a pod of a dry run makes no copy. Once there is one, the
+// pod has it.
+func TestTriedPodBringsNoClass(t *testing.T) {
+	p := &pushing{t: t, tr: translator(t, "team-a"), virtual: fake.NewClientset(priorityClass("gold", 500)), host: fake.NewClientset()}
+	var err error
+	p.pusher, err = classes.NewPusher(classes.PushConfig{
+		Translator: p.tr, Virtual: p.virtual, Informers: informers.NewSharedInformerFactory(p.virtual, 0), Host: p.host, Leader: p.host,
+	}, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := p.pusher.Tried(t.Context(), podOf("gold", "")); got != "" || err != nil {
+		t.Errorf("class of a tried pod: %q, %v", got, err)
+	}
+	if got, err := p.pusher.Tried(t.Context(), podOf("none", "")); !errors.Is(err, rewrite.ErrNoClass) {
+		t.Errorf("a class that is not there: %q, %v", got, err)
+	}
+	if names := p.hostNames(); len(names) > 0 {
+		t.Errorf("the host has %v after a dry run", names)
+	}
+	running := startPusher(t, []runtime.Object{priorityClass("gold", 500)}, nil)
+	running.eventually(running.tr.ClusterName("gold"), "pushed", value(500))
+	if err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		got, err := running.pusher.Tried(ctx, podOf("gold", ""))
+		return got == "gold", err
+	}); err != nil {
+		t.Errorf("class of a tried pod whose class has a copy: %v", err)
+	}
+}

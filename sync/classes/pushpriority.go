@@ -37,18 +37,36 @@ func NewPusher(cfg PushConfig, maxValue int32) (*Pusher, error) {
 // first if need be. A class that is the system's or the host's own has none. The
 // error is rewrite.ErrNoClass when the class has gone.
 func (p *Pusher) For(ctx context.Context, pod *corev1.Pod) (string, error) {
+	class, has, err := p.classOf(ctx, pod)
+	if !has || err != nil {
+		return "", err
+	}
+	return class.Name, p.push(ctx, &p.forUse, class)
+}
+
+// Tried is For of a pod that is tried and not made (dryRun=All). No copy is made, and
+// a class that the host has no copy of counts as none: a host would refuse a pod with
+// a class that it does not know.
+func (p *Pusher) Tried(ctx context.Context, pod *corev1.Pod) (string, error) {
+	class, has, err := p.classOf(ctx, pod)
+	if !has || err != nil || !p.forUse.Known(p.cfg.Translator.ClusterName(class.Name)) {
+		return "", err
+	}
+	return class.Name, nil
+}
+
+// classOf returns the class of a pod, if it is one that the host has copies of.
+func (p *Pusher) classOf(ctx context.Context, pod *corev1.Pod) (class *schedulingv1.PriorityClass, has bool, err error) {
 	name := pod.Spec.PriorityClassName
 	if name == "" || rewrite.ReservedClass(name) {
-		return "", nil
+		return nil, false, nil
 	}
 	class, exists, err := p.find(ctx, name)
-	switch {
-	case err != nil:
-		return "", err
-	case !exists:
-		return "", fmt.Errorf("priority class %q: %w", name, rewrite.ErrNoClass)
-	case mirrored(class):
-		return "", nil
+	if err == nil && !exists {
+		err = fmt.Errorf("priority class %q: %w", name, rewrite.ErrNoClass)
 	}
-	return name, p.push(ctx, &p.forUse, class)
+	if err != nil {
+		return nil, false, err
+	}
+	return class, !mirrored(class), nil
 }

@@ -55,6 +55,17 @@ func NewStoragePusher(cfg PushConfig, limits StorageLimits, shown *Mirror) (*Sto
 //
 // The error is rewrite.ErrNoClass for a class that the host gets no copy of.
 func (s *StoragePusher) For(ctx context.Context, name string) (bool, error) {
+	return s.use(ctx, name, func(class *storagev1.StorageClass) error { return s.push(ctx, &s.forUse, class) })
+}
+
+// Tried is For of a claim that is tried and not made (dryRun=All). No copy is made: a
+// claim may name a class that its host does not have.
+func (s *StoragePusher) Tried(ctx context.Context, name string) (bool, error) {
+	return s.use(ctx, name, func(*storagev1.StorageClass) error { return nil })
+}
+
+// use calls push for a class that the host has, or may have, a copy of.
+func (s *StoragePusher) use(ctx context.Context, name string, push func(*storagev1.StorageClass) error) (bool, error) {
 	if name == "" {
 		return false, nil
 	}
@@ -71,7 +82,7 @@ func (s *StoragePusher) For(ctx context.Context, name string) (bool, error) {
 	if err := s.mayHaveCopy(ctx, class); err != nil {
 		return false, err
 	}
-	return true, s.push(ctx, &s.forUse, class)
+	return true, push(class)
 }
 
 // hostHas reports whether the host has a class of that name that is no cluster's

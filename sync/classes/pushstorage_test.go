@@ -241,3 +241,30 @@ func TestAttackWriteADangerousClass(t *testing.T) {
 		})
 	}
 }
+
+// TestTriedClaimBringsNoClass: a claim of a dry run makes no copy, and is judged as
+// any other.
+func TestTriedClaimBringsNoClass(t *testing.T) {
+	virtual, hostClient := fake.NewClientset(storageClass("gold", provisioner), storageClass("evil", "evil.example")), fake.NewClientset()
+	factory := informers.NewSharedInformerFactory(virtual, 0)
+	shown, err := classes.New(classes.Config{Virtual: virtual, Informers: factory, Host: hostClient, StorageClasses: labels.Everything()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pusher, err := classes.NewStoragePusher(classes.PushConfig{
+		Translator: translator(t, "team-a"), Virtual: virtual, Informers: factory, Host: hostClient, Leader: hostClient,
+	}, classes.StorageLimits{Provisioners: []string{provisioner}}, shown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pushed, err := pusher.Tried(t.Context(), "gold"); !pushed || err != nil {
+		t.Errorf("a tried claim: pushed %t, %v", pushed, err)
+	}
+	if _, err := pusher.Tried(t.Context(), "evil"); !errors.Is(err, rewrite.ErrNoClass) {
+		t.Errorf("a tried claim of a class that gets no copy: %v", err)
+	}
+	list, err := hostClient.StorageV1().StorageClasses().List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(list.Items) > 0 {
+		t.Errorf("the host has %v after a dry run (%v)", list.Items, err)
+	}
+}

@@ -319,7 +319,11 @@ func (c *composition) priorityClassesPart() (part, error) {
 	c.storage.HostClasses = func(ctx context.Context, pod *corev1.Pod) (rewrite.HostClasses, error) {
 		of, err := ofHost(ctx, pod)
 		if err == nil && of.Priority == "" {
-			of.PushedPriority, err = pusher.For(ctx, pod)
+			push := pusher.For
+			if host.IsDryRun(ctx) {
+				push = pusher.Tried
+			}
+			of.PushedPriority, err = push(ctx, pod)
 		}
 		return of, err
 	}
@@ -339,7 +343,12 @@ func (c *composition) storageClassesPart() (part, error) {
 	if err != nil {
 		return part{}, err
 	}
-	c.storage.PushedStorage = pusher.For
+	c.storage.PushedStorage = func(ctx context.Context, name string) (bool, error) {
+		if host.IsDryRun(ctx) {
+			return pusher.Tried(ctx, name)
+		}
+		return pusher.For(ctx, name)
+	}
 	return part{always: pusher.Observe, leading: pusher.Run}, nil
 }
 
