@@ -37,6 +37,10 @@ type kind struct {
 	// another one. Indices of lists are left out.
 	vital []string
 
+	// hides reports whether every host leaves the field at path out of its answer
+	// about such an object: it is not lost.
+	hides func(asked runtime.Object, path string) bool
+
 	// served says in which virtual clusters the kind is translated. Nil means
 	// in all.
 	served func(rewrite.Cluster) bool
@@ -95,6 +99,7 @@ func kinds() []kind {
 			newList: func() runtime.Object { return &corev1.ServiceList{} },
 
 			vital: []string{"spec.loadBalancerClass"}, // without it, another controller would take the Service
+			hides: hiddenInServices,
 
 			kept:      keptService,
 			mayDelete: (*Storage).keepsDNS,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -194,6 +195,9 @@ func (s *Storage) warnOfLost(ctx context.Context, k key, asked, out runtime.Obje
 		return nil, err
 	}
 	paths := lost(asked, got)
+	if s.kind.hides != nil {
+		paths = slices.DeleteFunc(paths, func(path string) bool { return s.kind.hides(asked, path) })
+	}
 	for _, path := range paths[:min(lostMost, len(paths))] {
 		warning.AddWarning(ctx, "", fmt.Sprintf("the host of this cluster did not take %s: it does not know the field, or does not allow it", path))
 	}

@@ -14,6 +14,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/apiserver/pkg/warning"
 	"k8s.io/utils/ptr"
 
@@ -183,6 +185,41 @@ func TestTheDNSServiceHasLostNothing(t *testing.T) {
 	}
 	if len(warned) > 0 {
 		t.Errorf("warnings: %q", warned)
+	}
+}
+
+// A Service becomes one of type ExternalName. Its traffic policy is hidden from then
+// on, by the host as by any API server: that is no field which the host dropped.
+func TestExternalNameHasLostNothing(t *testing.T) {
+	f := newFixture(t, "services")
+	svc := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "web"},
+		Spec: corev1.ServiceSpec{
+			Type: corev1.ServiceTypeClusterIP, InternalTrafficPolicy: ptr.To(corev1.ServiceInternalTrafficPolicyCluster), Ports: []corev1.ServicePort{{Port: 80}},
+		},
+	}
+	if err := f.Create(t.Context(), "/services/demo/web", svc, &corev1.Service{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.host.forget = func(o tree) { delete(o["spec"].(tree), "internalTrafficPolicy") }
+	for _, c := range []struct {
+		to     corev1.ServiceType
+		warned int
+	}{{corev1.ServiceTypeExternalName, 0}, {corev1.ServiceTypeNodePort, 1}} {
+		var warned warningLog
+		ctx := warning.WithWarningRecorder(as(t.Context(), ""), &warned)
+		change := func(obj runtime.Object, _ storage.ResponseMeta) (runtime.Object, *uint64, error) {
+			s := obj.(*corev1.Service)
+			s.Spec.Type, s.Spec.ExternalName = c.to, "example.org"
+			s.Spec.InternalTrafficPolicy = ptr.To(corev1.ServiceInternalTrafficPolicyCluster)
+			return s, nil, nil
+		}
+		if err := f.GuaranteedUpdate(ctx, "/services/demo/web", &corev1.Service{}, false, nil, change, nil); err != nil {
+			t.Fatal(err)
+		}
+		if len(warned) != c.warned {
+			t.Errorf("warnings of a Service that becomes %s: %q", c.to, warned)
+		}
 	}
 }
 

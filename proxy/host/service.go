@@ -25,6 +25,13 @@ func (s *Storage) isDNSService(k key, obj runtime.Object) bool {
 	return service && s.cfg.Translator.OwnsDNS(k.namespace, k.name)
 }
 
+// hiddenInServices knows the field that an API server hides in a Service of type
+// ExternalName (defaultOnReadInternalTrafficPolicy upstream).
+func hiddenInServices(asked runtime.Object, path string) bool {
+	svc, ok := asked.(*corev1.Service)
+	return ok && svc.Spec.Type == corev1.ServiceTypeExternalName && path == "spec.internalTrafficPolicy"
+}
+
 // keepsDNS refuses to begin the deletion of kube-system/kube-dns. While it is
 // gone its address is free for a Service of any host namespace, and the Service
 // with that address answers the questions of all pods. At another address it is
