@@ -133,40 +133,53 @@ func backend(path *field.Path, namespace string, b *networkingv1.IngressBackend)
 
 // IngressToHost returns the host copy of an Ingress that the policy offers and
 // that is valid. It has none of the tenant's labels, and the annotations that the
-// policy allows.
-func (t *Translator) IngressToHost(v *networkingv1.Ingress, p *IngressPolicy) *networkingv1.Ingress {
-	c := t.begin("Ingress", v, Inputs{})
+// policy allows. in names the Services with former names on the host.
+func (t *Translator) IngressToHost(v *networkingv1.Ingress, p *IngressPolicy, in Inputs) *networkingv1.Ingress {
+	c := t.begin("Ingress", v, in)
 	h := &networkingv1.Ingress{ObjectMeta: t.bare("Ingress", v), Spec: *v.Spec.DeepCopy()}
 	for key, value := range v.Annotations {
 		if p.passes(key) {
 			h.Annotations[key] = value
 		}
 	}
-	c.backend(h.Spec.DefaultBackend)
+	for _, b := range backends(h) {
+		b.Resource = nil
+		if b.Service != nil {
+			b.Service.Name = c.hostName("Service", b.Service.Name)
+		}
+	}
 	for i := range h.Spec.TLS {
 		if name := h.Spec.TLS[i].SecretName; name != "" {
 			h.Spec.TLS[i].SecretName = c.hostName("Secret", name)
 		}
 	}
-	for i := range h.Spec.Rules {
-		if http := h.Spec.Rules[i].HTTP; http != nil {
-			for j := range http.Paths {
-				c.backend(&http.Paths[j].Backend)
-			}
-		}
-	}
 	return h
 }
 
-// backend names a Service as the host does. A resource is none that the host has.
-func (c *translation) backend(b *networkingv1.IngressBackend) {
-	if b == nil {
-		return
+// backends are the places of an Ingress that name a Service. One that names a
+// resource names none that the host has.
+func backends(i *networkingv1.Ingress) (all []*networkingv1.IngressBackend) {
+	if b := i.Spec.DefaultBackend; b != nil {
+		all = append(all, b)
 	}
-	b.Resource = nil
-	if b.Service != nil {
-		b.Service.Name = c.hostName("Service", b.Service.Name)
+	for r := range i.Spec.Rules {
+		if http := i.Spec.Rules[r].HTTP; http != nil {
+			for p := range http.Paths {
+				all = append(all, &http.Paths[p].Backend)
+			}
+		}
 	}
+	return all
+}
+
+// IngressServices are the names of the Services that an Ingress leads to.
+func IngressServices(v *networkingv1.Ingress) (names []string) {
+	for _, b := range backends(v) {
+		if b.Service != nil && !slices.Contains(names, b.Service.Name) {
+			names = append(names, b.Service.Name)
+		}
+	}
+	return names
 }
 
 // IngressReferences are the Secrets that an Ingress names.

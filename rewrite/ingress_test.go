@@ -56,7 +56,7 @@ func TestIngressHasHostNames(t *testing.T) {
 		i.Status.LoadBalancer.Ingress = []networkingv1.IngressLoadBalancerIngress{{IP: "192.0.2.1"}}
 	})
 	before := v.DeepCopy()
-	h := tr.IngressToHost(v, ingressPolicy)
+	h := tr.IngressToHost(v, ingressPolicy, rewrite.Inputs{})
 	if d := diff(before, v); d != "" {
 		t.Errorf("the argument has changed:\n%s", d)
 	}
@@ -173,7 +173,7 @@ func TestAttackIngressNamesObjectsOfOthers(t *testing.T) {
 	for _, name := range []string{tr.ServiceName("other", "web"), tr.Name("other", "cert"), "web-x-demo-x-neighbour", "operators", "other/web", "../web"} {
 		h := tr.IngressToHost(ingress(func(i *networkingv1.Ingress) {
 			i.Spec.Rules[0].HTTP.Paths[0].Backend, i.Spec.TLS[0].SecretName = backendOf(name), name
-		}), ingressPolicy)
+		}), ingressPolicy, rewrite.Inputs{})
 		if got, want := h.Spec.Rules[0].HTTP.Paths[0].Backend.Service.Name, tr.ServiceName("demo", name); got != want || got == name {
 			t.Errorf("Service %s is %s on the host, want %s", name, got, want)
 		}

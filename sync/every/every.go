@@ -34,6 +34,9 @@ const (
 	mostCopies = 1000
 	// whenFull is how long an object waits for room before it is looked at again.
 	whenFull = time.Minute
+	// whenRenamed is how long it takes until a copy follows an object that had a
+	// former name and was made again.
+	whenRenamed = time.Minute
 )
 
 // Config says where the objects of a kind are read, and where they are written.
@@ -47,6 +50,8 @@ type Config[T kinds.Object] struct {
 	// Events gets those about objects that the host does not have, with Reason.
 	Events record.EventRecorder
 	Reason string
+	// Inputs returns facts about the objects that one names. Nil: there are none.
+	Inputs func(ctx context.Context, virtual T) (rewrite.Inputs, error)
 	// Wanted reports whether there is to be a copy, and otherwise why there is
 	// none; "" is nothing to tell. Nil: there is always one.
 	Wanted func(virtual T) (wanted bool, why string)
@@ -127,9 +132,19 @@ func (c *Controller[T]) reconcile(ctx context.Context, key types.NamespacedName)
 			return 0, c.remove(ctx, key)
 		}
 	}
-	host, err := c.cfg.Row.ToHost(c.cfg.Translator, virtual, rewrite.Inputs{})
+	var in rewrite.Inputs
+	if c.cfg.Inputs != nil {
+		if in, err = c.cfg.Inputs(ctx, virtual); err != nil {
+			return 0, err
+		}
+	}
+	host, err := c.cfg.Row.ToHost(c.cfg.Translator, virtual, in)
 	if err != nil {
 		return 0, err
+	}
+	var again time.Duration
+	if len(in.Former) > 0 {
+		again = whenRenamed
 	}
 	if !c.copies.Known(host.GetName()) && !c.room.Take(host.GetName()) {
 		c.report(virtual, fmt.Sprintf("the host has %d %s of this cluster, which is the most that it can have", c.room.Most(), c.cfg.Row.Resource))
@@ -143,9 +158,9 @@ func (c *Controller[T]) reconcile(ctx context.Context, key types.NamespacedName)
 		return 0, fmt.Errorf("%s %s on the host: %w", c.cfg.Row.Kind, key, err)
 	}
 	if seen, ok := c.copies.Look(host.GetName()); ok {
-		return 0, c.show(ctx, virtual, seen)
+		return again, c.show(ctx, virtual, seen)
 	}
-	return 0, nil
+	return again, nil
 }
 
 // show brings the host's status inside, where that is wanted.

@@ -235,9 +235,9 @@ func PushedIngresses(policy *rewrite.IngressPolicy) Pushed[*networkingv1.Ingress
 		Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
 			return f.Networking().V1().Ingresses().Informer()
 		},
-		ToHost: alone(func(t *rewrite.Translator, virtual *networkingv1.Ingress) (*networkingv1.Ingress, error) {
-			return t.IngressToHost(virtual, policy), nil
-		}),
+		ToHost: func(t *rewrite.Translator, virtual *networkingv1.Ingress, in rewrite.Inputs) (*networkingv1.Ingress, error) {
+			return t.IngressToHost(virtual, policy, in), nil
+		},
 		ToVirtual: identified[*networkingv1.Ingress]("Ingress"),
 		Rules: copies.Rules[*networkingv1.Ingress]{
 			Same: func(want, host *networkingv1.Ingress) bool {

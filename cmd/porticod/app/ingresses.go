@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/rewrite"
@@ -27,6 +28,7 @@ func (c *composition) ingressesPart() (part, error) {
 	policy := c.config.Sync.ToHost.Ingresses.Policy()
 	p, err := every.New(every.Config[*networkingv1.Ingress]{
 		Row: kinds.PushedIngresses(policy), Translator: c.translator, Informers: c.shared, Host: c.lead.host, Events: c.report, Reason: "NotOnHost",
+		Inputs: c.formerServices,
 		Wanted: func(virtual *networkingv1.Ingress) (bool, string) {
 			if !policy.Offered(virtual) {
 				return false, ""
@@ -54,6 +56,28 @@ func (c *composition) ingressesPart() (part, error) {
 		return part{}, err
 	}
 	return part{leading: p.Run}, nil
+}
+
+// formerServices finds which of the Services that an Ingress leads to have a former
+// name on the host. Only long names had another one.
+func (c *composition) formerServices(ctx context.Context, virtual *networkingv1.Ingress) (in rewrite.Inputs, err error) {
+	for _, service := range rewrite.IngressServices(virtual) {
+		names := c.translator.HostNames("Service", virtual.Namespace, service)
+		if len(names) == 1 {
+			continue
+		}
+		found, err := rewrite.Find(c.translator, "Service", virtual.Namespace, service, func(name string) (*corev1.Service, error) {
+			return c.lead.host.CoreV1().Services(c.config.Host.Namespace).Get(ctx, name, metav1.GetOptions{})
+		})
+		switch {
+		case apierrors.IsNotFound(err):
+		case err != nil:
+			return in, fmt.Errorf("look for Service %s/%s on the host: %w", virtual.Namespace, service, err)
+		case found.Name != names[0]:
+			in.Former = append(in.Former, rewrite.Named{Kind: "Service", Name: service})
+		}
+	}
+	return in, nil
 }
 
 // ingressesOnHost tells those that are on the host; nil if none can be.

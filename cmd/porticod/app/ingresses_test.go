@@ -7,11 +7,63 @@ import (
 	"strings"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
 
+	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/rewrite"
 )
+
+// TestIngressLeadsToAServiceOfBefore: a Service of an earlier version has a former
+// name on the host, which the copy of an Ingress names. One that was made again has
+// the name of today.
+func TestIngressLeadsToAServiceOfBefore(t *testing.T) {
+	tr, err := rewrite.New(rewrite.Cluster{
+		Name: "vc", HostNamespace: "team-a", Owner: metav1.OwnerReference{APIVersion: "v1", Kind: "ConfigMap", Name: "vc.anchor", UID: "u"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, renewed := strings.Repeat("a", 60), strings.Repeat("b", 60)
+	host := fake.NewClientset()
+	for _, name := range []string{old, renewed, "short"} {
+		made, err := tr.ServiceToHost(&corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeClusterIP, Ports: []corev1.ServicePort{{Port: 80}}},
+		}, rewrite.Inputs{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if former, ok := tr.FormerName("shop", name); ok && name == old {
+			made.Name = former
+		}
+		if _, err := host.CoreV1().Services("team-a").Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := &config.Config{}
+	cfg.Host.Namespace = "team-a"
+	c := &composition{virtualCluster: &virtualCluster{config: cfg, translator: tr}, lead: leaderClients{host: host}}
+	i := &networkingv1.Ingress{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "i"}}
+	for _, name := range []string{old, renewed, "short", strings.Repeat("c", 60)} {
+		i.Spec.Rules = append(i.Spec.Rules, networkingv1.IngressRule{IngressRuleValue: networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{
+			Paths: []networkingv1.HTTPIngressPath{{Backend: networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{Name: name}}}},
+		}}})
+	}
+	in, err := c.formerServices(t.Context(), i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := tr.IngressToHost(i, &rewrite.IngressPolicy{}, in)
+	for n, rule := range copied.Spec.Rules {
+		name := rule.HTTP.Paths[0].Backend.Service.Name
+		_, err := host.CoreV1().Services("team-a").Get(t.Context(), name, metav1.GetOptions{})
+		if there := n < 3; (err == nil) != there {
+			t.Errorf("backend %d is %s on the host: there %t, %v", n, name, there, err)
+		}
+	}
+}
 
 // TestJudgeOfIngresses: writes that the operator does not allow are refused, those
 // that change nothing of it are not, and what stays inside is said.
