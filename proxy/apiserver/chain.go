@@ -81,6 +81,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	inject(kube, st)
 	endRevoked(kube)
+	dismissClients(kube)
 	var own ownAPIs
 	if cfg.virtual() {
 		withoutMetrics(kube)
@@ -165,6 +166,30 @@ func endRevoked(kube *kubeapiserver.Config) {
 	outermost.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
 		return guard.Wrap(build(api, c))
 	}
+}
+
+// dismissClients has connections closed after the answer, once the server is about
+// to end: a client that keeps its connection would go on to use it until requests
+// are refused, although its load balancer leads new connections elsewhere already.
+// HTTP/2 clients get GOAWAY by this header, as with upstream's WithRetryAfter.
+func dismissClients(kube *kubeapiserver.Config) {
+	outermost := &kube.Aggregator.GenericConfig.Config
+	build := outermost.BuildHandlerChainFunc
+	outermost.BuildHandlerChainFunc = func(api http.Handler, c *genericapiserver.Config) http.Handler {
+		return dismissing(build(api, c), c.ShutdownInitiatedNotify())
+	}
+}
+
+// dismissing closes connections after the answer, once ending is closed.
+func dismissing(handler http.Handler, ending <-chan struct{}) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-ending:
+			w.Header().Set("Connection", "close")
+		default:
+		}
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // surround puts a handler around those that answer permitted requests, behind

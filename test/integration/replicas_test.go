@@ -85,6 +85,39 @@ func TestLeaderKilledDuringARollout(t *testing.T) {
 	}
 }
 
+// Every replica is ended and started again, one after the other, while clients go
+// on: one that keeps its connection, and one that makes a new connection for each
+// request. As on a host, a new connection is led to a door that is open. No request
+// of either fails, and none is told to come back later.
+func TestRollingRestartFailsNoRequest(t *testing.T) {
+	r := newReplicated(t, 2)
+	r.doorsAre(r.replicas[0].virtual, r.replicas...)
+	var users []*user
+	for name, fresh := range map[string]bool{"keeps its connection": false, "makes new connections": true} {
+		users = append(users, r.user(name, fresh))
+	}
+	for _, rep := range r.replicas {
+		before := map[*user]int64{}
+		for _, u := range users {
+			before[u] = u.answers.Load()
+		}
+		r.end(rep)
+		r.start(rep)
+		r.doorsAre(rep.virtual, r.replicas...)
+		for _, u := range users {
+			embedded.Eventually(t, "a client that "+u.name+" goes on", func(context.Context) (bool, string) {
+				return u.answers.Load() > before[u], ""
+			})
+		}
+	}
+	for _, u := range users {
+		if failures := u.end(); len(failures) > 0 {
+			t.Errorf("%d of %d requests failed for a client that %s:\n%s", len(failures), u.answers.Load(), u.name,
+				strings.Join(failures[:min(len(failures), 10)], "\n"))
+		}
+	}
+}
+
 // Every write through one replica is there at the next read through another.
 func TestWritesAreSeenThroughEveryReplica(t *testing.T) {
 	r := newReplicated(t, 2)

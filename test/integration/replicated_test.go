@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -286,6 +288,86 @@ func (r *replicated) client() kubernetes.Interface {
 		r.t.Fatal(err)
 	}
 	return client
+}
+
+// user is a client that never tries a request again.
+type user struct {
+	name    string
+	answers atomic.Int64
+	stop    context.CancelFunc
+	done    chan struct{}
+	failed  []string // read after done
+}
+
+// user returns a user whose connections go to the doors that are open on the host,
+// by turns, as through the cluster's Service. It reads, writes and lists until it
+// is ended.
+func (r *replicated) user(name string, freshConnections bool) *user {
+	r.t.Helper()
+	config := rest.CopyConfig(r.replicas[0].config)
+	var turn atomic.Int64
+	config.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		doors := r.doors(ctx)
+		if len(doors) == 0 {
+			return nil, errors.New("no door is open")
+		}
+		return (&net.Dialer{}).DialContext(ctx, network, doors[int(turn.Add(1))%len(doors)])
+	}
+	transport, err := rest.TransportFor(config)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(r.t.Context())
+	u := &user{name: name, stop: stop, done: make(chan struct{})}
+	r.t.Cleanup(stop)
+	client := &http.Client{Transport: transport}
+	request := func(i int) error {
+		method, path, body := http.MethodGet, "/api/v1/namespaces/default/services", ""
+		switch i % 3 {
+		case 1:
+			method, path, body = http.MethodPatch, "/api/v1/namespaces/default", `{"metadata":{"annotations":{"turn":"`+strconv.Itoa(i)+`"}}}`
+		case 2:
+			path = "/api/v1/namespaces/default/pods"
+		}
+		req, err := http.NewRequestWithContext(ctx, method, config.Host+path, strings.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Close = freshConnections
+		req.Header.Set("Content-Type", "application/merge-patch+json")
+		answer, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err == nil && answer.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s %s: %s %.300s", method, path, answer.Status, text)
+		}
+		return err
+	}
+	go func() {
+		defer close(u.done)
+		for i := 0; ctx.Err() == nil; i++ {
+			if err := request(i); err == nil {
+				u.answers.Add(1)
+			} else if ctx.Err() == nil {
+				u.failed = append(u.failed, time.Now().Format(time.StampMilli)+" "+err.Error())
+			}
+			select { // Leaves the machine to the cluster.
+			case <-ctx.Done():
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	return u
+}
+
+// end ends the requests and returns those that failed.
+func (u *user) end() []string {
+	u.stop()
+	<-u.done
+	return u.failed
 }
 
 // prober uses the cluster all the time, and notes how long the longest request
