@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
@@ -149,7 +150,8 @@ type Named struct{ Kind, Name string }
 // Translator translates the objects of one virtual cluster. It is safe for
 // concurrent use.
 type Translator struct {
-	cluster Cluster
+	cluster Cluster // without Owner
+	owner   atomic.Pointer[metav1.OwnerReference]
 
 	keys map[string]*kindKeys
 
@@ -175,6 +177,7 @@ func New(c Cluster) (*Translator, error) {
 		walkers: map[reflect.Type]*walker{},
 		fields:  fieldTable{},
 	}
+	t.SetOwner(t.cluster.Owner)
 	for typ, table := range tables() {
 		w, err := compile(t.fields, typ, table)
 		if err != nil {
@@ -243,7 +246,18 @@ func (c Cluster) clone() Cluster {
 
 // Cluster returns the Cluster that the Translator was made from, with defaults
 // filled in.
-func (t *Translator) Cluster() Cluster { return t.cluster.clone() }
+func (t *Translator) Cluster() Cluster {
+	c := t.cluster.clone()
+	c.Owner = t.Owner()
+	return c
+}
+
+// Owner returns the owner of every host object of the cluster.
+func (t *Translator) Owner() metav1.OwnerReference { return *t.owner.Load().DeepCopy() }
+
+// SetOwner makes another object the owner of every object that is translated from
+// here on. It is for an owner that was deleted on the host and made again.
+func (t *Translator) SetOwner(r metav1.OwnerReference) { t.owner.Store(r.DeepCopy()) }
 
 // ScopeLabels stand on every host object of this cluster, and on nothing else.
 func (t *Translator) ScopeLabels() labels.Set {

@@ -7,7 +7,8 @@
 // It is pure: no I/O, no clock, no context, no log, no global state. A
 // [Translator] is a value computed from a [Cluster]; the facts that a
 // translation needs besides the object itself come in as [Inputs]. The same
-// arguments always give the same bytes.
+// arguments always give the same bytes. One thing can change while it is used: the
+// owner of all objects, when somebody deleted it on the host ([Translator.SetOwner]).
 //
 // It is not a client and not a policy: it does not know which objects exist on
 // the host, and whether a tenant may create a privileged pod is decided at the

@@ -100,7 +100,7 @@ func (c *translation) hostAnnotations(virtual map[string]string, host *hostMeta)
 // owners returns the owner references of a host object: those it has, and one
 // to the cluster's anchor. The anchor is the controller unless there is another.
 func (t *Translator) owners(host []metav1.OwnerReference) []metav1.OwnerReference {
-	own := t.cluster.Owner
+	own := t.Owner()
 	if own.Name == "" || slices.ContainsFunc(host, func(r metav1.OwnerReference) bool { return r.UID == own.UID }) {
 		return slices.Clone(host)
 	}
@@ -122,7 +122,8 @@ func controls(r metav1.OwnerReference) bool { return r.Controller != nil && *r.C
 
 // OwnerChanges returns the owner references that an object of the cluster on the
 // host should have, and whether they are others than it has: the anchor in place
-// of the cluster's own Service, which owned everything once.
+// of one that was deleted, and of the cluster's own Service, which owned everything
+// once.
 func (t *Translator) OwnerChanges(host []metav1.OwnerReference) ([]metav1.OwnerReference, bool) {
 	if len(host) > 0 && !slices.ContainsFunc(host, t.isCluster) {
 		return host, false // of a pod of ours, with which it goes, or of the host's
@@ -134,7 +135,8 @@ func (t *Translator) OwnerChanges(host []metav1.OwnerReference) ([]metav1.OwnerR
 
 // isCluster reports whether an owner is the cluster as a whole, now or before.
 func (t *Translator) isCluster(r metav1.OwnerReference) bool {
-	return r.UID == t.cluster.Owner.UID || r.APIVersion == "v1" && r.Kind == "Service" && r.Name == t.cluster.Service
+	return r.UID == t.Owner().UID || r.APIVersion == "v1" &&
+		(r.Kind == "Service" && r.Name == t.cluster.Service || r.Kind == "ConfigMap" && r.Name == t.AnchorName())
 }
 
 // Owners returns the owner references of an object that is composed for the

@@ -34,13 +34,15 @@ const ComposedAnchor = "anchor"
 // ensureAnchor creates the ConfigMap that owns every host object of the cluster
 // if it is not there: deleting it deletes the cluster's pods and claims. It has
 // no other use, so that no object that is deleted for another reason takes them
-// along, and it has no finalizer, so that the host namespace can always go.
-func (o Options) ensureAnchor(ctx context.Context, client kubernetes.Interface) (anchor *corev1.ConfigMap, err error) {
+// along, and it has no finalizer, so that the host namespace can always go. made
+// says that it was not there.
+func (o Options) ensureAnchor(ctx context.Context, client kubernetes.Interface) (anchor *corev1.ConfigMap, made bool, err error) {
 	all, want := client.CoreV1().ConfigMaps(o.Namespace), o.anchor()
 	err = retry.OnError(retry.DefaultBackoff, apierrors.IsAlreadyExists, func() error {
 		anchor, err = all.Get(ctx, want.Name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			anchor, err = all.Create(ctx, want, metav1.CreateOptions{FieldManager: fieldManager})
+			made = err == nil
 			return err
 		}
 		if err != nil {
@@ -51,7 +53,7 @@ func (o Options) ensureAnchor(ctx context.Context, client kubernetes.Interface) 
 		}
 		return o.ours(anchor)
 	})
-	return anchor, err
+	return anchor, made, err
 }
 
 func (o Options) anchor() *corev1.ConfigMap {

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	discoverylisters "k8s.io/client-go/listers/discovery/v1"
+	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/retry"
 	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
@@ -50,26 +51,43 @@ const (
 // list and takes itself off; the leader closes the doors of those that died.
 type Doors struct {
 	o      Options
-	door   Door
+	owner  func() metav1.OwnerReference
 	client kubernetes.Interface
 	clock  clock.WithTicker
 
 	view   informers.SharedInformerFactory
 	slices discoverylisters.EndpointSliceLister
+	gone   chan struct{} // has a token when a slice was deleted
 }
 
-// NewDoors returns the doors of a cluster, of which o describes ours.
-func NewDoors(client kubernetes.Interface, o Options, d Door) *Doors {
+// NewDoors returns the doors of a cluster, of which o describes ours. owner returns
+// the anchor of now.
+func NewDoors(client kubernetes.Interface, o Options, owner func() metav1.OwnerReference) *Doors {
 	o = o.complete()
-	selector := o.behindService()
+	selector := rewrite.LabelCluster + "=" + o.Cluster + "," + discoveryv1.LabelServiceName + " in (" + strings.Join(o.ledServices(), ",") + ")"
 	view := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(o.Namespace),
-		informers.WithTweakListOptions(func(l *metav1.ListOptions) { l.LabelSelector = selector.String() }))
+		informers.WithTweakListOptions(func(l *metav1.ListOptions) { l.LabelSelector = selector }))
 	lister := view.Discovery().V1().EndpointSlices()
-	lister.Informer()
-	return &Doors{
-		o: o, door: d, client: client, clock: o.Clock,
-		view: view, slices: lister.Lister(),
+	d := &Doors{
+		o: o, owner: owner, client: client, clock: o.Clock,
+		view: view, slices: lister.Lister(), gone: make(chan struct{}, 1),
 	}
+	// It fails only for an informer that has ended, and this one has not begun.
+	_, _ = lister.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{DeleteFunc: func(any) {
+		select {
+		case d.gone <- struct{}{}:
+		default:
+		}
+	}})
+	return d
+}
+
+// ledServices are the Services that lead to a porticod.
+func (o Options) ledServices() []string {
+	if o.DNS == nil {
+		return []string{o.Service}
+	}
+	return []string{o.Service, o.DNS.Service}
 }
 
 // behindService selects the slices of the cluster's own Service. The host's
@@ -129,20 +147,34 @@ func (d *Doors) Observe(ctx context.Context) error {
 	}
 	tick := d.clock.NewTicker(announceInterval)
 	defer tick.Stop()
+	gone := d.gone
+	if d.o.Replicas {
+		gone = nil // A leader that takes a door off its list has a reason. It comes back at the next tick.
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return d.withdraw(context.WithoutCancel(ctx))
 		case <-tick.C():
+		case <-gone:
 		}
-		_, err := d.slices.EndpointSlices(d.o.Namespace).Get(d.o.sliceName())
-		if !apierrors.IsNotFound(err) {
+		if d.announced() {
 			continue
 		}
-		if err := d.o.announce(ctx, d.client, d.door.Owner); err != nil && ctx.Err() == nil {
+		if err := d.o.announce(ctx, d.client, d.owner()); err != nil && ctx.Err() == nil {
 			klog.FromContext(ctx).Info("Door not announced on the host", "endpointSlice", d.o.sliceName(), "err", err)
 		}
 	}
+}
+
+// announced reports whether the host has the slices that lead to this porticod.
+func (d *Doors) announced() bool {
+	ours := d.slices.EndpointSlices(d.o.Namespace)
+	_, err := ours.Get(d.o.sliceName())
+	if err == nil && d.o.DNS != nil {
+		_, err = ours.Get(d.o.sliceNameOf(dnsSlice))
+	}
+	return !apierrors.IsNotFound(err)
 }
 
 // withdraw takes our door off the list, so that no new connection comes while

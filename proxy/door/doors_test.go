@@ -64,7 +64,7 @@ func (s *street) replica(at string, lead bool) (d *door.Doors, stop func()) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	d = door.NewDoors(s.client, o, entrance)
+	d = door.NewDoors(s.client, o, func() metav1.OwnerReference { return entrance.Owner })
 	ctx, cancel := context.WithCancel(s.t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { _ = d.Observe(ctx) })

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -81,7 +82,7 @@ func EnsureService(ctx context.Context, client kubernetes.Interface, o Options) 
 	if o.Advertise.IsValid() && (o.Advertise.IsLoopback() || o.Advertise.IsUnspecified() || o.Advertise.IsLinkLocalUnicast() || o.Advertise.IsMulticast()) {
 		return Door{}, fmt.Errorf("advertise address %s: pods cannot reach it", o.Advertise)
 	}
-	anchor, err := o.ensureAnchor(ctx, client)
+	anchor, _, err := o.ensureAnchor(ctx, client)
 	if err != nil {
 		return Door{}, fmt.Errorf("host ConfigMap %s/%s: %w", o.Namespace, rewrite.AnchorName(o.Cluster), err)
 	}
@@ -103,7 +104,7 @@ func EnsureService(ctx context.Context, client kubernetes.Interface, o Options) 
 		}
 	}
 	if o.ServiceAccount != "" && o.ServiceAccount != "default" {
-		if err := o.ensureServiceAccount(ctx, client, d); err != nil {
+		if _, err := o.ensureServiceAccount(ctx, client, d.Owner); err != nil {
 			return Door{}, fmt.Errorf("host ServiceAccount %s/%s: %w", o.Namespace, o.ServiceAccount, err)
 		}
 	}
@@ -171,21 +172,7 @@ func (o Options) ensureService(ctx context.Context, client kubernetes.Interface,
 		if err := o.ours(svc); err != nil {
 			return err
 		}
-		updated := svc.DeepCopy()
-		updated.OwnerReferences = withOwner(svc.OwnerReferences, ownerOf(anchor))
-		// A chart may have made it, with a type and ports of its own besides
-		// 443.
-		if updated.Annotations == nil {
-			updated.Annotations = map[string]string{}
-		}
-		for k, v := range want.Annotations {
-			updated.Annotations[k] = v
-		}
-		for k, v := range want.Labels {
-			updated.Labels[k] = v
-		}
-		updated.Spec.Selector = want.Spec.Selector
-		setPort(&updated.Spec, want.Spec.Ports[0])
+		updated := correctedService(svc, want)
 		if apiequality.Semantic.DeepEqual(svc, updated) {
 			return nil
 		}
@@ -193,6 +180,21 @@ func (o Options) ensureService(ctx context.Context, client kubernetes.Interface,
 		return err
 	})
 	return svc, err
+}
+
+// correctedService is a Service that exists, led to the door as want is. A chart may
+// have made it, with a type and ports of its own besides 443.
+func correctedService(svc, want *corev1.Service) *corev1.Service {
+	updated := svc.DeepCopy()
+	updated.OwnerReferences = withOwner(svc.OwnerReferences, want.OwnerReferences[0])
+	if updated.Annotations == nil {
+		updated.Annotations = map[string]string{}
+	}
+	maps.Copy(updated.Annotations, want.Annotations)
+	maps.Copy(updated.Labels, want.Labels)
+	updated.Spec.Selector = want.Spec.Selector
+	setPort(&updated.Spec, want.Spec.Ports[0])
+	return updated
 }
 
 // createAt creates a Service with the address that it had before, if there is
@@ -211,19 +213,24 @@ func createAt(ctx context.Context, services typedcorev1.ServiceInterface, want *
 	return created, err
 }
 
-// withOwner adds an owner that is the controller if there is no other.
+// withOwner adds the anchor as an owner, in place of one that was deleted. It is the
+// controller if there is no other.
 func withOwner(all []metav1.OwnerReference, owner metav1.OwnerReference) []metav1.OwnerReference {
+	former := func(r metav1.OwnerReference) bool {
+		return r.UID != owner.UID && r.APIVersion == owner.APIVersion && r.Kind == owner.Kind && r.Name == owner.Name
+	}
+	out := slices.DeleteFunc(slices.Clone(all), former)
 	controlled := false
-	for _, r := range all {
+	for _, r := range out {
 		if r.UID == owner.UID {
-			return all
+			return out
 		}
 		controlled = controlled || r.Controller != nil && *r.Controller
 	}
 	if controlled {
 		owner.Controller = nil
 	}
-	return append(slices.Clone(all), owner)
+	return append(out, owner)
 }
 
 // setPort makes the port of the same number lead to want's target.
@@ -237,27 +244,29 @@ func setPort(spec *corev1.ServiceSpec, want corev1.ServicePort) {
 	spec.Ports = append(spec.Ports, want)
 }
 
-func (o Options) ensureServiceAccount(ctx context.Context, client kubernetes.Interface, d Door) error {
+// ensureServiceAccount creates the account if it is not there, and reports whether
+// it did.
+func (o Options) ensureServiceAccount(ctx context.Context, client kubernetes.Interface, owner metav1.OwnerReference) (bool, error) {
 	accounts := client.CoreV1().ServiceAccounts(o.Namespace)
 	found, err := accounts.Get(ctx, o.ServiceAccount, metav1.GetOptions{})
 	if err == nil {
-		return o.ours(found)
+		return false, o.ours(found)
 	}
 	if !apierrors.IsNotFound(err) {
-		return err
+		return false, err
 	}
 	no := false
 	_, err = accounts.Create(ctx, &corev1.ServiceAccount{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: o.ServiceAccount, Namespace: o.Namespace, Labels: o.labels(),
-			OwnerReferences: []metav1.OwnerReference{d.Owner},
+			OwnerReferences: []metav1.OwnerReference{owner},
 		},
 		AutomountServiceAccountToken: &no,
 	}, metav1.CreateOptions{FieldManager: fieldManager})
 	if apierrors.IsAlreadyExists(err) {
-		return nil
+		return false, nil
 	}
-	return err
+	return err == nil, err
 }
 
 // raced reports whether another replica was faster.

@@ -36,8 +36,8 @@ type Condition struct {
 // Config has the conditions to look at, and the place for reports.
 type Config struct {
 	Conditions []Condition
-	// About is the host object that the Events are about.
-	About *corev1.ObjectReference
+	// About returns the host object that the Events are about.
+	About func() *corev1.ObjectReference
 	// Events writes to the host.
 	Events record.EventRecorder
 	// Clock is the real one when nil.
@@ -64,7 +64,7 @@ func New(cfg Config) *Controller {
 // Run reports that the cluster is ready, and then every change, until ctx ends.
 // It is called once.
 func (c *Controller) Run(ctx context.Context) error {
-	c.cfg.Events.Event(c.cfg.About, corev1.EventTypeNormal, ReasonReady, "The virtual cluster serves, and is kept in step with the host")
+	c.cfg.Events.Event(c.cfg.About(), corev1.EventTypeNormal, ReasonReady, "The virtual cluster serves, and is kept in step with the host")
 	ticker := c.cfg.Clock.NewTicker(Interval)
 	defer ticker.Stop()
 	for {
@@ -83,14 +83,14 @@ func (c *Controller) look(now time.Time) {
 		switch {
 		case problem == "" && before != nil:
 			delete(c.wrong, of.Reason)
-			c.cfg.Events.Event(c.cfg.About, corev1.EventTypeNormal, of.Reason, fmt.Sprintf("This is over after %s", now.Sub(before.since).Round(time.Second)))
+			c.cfg.Events.Event(c.cfg.About(), corev1.EventTypeNormal, of.Reason, fmt.Sprintf("This is over after %s", now.Sub(before.since).Round(time.Second)))
 		case problem == "":
 		case before == nil:
 			c.wrong[of.Reason] = &trouble{since: now, reported: now}
-			c.cfg.Events.Event(c.cfg.About, corev1.EventTypeWarning, of.Reason, problem)
+			c.cfg.Events.Event(c.cfg.About(), corev1.EventTypeWarning, of.Reason, problem)
 		case now.Sub(before.reported) >= repeat:
 			before.reported = now
-			c.cfg.Events.Event(c.cfg.About, corev1.EventTypeWarning, of.Reason, problem)
+			c.cfg.Events.Event(c.cfg.About(), corev1.EventTypeWarning, of.Reason, problem)
 		}
 	}
 }

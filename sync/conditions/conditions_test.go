@@ -31,7 +31,9 @@ func watch(t *testing.T, problem string) *fixture {
 		recorder: record.NewFakeRecorder(10), looked: make(chan time.Time), problem: make(chan string),
 	}
 	w := conditions.New(conditions.Config{
-		About: &corev1.ObjectReference{Kind: "ConfigMap", Namespace: "team-a", Name: "vc.anchor"}, Events: f.recorder, Clock: f.clock,
+		About: func() *corev1.ObjectReference {
+			return &corev1.ObjectReference{Kind: "ConfigMap", Namespace: "team-a", Name: "vc.anchor"}
+		}, Events: f.recorder, Clock: f.clock,
 		Conditions: []conditions.Condition{{Reason: "StoreFull", Problem: func(now time.Time) string {
 			f.looked <- now
 			return <-f.problem

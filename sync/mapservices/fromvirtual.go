@@ -189,7 +189,7 @@ func (m *fromVirtual) reportOf(mapping FromVirtual) *report {
 		which: []any{"virtualObject", klog.KRef(mapping.Virtual.Namespace, mapping.Virtual.Name), "hostObject", klog.KRef(cluster.HostNamespace, mapping.Host)},
 		announce: func(t trouble) bool {
 			at := about("ConfigMap", m.cfg.Translator.AnchorName())
-			at.UID = cluster.Owner.UID
+			at.UID = m.cfg.Translator.Owner().UID
 			if t.reason == reasonTaken {
 				at = about("Service", mapping.Host)
 			}

@@ -27,11 +27,15 @@ const (
 // is. The cluster's Service would be the obvious object, but the tenant sees it.
 func (c *composition) conditionsPart() (part, error) {
 	hostEvents := newReporter(c.lead.host)
+	about := func() *corev1.ObjectReference {
+		return &corev1.ObjectReference{
+			APIVersion: "v1", Kind: "ConfigMap", Namespace: c.config.Host.Namespace, Name: c.translator.AnchorName(), UID: c.translator.Owner().UID,
+		}
+	}
+	c.keeper.OnPutBack(func(what string) { hostEvents.Event(about(), corev1.EventTypeNormal, "PutBack", what) })
 	watcher := conditions.New(conditions.Config{
 		Events: hostEvents,
-		About: &corev1.ObjectReference{
-			APIVersion: "v1", Kind: "ConfigMap", Namespace: c.config.Host.Namespace, Name: c.translator.AnchorName(), UID: c.translator.Cluster().Owner.UID,
-		},
+		About:  about,
 		Conditions: []conditions.Condition{
 			{Reason: "StoreNotReady", Problem: func(time.Time) string { return textOf(c.backend.Ready()) }},
 			{Reason: "StoreNearlyFull", Problem: func(time.Time) string { return c.storeProblem() }},

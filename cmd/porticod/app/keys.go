@@ -5,6 +5,9 @@ package app
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
+	"time"
 
 	"portico.dev/portico/certs"
 	"portico.dev/portico/proxy/door"
@@ -62,4 +65,17 @@ func (c *composition) authoritiesPart() (part, error) {
 			return b.Keep(list), changed
 		}})
 	}}, nil
+}
+
+// keepRoots puts the keys that replicas share back on the host: a replica that
+// started without them would make others, and nobody would trust it.
+func (vc *virtualCluster) keepRoots(ctx context.Context) error {
+	_, err := door.EnsureRoots(ctx, vc.hostClient, vc.translator, func() (certs.Roots, error) {
+		own, err := certs.LoadRoots(filepath.Join(vc.config.DataDir, pkiDir), time.Now)
+		if own == nil && err == nil {
+			err = errors.New("this replica has no keys of the cluster in its data directory")
+		}
+		return own, err
+	})
+	return err
 }

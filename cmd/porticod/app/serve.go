@@ -164,14 +164,17 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	if err := vc.prepareDNS(ctx, &cluster, entrance, at); err != nil {
 		return nil, err
 	}
-	vc.doors = door.NewDoors(hostClient, vc.doorOptions(at), entrance)
 	vc.translator, err = rewrite.New(cluster)
 	if err != nil {
 		return nil, err
 	}
-	vc.keeper, err = door.NewKeeper(hostClient, vc.doorOptions(at), entrance, vc.translator)
+	vc.doors = door.NewDoors(hostClient, vc.doorOptions(at), vc.translator.Owner)
+	vc.keeper, err = door.NewKeeper(hostClient, vc.doorOptions(at), entrance, vc.translator, vc.ownedToo()...)
 	if err != nil {
 		return nil, err
+	}
+	if vc.shareRoots() != nil {
+		vc.keeper.KeepRoots(vc.keepRoots)
 	}
 	vc.services = vc.serviceRange(ctx, entrance.ClusterIP)
 	dials, err := vc.egress(listener)

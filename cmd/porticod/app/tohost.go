@@ -14,6 +14,7 @@ import (
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"portico.dev/portico/sync/every"
 	"portico.dev/portico/sync/kinds"
@@ -66,6 +67,26 @@ func (vc *virtualCluster) checkToHost(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ownedToo are the kinds of objects on the host that clusters have only if they are
+// so configured.
+func (vc *virtualCluster) ownedToo() (all []schema.GroupVersionResource) {
+	to := vc.config.Sync.ToHost
+	for _, kind := range []struct {
+		on       bool
+		resource schema.GroupVersionResource
+	}{
+		{to.ResourceClaims.Enabled, resourcev1.SchemeGroupVersion.WithResource("resourceclaims")},
+		{to.NetworkPolicies.Enabled, networkingv1.SchemeGroupVersion.WithResource("networkpolicies")},
+		{to.PodDisruptionBudgets.Enabled, policyv1.SchemeGroupVersion.WithResource("poddisruptionbudgets")},
+		{to.Ingresses.Enabled, networkingv1.SchemeGroupVersion.WithResource("ingresses")},
+	} {
+		if kind.on {
+			all = append(all, kind.resource)
+		}
+	}
+	return all
 }
 
 // budgetsPart brings the tenant's PodDisruptionBudgets to the host.
