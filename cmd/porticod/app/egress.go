@@ -16,9 +16,8 @@ import (
 )
 
 // egress returns the rules of connections to addresses that the tenant's
-// objects name. It is called once the listeners of the API and of the DNS are
-// open. That of the measurements opens later: a port that the kernel will choose
-// for it is not known.
+// objects name. It is called once all listeners are open: the kernel may have chosen
+// their ports.
 func (vc *virtualCluster) egress(listener net.Listener) (egress.Config, error) {
 	allow, err := vc.config.Egress.Networks()
 	if err != nil {
@@ -34,10 +33,10 @@ func (vc *virtualCluster) egress(listener net.Listener) (egress.Config, error) {
 		port := uint16(vc.dnsSockets.Port())
 		listeners = append(listeners, netip.AddrPortFrom(netip.IPv6Unspecified(), port), netip.AddrPortFrom(vc.at.Addr(), port))
 	}
-	if at := vc.config.Metrics.Listen; at != "" {
-		measurements, err := netip.ParseAddrPort(at)
+	if vc.metrics != nil {
+		measurements, err := netip.ParseAddrPort(vc.metrics.Addr().String())
 		if err != nil {
-			return egress.Config{}, fmt.Errorf("metrics.listen: %w", err)
+			return egress.Config{}, fmt.Errorf("address of the listener of measurements: %w", err)
 		}
 		listeners = append(listeners, measurements)
 	}

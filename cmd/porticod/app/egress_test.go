@@ -29,6 +29,45 @@ func TestHostPort(t *testing.T) {
 	}
 }
 
+// listenerAt is a listener of which only the address is asked for.
+type listenerAt struct {
+	net.Listener
+	at net.Addr
+}
+
+func (l listenerAt) Addr() net.Addr { return l.at }
+
+// The kernel chooses the port of the operator's listener. It is as closed to a
+// tenant's webhook as a configured one.
+func TestAttackWebhookAtMetricsOnAnyPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	vc := &virtualCluster{
+		config: &config.Config{
+			Metrics: config.Metrics{Listen: "127.0.0.1:0"}, Egress: config.Egress{Allow: []string{"127.0.0.0/8"}},
+		},
+		hostConfig: &rest.Config{Host: "https://192.0.2.9:6443"}, at: netip.MustParseAddrPort("192.0.2.1:8443"),
+	}
+	if err := vc.listenForMetrics(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer vc.closeMetrics()
+	got, err := vc.egress(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.MustParseAddrPort(vc.metrics.Addr().String())
+	if got.Permits(at, true, nil) {
+		t.Errorf("%s is permitted", at)
+	}
+	if beside := netip.AddrPortFrom(at.Addr(), 9999); !got.Permits(beside, true, nil) {
+		t.Errorf("another port, %s, is not permitted", beside)
+	}
+}
+
 // A tenant's webhook is at the operator's listener of measurements, on an address
 // of porticod's that the operator has allowed and that a pod has. It is not called.
 func TestAttackWebhookAtTheOperatorsMetrics(t *testing.T) {
@@ -44,9 +83,9 @@ func TestAttackWebhookAtTheOperatorsMetrics(t *testing.T) {
 		"[2001:db8::5]:90": {"[2001:db8::5]:90"},
 	} {
 		vc := &virtualCluster{
+			metrics: listenerAt{at: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(listen))},
 			config: &config.Config{
-				Metrics: config.Metrics{Listen: listen},
-				Egress:  config.Egress{Allow: []string{"10.0.0.5/32", "2001:db8::5/128", "127.0.0.0/8", "::1/128"}},
+				Egress: config.Egress{Allow: []string{"10.0.0.5/32", "2001:db8::5/128", "127.0.0.0/8", "::1/128"}},
 			},
 			hostConfig: &rest.Config{Host: "https://192.0.2.9:6443"}, at: netip.MustParseAddrPort("192.0.2.1:8443"),
 		}

@@ -23,18 +23,14 @@ import (
 
 // measurementsPart shows the operator how this process does, in every replica.
 func (c *composition) measurementsPart() (part, error) {
-	at := c.config.Metrics.Listen
-	if at == "" {
+	listener := c.virtualCluster.metrics
+	if listener == nil {
 		return part{}, nil
 	}
 	return part{always: func(ctx context.Context) error {
 		token, err := door.EnsureMetricsToken(ctx, c.hostClient, c.translator)
 		if err != nil {
 			return err
-		}
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", at)
-		if err != nil {
-			return fmt.Errorf("listen on %s: %w", at, err)
 		}
 		klog.FromContext(ctx).Info("Measurements are served", "address", listener.Addr().String())
 		own := prometheus.NewRegistry()
@@ -46,6 +42,27 @@ func (c *composition) measurementsPart() (part, error) {
 			Gatherers: prometheus.Gatherers{legacyregistry.DefaultGatherer, own},
 		}.Run(ctx, listener)
 	}}, nil
+}
+
+// listenForMetrics opens the listener of the measurements if there is to be one. It
+// is open from here on, and answers when the cluster does: egress must know its
+// port.
+func (vc *virtualCluster) listenForMetrics(ctx context.Context) (err error) {
+	at := vc.config.Metrics.Listen
+	if at == "" {
+		return nil
+	}
+	if vc.metrics, err = (&net.ListenConfig{}).Listen(ctx, "tcp", at); err != nil {
+		return fmt.Errorf("listen on %s: %w", at, err)
+	}
+	return nil
+}
+
+// closeMetrics closes the listener; a server that runs closes it itself.
+func (vc *virtualCluster) closeMetrics() {
+	if vc.metrics != nil {
+		_ = vc.metrics.Close()
+	}
 }
 
 // leads reports whether this replica does the work of all. The only one always

@@ -79,6 +79,7 @@ func runServe(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	defer vc.closeDNS()
+	defer vc.closeMetrics()
 	return vc.run(ctx)
 }
 
@@ -104,6 +105,9 @@ type virtualCluster struct {
 	// dnsSockets and dns are those of an embedded DNS.
 	dnsSockets *dns.Sockets
 	dns        *door.DNSEndpoint
+
+	// metrics is the listener of the measurements, if there is one.
+	metrics net.Listener
 
 	// work is made by describeHost (parts.go), when the loopback client and the
 	// informers exist.
@@ -177,6 +181,9 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		vc.keeper.KeepRoots(vc.keepRoots)
 	}
 	vc.services = vc.serviceRange(ctx, entrance.ClusterIP)
+	if err := vc.listenForMetrics(ctx); err != nil {
+		return nil, err
+	}
 	dials, err := vc.egress(listener)
 	if err != nil {
 		return nil, err
