@@ -27,6 +27,7 @@
 //	egress.go        the addresses that the API server may dial for its tenant
 //	mapservices.go   the Services that are mapped from one side to the other
 //	ingresses.go     Ingresses on the host, and what their writers are told
+//	leftovers.go     copies of kinds that are switched off go
 //	dns.go metrics.go nodes.go classes.go tohost.go   checks at the start, one per feature
 //	host.go          porticod host, an embedded host cluster for demos and tests
 //	check.go snapshot.go   porticod check, porticod snapshot save: data directories

@@ -81,6 +81,7 @@ var parts = []struct {
 	{"network policies", (*composition).networkPoliciesPart},
 	{"budgets", (*composition).budgetsPart},
 	{"ingresses", (*composition).ingressesPart},
+	{"copies of before", (*composition).leftoversPart},
 	{"namespace labels", (*composition).namespaceLabelsPart},
 	{"events", (*composition).eventsPart},
 	{"scheduler", (*composition).schedulerPart},
