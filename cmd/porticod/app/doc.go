@@ -29,6 +29,7 @@
 //	ingresses.go     Ingresses on the host, and what their writers are told
 //	leftovers.go     copies of kinds that are switched off go
 //	dns.go metrics.go nodes.go classes.go tohost.go   checks at the start, one per feature
+//	hostversion.go   the version of the host, and what it lacks
 //	host.go          porticod host, an embedded host cluster for demos and tests
 //	check.go snapshot.go   porticod check, porticod snapshot save: data directories
 //	restore.go replace.go  porticod snapshot restore: into an empty one, in the place of another
