@@ -82,6 +82,7 @@
 //	classes.go  names of priority, runtime and device classes
 //	projections.go  token, certificate and trust projections
 //	set.go  sets of strings
+//	changed.go      changes of an operator's to a host object, and those that would break the laws
 //	hidden.go       the parts that the tenant does not see; hiddentexts.go  texts without them
 //	validate_etchosts.go  names that the hidden container uses
 package rewrite
