@@ -19,5 +19,6 @@
 //	golden_test.go  golden renderings
 //	schema_test.go  values.schema.json and values.yaml
 //	gateway_test.go the chart of the gateway
+//	helm3_test.go  the same objects by Helm 3
 //	chart_test.go   rights, selectors, Pod Security, and values that must not render
 package charts
