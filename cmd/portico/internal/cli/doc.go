@@ -11,6 +11,8 @@
 //     sits at a terminal.
 //   - Nothing is waited for without a limit.
 //
+// portico ui is the exception to the second: it stays until it is interrupted.
+//
 // # Map
 //
 //	root.go        Main, app: the state that the commands share
@@ -37,4 +39,5 @@
 //	snapshot.go    portico snapshot; restore.go  portico restore
 //	debug.go       portico debug
 //	doctor.go      portico doctor
+//	ui.go          portico ui; uisource.go  what it shows and does
 package cli
