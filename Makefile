@@ -56,6 +56,11 @@ test: ## Run all unit and integration tests
 	$(GO) test $(GO_FLAGS) -timeout 40m ./...
 	@test/servers/installed || echo "NOT TESTED: PostgreSQL or MariaDB is not installed. As root: test/servers/install"
 
+UI_SHOTS ?=
+.PHONY: ui-browser
+ui-browser: ## Look at the pages of portico ui in headless Chromium (UI_SHOTS=DIRECTORY keeps pictures)
+	UI_SHOTS=$(abspath $(UI_SHOTS)) $(GO) test -trimpath -tags browser -count 1 -run 'Browser' ./cmd/portico/internal/ui
+
 .PHONY: race
 race: ## Run the tests of concurrent code with the race detector
 	$(GO) test -race $(GO_FLAGS) -timeout 30m ./certs/... ./store/... ./proxy/host/... ./proxy/internal/... ./proxy/dns/... ./proxy/nodeproxy/... ./proxy/revocation ./proxy/door \
@@ -78,8 +83,9 @@ fuzz: ## Fuzz each target for FUZZTIME (default 1m)
 .PHONY: lint
 lint: bin/golangci-lint ## Check formatting and run the linters of .golangci.yml
 	@test -z "$$(gofmt -s -l $$(git ls-files '*.go'))" || { gofmt -s -d $$(git ls-files '*.go'); exit 1; }
-	$(GO) vet -trimpath -tags $(TAGS),e2e ./...
-	CGO_ENABLED=1 GOFLAGS='-buildvcs=false -trimpath' bin/golangci-lint run --build-tags $(TAGS),e2e --timeout 20m ./...
+	$(GO) vet -trimpath -tags $(TAGS),e2e,browser ./...
+	$(foreach os,windows darwin,GOOS=$(os) CGO_ENABLED=0 GOFLAGS=-buildvcs=false go vet -trimpath ./cmd/portico/... &&) true
+	CGO_ENABLED=1 GOFLAGS='-buildvcs=false -trimpath' bin/golangci-lint run --build-tags $(TAGS),e2e,browser --timeout 20m ./...
 
 bin/golangci-lint: test/tools/go.mod
 	cd test/tools && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o ../../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
@@ -114,6 +120,13 @@ conformance: build image lab-up ## Run upstream's conformance tests against a vi
 bench: build ## Compare the door with its host, as ratios of one run
 	$(GO) run $(GO_FLAGS) ./bench --porticod $(CURDIR)/bin/porticod
 
+BENCH_CREATE ?=
+.PHONY: bench-create
+bench-create: image lab-up ## Measure portico create to the first answer on the lab (root; BENCH_CREATE='--runs 10')
+	$(CLI_BUILD) -o bin/portico ./cmd/portico
+	for n in 1 2; do test/lab/node $$n ctr -n k8s.io images import --label io.cri-containerd.image=managed $(CURDIR)/$(IMAGE_TAR) >/dev/null; done
+	$(GO) run $(GO_FLAGS) ./bench/create --portico bin/portico --kubectl $(LAB_DIR)/bin/kubectl --kubeconfig $(LAB_DIR)/admin.conf $(BENCH_CREATE)
+
 BENCH_STORE ?=
 .PHONY: bench-store
 bench-store: build ## Compare the store with etcd and kine on this disk (BENCH_STORE=-short)
@@ -125,26 +138,40 @@ bench-store: build ## Compare the store with etcd and kine on this disk (BENCH_S
 # Statically linked, because nothing else is in the image. The user is not root.
 IMAGE        ?= portico.dev/portico/porticod:dev
 IMAGE_TAR    ?= bin/porticod-image.tar
+# The store needs cgo: another architecture needs a compiler for it, such as
+# Debian's gcc-aarch64-linux-gnu with libc6-dev-arm64-cross.
+IMAGE_ARCH   ?= $(shell go env GOARCH)
+IMAGE_DIR    := bin/image-$(IMAGE_ARCH)
+IMAGE_ENV     = GOOS=linux GOARCH=$(IMAGE_ARCH) $(if $(filter $(IMAGE_ARCH),$(shell go env GOHOSTARCH)),,CC=$(CC_$(IMAGE_ARCH)))
+CC_arm64     ?= aarch64-linux-gnu-gcc
+CC_amd64     ?= x86_64-linux-gnu-gcc
 
 # The same sources make the same bytes: nothing in the image has a time, an owner
 # or a path of this machine.
 .PHONY: image
 image: ## Put the programs into bin/porticod-image.tar, an OCI archive, with its bill of materials
-	rm -rf bin/image && mkdir -p bin/image
-	$(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -linkmode external -extldflags -static $(VERSION_VARS)' -o bin/image/porticod ./cmd/porticod
-	$(CLI_BUILD) -o bin/image/portico ./cmd/portico
-	CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o bin/image/portico-hosts ./cmd/portico-hosts
-	CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o bin/image/portico-gateway ./cmd/portico-gateway
-	go -C test/tools run ./roots >bin/image/ca-certificates.crt
-	go run ./test/image -ref $(IMAGE) -out $(IMAGE_TAR) -sbom $(IMAGE_TAR:.tar=.cdx.json) /porticod=bin/image/porticod \
-		/portico=bin/image/portico /portico-hosts=bin/image/portico-hosts /portico-gateway=bin/image/portico-gateway /etc/ssl/certs/ca-certificates.crt=bin/image/ca-certificates.crt
-	rm -rf bin/image
+	rm -rf $(IMAGE_DIR) && mkdir -p $(IMAGE_DIR)
+	$(IMAGE_ENV) $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -linkmode external -extldflags -static $(VERSION_VARS)' -o $(IMAGE_DIR)/porticod ./cmd/porticod
+	$(IMAGE_ENV) $(CLI_BUILD) -o $(IMAGE_DIR)/portico ./cmd/portico
+	$(IMAGE_ENV) CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o $(IMAGE_DIR)/portico-hosts ./cmd/portico-hosts
+	$(IMAGE_ENV) CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -ldflags '-s -w' -o $(IMAGE_DIR)/portico-gateway ./cmd/portico-gateway
+	go -C test/tools run ./roots >$(IMAGE_DIR)/ca-certificates.crt
+	go run ./test/image -ref $(IMAGE) -arch $(IMAGE_ARCH) -out $(IMAGE_TAR) -sbom $(IMAGE_TAR:.tar=.cdx.json) /porticod=$(IMAGE_DIR)/porticod \
+		/portico=$(IMAGE_DIR)/portico /portico-hosts=$(IMAGE_DIR)/portico-hosts /portico-gateway=$(IMAGE_DIR)/portico-gateway /etc/ssl/certs/ca-certificates.crt=$(IMAGE_DIR)/ca-certificates.crt
+	rm -rf $(IMAGE_DIR)
 
+.PHONY: image-arm64
+image-arm64: ## Cross-build the image for linux/arm64 (needs gcc-aarch64-linux-gnu; compiles Kubernetes)
+	$(MAKE) image IMAGE_ARCH=arm64 IMAGE_TAR=bin/porticod-image-arm64.tar
+
+# The second time from a copy of the tree: its path must not be in the image.
 .PHONY: image-twice
-image-twice: image ## Link and pack everything twice, and compare
-	$(MAKE) image IMAGE_TAR=bin/again.tar
-	cmp bin/porticod-image.tar bin/again.tar && cmp bin/porticod-image.cdx.json bin/again.cdx.json
-	rm bin/again.tar bin/again.cdx.json
+image-twice: image ## Link and pack everything twice, at two places, and compare
+	rm -rf bin/again && mkdir bin/again
+	git ls-files -z | tar -c --null -T - | tar -x -C bin/again
+	$(MAKE) -C bin/again image
+	cmp bin/porticod-image.tar bin/again/bin/porticod-image.tar && cmp bin/porticod-image.cdx.json bin/again/bin/porticod-image.cdx.json
+	rm -rf bin/again
 
 .PHONY: tidy
 tidy: ## Bring go.mod and go.sum in order
