@@ -108,7 +108,7 @@ lab-down: ## Stop the real host cluster
 	test/lab/down
 
 .PHONY: e2e
-e2e: build image lab-up ## Test with a real kubectl against a real kubelet (root)
+e2e: build image image-before lab-up ## Test with a real kubectl against a real kubelet (root)
 	$(CLI_BUILD) -o bin/portico ./cmd/portico
 	PORTICOD=$(CURDIR)/bin/porticod $(GO) test -tags $(TAGS),e2e -trimpath -count 1 -parallel 4 -timeout 40m ./test/e2e
 
@@ -172,6 +172,15 @@ image-twice: image ## Link and pack everything twice, at two places, and compare
 	$(MAKE) -C bin/again image
 	cmp bin/porticod-image.tar bin/again/bin/porticod-image.tar && cmp bin/porticod-image.cdx.json bin/again/bin/porticod-image.cdx.json
 	rm -rf bin/again
+
+BEFORE ?= HEAD^
+.PHONY: image-before
+image-before: ## Build the image and the tool of the commit BEFORE, to upgrade from (default HEAD^)
+	rm -rf bin/before && mkdir -p bin/before
+	git archive $(BEFORE) | tar -x -C bin/before
+	$(MAKE) -C bin/before image IMAGE=$(IMAGE:dev=before) IMAGE_TAR=$(CURDIR)/bin/porticod-before.tar
+	cd bin/before && $(CLI_BUILD) -o $(CURDIR)/bin/portico-before ./cmd/portico
+	rm -rf bin/before
 
 .PHONY: tidy
 tidy: ## Bring go.mod and go.sum in order

@@ -80,12 +80,18 @@ func serviceKubeconfig(t *testing.T, host kubectl, pod, service string) string {
 // loadImage brings the image of `make image` to every node of the lab.
 func loadImage(t *testing.T) {
 	t.Helper()
-	archive, err := filepath.Abs(filepath.Join(filepath.Dir(lab.porticod), "porticod-image.tar"))
+	loadArchive(t, "porticod-image.tar", "make image")
+}
+
+// loadArchive imports an archive that lies next to porticod.
+func loadArchive(t *testing.T, name, maker string) {
+	t.Helper()
+	archive, err := filepath.Abs(filepath.Join(filepath.Dir(lab.porticod), name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(archive); err != nil {
-		t.Fatalf("%v; make image makes it", err)
+		t.Fatalf("%v; %s makes it", err, maker)
 	}
 	for _, node := range admin(t, "").names("nodes") {
 		cmd := exec.CommandContext(t.Context(), filepath.Join("..", "lab", "node"), strings.TrimPrefix(node, "node"),

@@ -6,6 +6,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -56,11 +57,11 @@ func (f *enterFlags) register(flags *pflag.FlagSet) {
 func (f *enterFlags) check() error {
 	switch {
 	case f.server != "" && !strings.HasPrefix(f.server, "https://") && strings.Contains(f.server, "://"):
-		return output.Misuse(fmt.Errorf("--server %s: want https://", f.server))
+		return output.Misuse(output.WithHint(fmt.Errorf("--server %s: it is no address of an API", f.server), "give it as https://HOST:PORT"))
 	case !f.updateCurrent && f.kubeConfig == "" && !f.print && len(f.command) == 0:
 		return output.Misuse(output.WithHint(fmt.Errorf("--update-current=false: there is no file to write"), "name one with --kube-config, or use --print"))
 	case f.serviceAccount == "" && (f.clusterRole != "" || f.tokenExpiration != 0):
-		return output.Misuse(fmt.Errorf("--cluster-role and --token-expiration need --service-account"))
+		return output.Misuse(output.WithHint(errors.New("--cluster-role and --token-expiration are of a service account"), "name it with --service-account NAMESPACE/NAME"))
 	case f.tokenExpiration != 0 && f.tokenExpiration < 600:
 		return output.Misuse(fmt.Errorf("--token-expiration %d: a token is valid for 600 seconds at least", f.tokenExpiration))
 	}

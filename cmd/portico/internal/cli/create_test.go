@@ -71,11 +71,26 @@ func TestCreateRefusesMisuseBeforeItDoesAnything(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b.t = t
 			b.run(2, args...)
-			b.says("error: ")
+			b.says("error: ", "hint: ")
 		})
 	}
 	if b.power.writes != 0 {
 		t.Errorf("%d writes", b.power.writes)
+	}
+}
+
+func TestWordsThatWereMeantAreNamed(t *testing.T) {
+	b := newBench(t)
+	for want, args := range map[string][]string{
+		"did you mean portico list?":     {"lsit"},
+		"did you mean portico describe?": {"descrbe", "vc"},
+		"did you mean --isolate?":        {"create", "vc", "--isolated"},
+		"did you mean --timeout?":        {"create", "vc", "--tiemout", "3s"},
+		"see portico --help":             {"frobnicate"},
+		"see portico create --help":      {"create", "vc", "--frobnicate"},
+	} {
+		b.run(2, args...)
+		b.says("hint: " + want)
 	}
 }
 

@@ -16,9 +16,11 @@ import (
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 
 	"portico.dev/portico/charts"
+	"portico.dev/portico/cmd/internal/suggest"
 	"portico.dev/portico/cmd/portico/internal/cluster"
 	"portico.dev/portico/cmd/portico/internal/forward"
 	"portico.dev/portico/cmd/portico/internal/host"
@@ -72,7 +74,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && strings.HasPrefix(err.Error(), "unknown command ") { // cobra has no type for it
-		err = output.Misuse(output.WithHint(err, "see %s --help", a.command))
+		err = output.Misuse(output.WithHint(err, "%s", a.meant(root, err)))
 	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = output.WithHint(errors.New("interrupted"), "the same command goes on from here")
@@ -101,12 +103,42 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.streams.Out)
 	root.SetErr(a.streams.Err)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return output.Misuse(output.WithHint(err, "see %s --help", c.CommandPath()))
+		return output.Misuse(output.WithHint(err, "%s", meantFlag(c, err)))
 	})
 	root.AddCommand(a.newCreate(), a.newConnect(), a.newDisconnect(), a.newList(), a.newDelete(),
 		a.newStatus(), a.newDescribe(), a.newLogs(), a.newPause(), a.newResume(), a.newSleep(), a.newWake(), a.newUpgrade(), a.newRotate(),
 		a.newSnapshot(), a.newRestore(), a.newDebug(), a.newDoctor(), a.newUI(), a.newConvert(), a.newVersion(), a.newForward())
 	return root
+}
+
+// meant is a hint for a command that does not exist.
+func (a *app) meant(root *cobra.Command, unknown error) string {
+	var word string
+	var names []string
+	for _, c := range root.Commands() {
+		if !c.Hidden {
+			names = append(append(names, c.Name()), c.Aliases...)
+		}
+	}
+	if _, err := fmt.Sscanf(unknown.Error(), "unknown command %q", &word); err == nil {
+		if name := suggest.Closest(word, names); name != "" {
+			return fmt.Sprintf("did you mean %s %s?", a.command, name)
+		}
+	}
+	return fmt.Sprintf("see %s --help", a.command)
+}
+
+// meantFlag is a hint for an error about flags.
+func meantFlag(c *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && len(unknown.GetSpecifiedName()) > 1 {
+		var names []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if name := suggest.Closest(unknown.GetSpecifiedName(), names); name != "" {
+			return fmt.Sprintf("did you mean --%s?", name)
+		}
+	}
+	return fmt.Sprintf("see %s --help", c.CommandPath())
 }
 
 // helm opens the releases of a namespace.

@@ -107,7 +107,11 @@ func (a *app) printAll(o *overview) error {
 	}
 	out := a.streams.Out
 	if r := o.Release; r != nil {
-		values, err := yaml.Marshal(r.Values)
+		set := r.Values
+		if set == nil {
+			set = map[string]any{}
+		}
+		values, err := yaml.Marshal(set)
 		if err != nil {
 			return fmt.Errorf("show the values of %s: %w", o.Name, err)
 		}

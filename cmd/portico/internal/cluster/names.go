@@ -34,10 +34,11 @@ const maxName = 40
 // CheckName refuses a text that cannot be the name of a virtual cluster.
 func CheckName(name string) error {
 	if problems := validation.IsDNS1035Label(name); len(problems) > 0 {
-		return output.Misuse(fmt.Errorf("name %q: %s", name, strings.Join(problems, "; ")))
+		return output.Misuse(output.WithHint(fmt.Errorf("name %q: %s", name, strings.Join(problems, "; ")), "take one such as my-cluster"))
 	}
 	if len(name) > maxName {
-		return output.Misuse(fmt.Errorf("name %q: it has %d characters, and may have %d, because it is part of every name on the host", name, len(name), maxName))
+		return output.Misuse(output.WithHint(fmt.Errorf("name %q: it has %d characters, and may have %d", name, len(name), maxName),
+			"take a shorter one: it is part of every name on the host"))
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func Sleep(ctx context.Context, client kubernetes.Interface, c *Cluster, report 
 		return nil
 	case Running:
 	default:
-		return fmt.Errorf("virtual cluster %s: it cannot go to sleep while it is %s", c.Name, c.State)
+		return output.WithHint(fmt.Errorf("virtual cluster %s: it cannot go to sleep while it is %s", c.Name, c.State), "portico status %s -n %s says why", c.Name, c.Namespace)
 	}
 	err := pause.Cluster{Host: client, Namespace: c.Namespace, Name: c.Name, Report: report}.Sleep(ctx, time.Now())
 	if errors.Is(err, pause.ErrSleepless) {

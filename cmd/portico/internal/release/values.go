@@ -29,7 +29,7 @@ func (s Source) Values() (map[string]any, error) {
 	for _, file := range s.Files {
 		content, err := s.content(file)
 		if err != nil {
-			return nil, output.Misuse(fmt.Errorf("read values: %w", err))
+			return nil, output.Misuse(output.WithHint(fmt.Errorf("read values: %w", err), "-f wants a file, or - for standard input"))
 		}
 		values, err := s.Read(file, content)
 		if err != nil {
@@ -39,7 +39,7 @@ func (s Source) Values() (map[string]any, error) {
 	}
 	for _, set := range s.Set {
 		if err := strvals.ParseInto(set, all); err != nil {
-			return nil, output.Misuse(fmt.Errorf("--set %s: %w", set, err))
+			return nil, output.Misuse(output.WithHint(fmt.Errorf("--set %s: %w", set, err), "give it as --set KEY.KEY=VALUE"))
 		}
 	}
 	return all, nil

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 )
 
@@ -27,7 +28,7 @@ func Pods(client kubernetes.Interface, namespace, selector, workload string) fun
 			return fmt.Sprintf("the pods cannot be listed: %v", err)
 		}
 		if len(pods.Items) == 0 {
-			if w := warning(ctx, client, namespace, workload); w != "" {
+			if w := warning(ctx, client, namespace, workload, ""); w != "" {
 				return "it has no pod: " + w
 			}
 			return "it has no pod yet"
@@ -40,7 +41,8 @@ func Pods(client kubernetes.Interface, namespace, selector, workload string) fun
 			}
 			reason, certain := Problem(pod)
 			if !certain {
-				if w := warning(ctx, client, namespace, pod.Name); w != "" {
+				// Of this pod, and not of one before with its name.
+				if w := warning(ctx, client, namespace, pod.Name, pod.UID); w != "" {
 					reason = w
 				}
 			}
@@ -104,8 +106,9 @@ func ended(t *corev1.ContainerStateTerminated) string {
 	return text
 }
 
-// warning returns the newest warning about an object.
-func warning(ctx context.Context, client kubernetes.Interface, namespace, name string) string {
+// warning returns the newest warning about an object: any of the name, or the one
+// with the uid.
+func warning(ctx context.Context, client kubernetes.Interface, namespace, name string, uid types.UID) string {
 	events, err := client.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
 		FieldSelector: fields.Set{"involvedObject.name": name, "type": corev1.EventTypeWarning}.String(),
 	})
@@ -113,7 +116,8 @@ func warning(ctx context.Context, client kubernetes.Interface, namespace, name s
 		return ""
 	}
 	about := slices.DeleteFunc(events.Items, func(e corev1.Event) bool {
-		return e.InvolvedObject.Name != name || e.Type != corev1.EventTypeWarning
+		another := uid != "" && e.InvolvedObject.UID != "" && e.InvolvedObject.UID != uid
+		return another || e.InvolvedObject.Name != name || e.Type != corev1.EventTypeWarning
 	})
 	if len(about) == 0 {
 		return ""

@@ -93,7 +93,7 @@ func TestUntilEndsWithTheContextAndWithAnError(t *testing.T) {
 
 func TestPodsSaysWhyTheyAreNotReady(t *testing.T) {
 	pod := func(status corev1.PodStatus) *corev1.Pod {
-		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "vc-0", Namespace: "ns", Labels: map[string]string{"door": "vc"}}, Status: status}
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "vc-0", Namespace: "ns", UID: "second", Labels: map[string]string{"door": "vc"}}, Status: status}
 	}
 	event := func(name, reason, message string, at int64) *corev1.Event {
 		return &corev1.Event{
@@ -102,6 +102,8 @@ func TestPodsSaysWhyTheyAreNotReady(t *testing.T) {
 			Reason: reason, Message: message, LastTimestamp: metav1.Unix(at, 0),
 		}
 	}
+	former := event("vc-0", "FailedScheduling", "no volume", 1)
+	former.InvolvedObject.UID = "first"
 	waiting := func(reason, message string) corev1.PodStatus {
 		return corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{{
 			Name: "porticod", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
@@ -120,6 +122,7 @@ func TestPodsSaysWhyTheyAreNotReady(t *testing.T) {
 		"no image":                          {pod: pod(waiting("ImagePullBackOff", "not found")), want: "pod vc-0: container porticod: ImagePullBackOff: not found"},
 		"it crashes: its last line":         {pod: pod(crashed), want: "pod vc-0: container porticod: CrashLoopBackOff, ended with code 1 (Error): error: no rights"},
 		"it is made, which is no reason":    {pod: pod(waiting("ContainerCreating", "")), want: "pod vc-0: it is pending"},
+		"an event is about a pod before it": {pod: pod(waiting("ContainerCreating", "")), events: []*corev1.Event{former}, want: "pod vc-0: it is pending"},
 		"it is made, and an event says why": {pod: pod(waiting("ContainerCreating", "")), events: []*corev1.Event{event("vc-0", "FailedMount", "no volume", 1), event("other", "Failed", "", 3)}, want: "pod vc-0: FailedMount: no volume"},
 		"it runs":                           {pod: pod(corev1.PodStatus{Phase: corev1.PodRunning}), want: "pod vc-0: it runs, and is not ready yet"},
 		"it is ready":                       {pod: pod(corev1.PodStatus{Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}}), want: ""},
