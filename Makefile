@@ -173,7 +173,8 @@ image-twice: image ## Link and pack everything twice, at two places, and compare
 	cmp bin/porticod-image.tar bin/again/bin/porticod-image.tar && cmp bin/porticod-image.cdx.json bin/again/bin/porticod-image.cdx.json
 	rm -rf bin/again
 
-BEFORE ?= HEAD^
+# A clone without history upgrades to itself.
+BEFORE ?= $(shell git rev-parse --quiet --verify HEAD^ || echo HEAD)
 .PHONY: image-before
 image-before: ## Build the image and the tool of the commit BEFORE, to upgrade from (default HEAD^)
 	rm -rf bin/before && mkdir -p bin/before
