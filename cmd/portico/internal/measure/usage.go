@@ -5,8 +5,10 @@ package measure
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	metricsclient "k8s.io/metrics/pkg/client/clientset/versioned/typed/metrics/v1beta1"
@@ -24,6 +26,9 @@ type Usage struct {
 // or, with "", in all.
 func Pods(ctx context.Context, client metricsclient.PodMetricsesGetter, namespace string) (map[types.NamespacedName]Usage, error) {
 	list, err := client.PodMetricses(namespace).List(ctx, metav1.ListOptions{LabelSelector: door.LabelDoor})
+	if apierrors.IsNotFound(err) {
+		return nil, errors.New("the host has no metrics server")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the host's metrics of pods: %w", err)
 	}

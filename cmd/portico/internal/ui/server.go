@@ -175,6 +175,10 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch action {
+	case stop:
+		s.works.stop(id)
+		http.Redirect(w, r, s.path(id), http.StatusSeeOther)
+		return
 	case Pause, Resume, Sleep, Wake, Delete:
 	default:
 		s.refuse(w, http.StatusNotFound, "There is no such button.")

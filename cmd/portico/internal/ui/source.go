@@ -28,6 +28,9 @@ const (
 	Sleep  Action = "sleep"
 	Wake   Action = "wake"
 	Delete Action = "delete"
+
+	// stop is no command: it interrupts one, and no Source sees it.
+	stop Action = "stop"
 )
 
 // Source looks at virtual clusters and changes them. Its methods are called from

@@ -239,7 +239,7 @@ func TestFailuresAndWorkThatTakesLongAreShown(t *testing.T) {
 	b.enter(s)
 	const at = "/clusters/portico-gamma/gamma"
 	form := "form=" + b.form(at)
-	if got := b.ask(200, "POST", at+"/resume", form, nil); !strings.Contains(got, "It has not ended") || !strings.Contains(got, `http-equiv="refresh"`) || strings.Contains(got, "<form") {
+	if got := b.ask(200, "POST", at+"/resume", form, nil); !strings.Contains(got, "It has not ended") || !strings.Contains(got, `http-equiv="refresh"`) || strings.Contains(got, "Delete gamma") {
 		t.Errorf("while it runs:\n%s", got)
 	}
 	if got := b.ask(200, "GET", at+"?still", "", nil); strings.Contains(got, `http-equiv="refresh"`) {
@@ -250,6 +250,26 @@ func TestFailuresAndWorkThatTakesLongAreShown(t *testing.T) {
 	s.works.running.Wait()
 	if got := b.ask(200, "GET", at, "", nil); !strings.Contains(got, "has failed") || !strings.Contains(got, "error: the host says no") {
 		t.Errorf("after a failure:\n%s", got)
+	}
+}
+
+func TestWorkIsStopped(t *testing.T) {
+	f := fleet()
+	f.gate = make(chan struct{}) // It never opens.
+	s, b := serve(t, f)
+	b.enter(s)
+	const at = "/clusters/portico-gamma/gamma"
+	form := "form=" + b.form(at)
+	b.ask(200, "POST", at+"/stop", form, nil) // There is none yet.
+	b.ask(200, "POST", at+"/resume", form, nil)
+	b.ask(403, "POST", at+"/stop", "", nil)
+	if !s.works.of(ID{"portico-gamma", "gamma"}).Running {
+		t.Error("it was stopped without the form's token")
+	}
+	b.ask(200, "POST", at+"/stop", form, nil)
+	s.works.running.Wait()
+	if got := b.ask(200, "GET", at, "", nil); !strings.Contains(got, "has failed") || !strings.Contains(got, "Delete gamma") {
+		t.Errorf("after the stop:\n%s", got)
 	}
 }
 

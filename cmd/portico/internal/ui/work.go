@@ -20,6 +20,8 @@ type Work struct {
 	Running bool
 	Failed  bool
 	Lines   []string
+
+	cancel context.CancelFunc
 }
 
 // works are the pieces of work of a server, the last one of each cluster.
@@ -37,11 +39,13 @@ func (w *works) start(ctx context.Context, source Source, action Action, id ID) 
 	if last := w.last[id]; last != nil && last.Running {
 		return nil, false
 	}
-	work := &Work{Action: action, Running: true}
+	ctx, cancel := context.WithCancel(ctx)
+	work := &Work{Action: action, Running: true, cancel: cancel}
 	w.last[id] = work
 	done := make(chan struct{})
 	w.running.Go(func() {
 		defer close(done)
+		defer cancel()
 		err := source.Do(ctx, action, id, &progress{works: w, work: work})
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -51,6 +55,16 @@ func (w *works) start(ctx context.Context, source Source, action Action, id ID) 
 		}
 	})
 	return done, true
+}
+
+// stop interrupts the work of a cluster, as Ctrl-C does at a terminal: it ends
+// soon, and can be taken up again.
+func (w *works) stop(id ID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if last := w.last[id]; last != nil && last.Running {
+		last.cancel()
+	}
 }
 
 // of returns a copy of the last work of a cluster, or nil.
