@@ -24,4 +24,5 @@
 //	report.go   the table
 //	create_pod.go create_configmap.go get_pod.go list_pods.go   requests that are compared
 //	start.go idle_memory.go   the start of a virtual cluster, and its memory at rest
+//	restart.go  the outage of a restart, in a cluster with many kinds and objects
 package main

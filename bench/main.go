@@ -169,6 +169,10 @@ func measureProcess(ctx context.Context, progress io.Writer, r *report, c *demo.
 	if err := idleMemory(ctx, r, c, o.idle); err != nil {
 		return fmt.Errorf("measure idle memory: %w", err)
 	}
+	fmt.Fprintln(progress, "Restarting a virtual cluster with many objects")
+	if err := restart(ctx, r, c, o.starts); err != nil {
+		return fmt.Errorf("measure restarts: %w", err)
+	}
 	return nil
 }
 
