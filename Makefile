@@ -18,8 +18,9 @@ TAGS     := netgo,osusergo,grpcnotrace,sqlite_omit_load_extension
 GO       := CGO_ENABLED=1 GOFLAGS=-buildvcs=false go
 GO_FLAGS := -trimpath -tags $(TAGS) -ldflags '-s -w $(VERSION_VARS)'
 
-LAB_DIR ?= $(or $(TMPDIR),/tmp)/lab
-export LAB_DIR
+# HOST_KUBE=v1.35.4 makes the lab a host of that version, in a folder of its own.
+LAB_DIR ?= $(or $(TMPDIR),/tmp)/lab$(addprefix -,$(HOST_KUBE))
+export LAB_DIR HOST_KUBE
 
 FOCUS    ?=
 SKIP     ?=
@@ -100,7 +101,7 @@ lab-build: ## Build the real host cluster's programs and images (root)
 	test/lab/images
 
 .PHONY: lab-up
-lab-up: ## Start the real host cluster (root; builds it the first time)
+lab-up: ## Start the real host cluster (root; builds it the first time; HOST_KUBE=v1.35.4)
 	test/lab/ensure
 
 .PHONY: lab-down
@@ -111,6 +112,11 @@ lab-down: ## Stop the real host cluster
 e2e: build image image-before lab-up ## Test with a real kubectl against a real kubelet (root)
 	$(CLI_BUILD) -o bin/portico ./cmd/portico
 	PORTICOD=$(CURDIR)/bin/porticod $(GO) test -tags $(TAGS),e2e -trimpath -count 1 -parallel 4 -timeout 40m ./test/e2e
+
+.PHONY: hosts
+hosts: ## Test on the API server of another version of Kubernetes (root; HOST_KUBE=v1.35.4)
+	test/lab/build host-api
+	HOST_APISERVER=$(LAB_DIR)/bin/kube-apiserver $(GO) test -trimpath -tags $(TAGS),hosts -ldflags '-s -w $(VERSION_VARS)' -count 1 -timeout 20m ./test/hosts
 
 .PHONY: conformance
 conformance: build image lab-up ## Run upstream's conformance tests against a virtual cluster (FOCUS= SKIP= PARALLEL= HOST=run SCHEDULER=inside)

@@ -12,6 +12,7 @@ import (
 
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // Host is an embedded host cluster with two simulated nodes.
@@ -53,6 +54,19 @@ func (h *Host) Start() {
 	}
 	h.Config.QPS = -1
 	h.Client, h.Err = kubernetes.NewForConfig(h.Config)
+}
+
+// ForeignHost returns a host that runs already and is no porticod. Its kubeconfig is
+// kubeconfig.yaml in dir.
+func ForeignHost(dir string) (*Host, error) {
+	h := &Host{dir: dir}
+	var err error
+	if h.Config, err = clientcmd.BuildConfigFromFlags("", h.KubeconfigPath()); err != nil {
+		return nil, err
+	}
+	h.Config.QPS = -1
+	h.Client, err = kubernetes.NewForConfig(h.Config)
+	return h, err
 }
 
 // Dir is the host's data directory.

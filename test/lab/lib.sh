@@ -1,5 +1,6 @@
 # Settings and helpers that the lab's scripts share; sourced, not run.
-LAB_DIR=${LAB_DIR:-${TMPDIR:-/tmp}/lab}
+HOST_KUBE=${HOST_KUBE:-}         # the host's version of Kubernetes; that of mod/kube if empty
+LAB_DIR=${LAB_DIR:-${TMPDIR:-/tmp}/lab${HOST_KUBE:+-$HOST_KUBE}}
 LAB_NET=${LAB_NET:-10.200.0}     # /24 of the nodes; .1 is this machine, .11 node1, .12 node2
 POD_NET=${POD_NET:-10.244}       # /16 of the pods; nodeN has POD_NET.N.0/24
 SVC_NET=${SVC_NET:-10.96}        # /16 of the services; .0.1 is the API server, .0.10 DNS
