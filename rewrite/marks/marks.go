@@ -24,6 +24,9 @@ const (
 	// AnnotationSleep is on the workload of a cluster that goes to sleep, with
 	// the time of inactivity after which it does. The chart writes it.
 	AnnotationSleep = rewrite.Prefix + "sleep"
+	// AnnotationSleepSchedule is on the workload of a cluster that sleeps by a
+	// calendar, and has its times for people to read. The chart writes it.
+	AnnotationSleepSchedule = rewrite.Prefix + "sleep-schedule"
 	// AnnotationSleepRequested asks porticod to go to sleep now. Its value is
 	// the time of the request, or SleepRefused and why it does not.
 	AnnotationSleepRequested = rewrite.Prefix + "sleep-requested"

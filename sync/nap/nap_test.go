@@ -54,6 +54,71 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestDecideByCalendar: the cluster is to sleep at 20:00 and to wake at 8:00, or
+// has one of these times only.
+func TestDecideByCalendar(t *testing.T) {
+	day := time.Date(2030, 1, 2, 0, 0, 0, 0, time.UTC)
+	at := func(hour, minute int) time.Time {
+		return day.Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute)
+	}
+	const stays = ""
+	for name, c := range map[string]struct {
+		now, used, began time.Time
+		forWork          bool
+		after            time.Duration
+		sleeps, wakes    bool // whether there are such times
+		want             string
+	}{
+		"the evening comes":                          {now: at(20, 0), used: at(19, 59), sleeps: true, wakes: true, want: "11h59m30s"},
+		"a minute before":                            {now: at(19, 59), used: at(9, 0), sleeps: true, wakes: true, want: stays},
+		"somebody works late":                        {now: at(20, 5), used: at(20, 1), sleeps: true, wakes: true, want: stays},
+		"they have gone home":                        {now: at(20, 11), used: at(20, 1), sleeps: true, wakes: true, want: "11h48m30s"},
+		"they have gone home sooner":                 {now: at(20, 4), used: at(20, 1), after: 3 * time.Minute, sleeps: true, wakes: true, want: "11h55m30s"},
+		"a client has woken it at night":             {now: at(23, 5), used: at(19, 0), began: at(23, 0), sleeps: true, wakes: true, want: stays},
+		"a client has woken it, and went":            {now: at(23, 10), used: at(19, 0), began: at(23, 0), sleeps: true, wakes: true, want: "8h49m30s"},
+		"work has woken it":                          {now: at(20, 46), used: at(19, 0), began: at(20, 45), forWork: true, sleeps: true, wakes: true, want: stays},
+		"work has woken it, and is done":             {now: at(20, 47), used: at(19, 0), began: at(20, 45), forWork: true, sleeps: true, wakes: true, want: "11h12m30s"},
+		"work has woken it right after the evening":  {now: at(20, 1), used: at(19, 0), began: at(20, 0), forWork: true, sleeps: true, wakes: true, want: stays},
+		"the morning is near":                        {now: at(7, 58), used: at(-10, 0), sleeps: true, wakes: true, want: stays},
+		"the morning has come":                       {now: at(8, 0), used: at(-10, 0), began: at(7, 59), forWork: true, sleeps: true, wakes: true, want: stays},
+		"the morning is over, nobody has come":       {now: at(8, 29), used: at(-10, 0), began: at(7, 59), forWork: true, after: 30 * time.Minute, sleeps: true, wakes: true, want: stays},
+		"the morning is over, nobody will come":      {now: at(8, 30), used: at(-10, 0), began: at(7, 59), forWork: true, after: 30 * time.Minute, sleeps: true, wakes: true, want: "23h29m30s"},
+		"in the day, without a time of inactivity":   {now: at(15, 0), used: at(9, 0), sleeps: true, wakes: true, want: stays},
+		"in the day, with one":                       {now: at(15, 0), used: at(9, 0), after: time.Hour, sleeps: true, wakes: true, want: "16h59m30s"},
+		"a night without a morning":                  {now: at(20, 0), used: at(19, 59), sleeps: true, want: "24h0m0s"},
+		"a night without a morning, work is done":    {now: at(22, 2), used: at(19, 59), began: at(22, 0), forWork: true, sleeps: true, want: "24h0m0s"},
+		"a night without a morning ends by a client": {now: at(23, 59), used: at(20, 30), began: at(20, 30), sleeps: true, want: stays},
+		"which then is inactive":                     {now: at(23, 59), used: at(20, 30), began: at(20, 30), after: time.Hour, sleeps: true, want: "24h0m0s"},
+		"a morning without a night":                  {now: at(15, 0), used: at(9, 0), after: time.Hour, wakes: true, want: "16h59m30s"},
+		"a morning without a night, a little later":  {now: at(8, 59), used: at(-10, 0), began: at(7, 59), forWork: true, after: time.Hour, wakes: true, want: stays},
+	} {
+		s := situation{now: c.now, lastUse: c.used, began: c.began, forWork: c.forWork, after: c.after}
+		if c.began.IsZero() {
+			s.began = at(-100, 0)
+		}
+		last := func(hour int) time.Time {
+			if c.now.Before(at(hour, 0)) {
+				return at(hour-24, 0)
+			}
+			return at(hour, 0)
+		}
+		if c.sleeps {
+			s.evening = last(20)
+		}
+		if c.wakes {
+			s.morning = last(8)
+			s.nextMorning = s.morning.Add(24 * time.Hour)
+		}
+		got := stays
+		if wakeAt, _ := s.decide(); !wakeAt.IsZero() {
+			got = wakeAt.Sub(c.now).String()
+		}
+		if got != c.want {
+			t.Errorf("%s: sleeps for %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 func cronJob(name, schedule string, change func(*batchv1.CronJob)) *batchv1.CronJob {
 	c := &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name}, Spec: batchv1.CronJobSpec{Schedule: schedule}}
 	if change != nil {

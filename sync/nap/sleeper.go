@@ -24,17 +24,20 @@ const (
 	look = 15 * time.Second
 	// say is how often an activity is written down at most.
 	say = time.Minute
-	// brief is how long a cluster stays awake that nobody wanted to use: it was
-	// woken for work that is due.
-	brief = 2 * time.Minute
+	// startLimit is more than a start takes after the cluster was woken.
+	startLimit = 30 * time.Minute
 )
 
 // Config names the cluster that is put to sleep, and the time for it.
 type Config struct {
 	// Workload is read and patched in every replica.
 	Workload Workload
-	// After is the time of inactivity.
+	// After is the time of inactivity; 0 means that it alone puts no cluster to
+	// sleep.
 	After time.Duration
+	// Sleep has the times at which the cluster goes to sleep, and WakeUp those at
+	// which it wakes. Nil means at none.
+	Sleep, WakeUp Calendar
 	// Last returns the last user of this process and the time of their activity.
 	Last func() (user string, at time.Time)
 	// Due return when there is work that nobody else does; false means that there
@@ -44,6 +47,14 @@ type Config struct {
 	Informers informers.SharedInformerFactory
 	// Clock is the real one when nil.
 	Clock clock.WithTicker
+}
+
+// Calendar has times that people have set.
+type Calendar interface {
+	// Next returns the first time after t, and Last the last one that is not after
+	// it. They are zero if there is none in years.
+	Next(t time.Time) time.Time
+	Last(t time.Time) time.Time
 }
 
 // Sleeper puts a control plane to sleep.
@@ -137,10 +148,8 @@ func (s *Sleeper) look(ctx context.Context, w seen) error {
 	if noted, at := marks.LastActivity(annotations); at.After(last) {
 		user, last = noted, at
 	}
-	place := situation{now: now, lastUse: last, after: s.After}
-	if start := s.start(w); start.After(last) {
-		place.lastUse = start
-	}
+	place := situation{now: now, began: s.began, forWork: s.wokenForWork(w), lastUse: last, after: s.After}
+	s.calendars(&place)
 	asked := annotations[marks.AnnotationSleepRequested]
 	place.requested = asked != "" && !strings.HasPrefix(asked, marks.SleepRefused)
 	if err := s.work(&place); err != nil {
@@ -168,13 +177,21 @@ func (s *Sleeper) look(ctx context.Context, w seen) error {
 	return nil
 }
 
-// start is when the start of this process counts as an activity: earlier than it
-// was, if the cluster was woken for its own work.
-func (s *Sleeper) start(w seen) time.Time {
-	if rest := w.rest(); rest.WokenBy == marks.WokenByTime && s.began.Sub(rest.Woken) < s.After {
-		return s.began.Add(min(brief-s.After, 0))
+// calendars looks the times of schedules up.
+func (s *Sleeper) calendars(place *situation) {
+	if s.Sleep != nil {
+		place.evening = s.Sleep.Last(place.now)
 	}
-	return s.began
+	if s.WakeUp != nil {
+		place.morning, place.nextMorning = s.WakeUp.Last(place.now), s.WakeUp.Next(place.now)
+	}
+}
+
+// wokenForWork reports whether this process was started for the cluster's own
+// work. A mark that is old is of another start.
+func (s *Sleeper) wokenForWork(w seen) bool {
+	rest := w.rest()
+	return rest.WokenBy == marks.WokenByTime && s.began.Sub(rest.Woken) < startLimit
 }
 
 // work finds the work that there is, now and later.

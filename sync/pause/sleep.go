@@ -35,7 +35,7 @@ func (c Cluster) Sleep(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if w.meta.GetAnnotations()[marks.AnnotationSleep] == "" {
+	if a := w.meta.GetAnnotations(); a[marks.AnnotationSleep] == "" && a[marks.AnnotationSleepSchedule] == "" {
 		return ErrSleepless
 	}
 	c.report("asking the control plane to end")

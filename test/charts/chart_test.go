@@ -79,6 +79,7 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"no storage classes":      "sync: {fromHost: {storageClasses: {enabled: false}}}",
 			"mapped Services":         "mapServices: {fromVirtual: [{from: shop/web, to: web}], fromHost: [{from: infra/db, to: shop/db}]}",
 			"sleep":                   "{sleep: {afterInactivity: 30m}, coredns: {mode: deployment}}",
+			"sleep by a calendar":     "{sleep: {schedule: '0 20 * * *'}, coredns: {mode: deployment}}",
 			"sleep, with an etcd":     "{sleep: {afterInactivity: 30m}, coredns: {enabled: false}, controlPlane: {etcd: {enabled: true}}}",
 			"own priority classes":    "sync: {toHost: {priorityClasses: {enabled: true}}}",
 			"own storage classes":     "sync: {toHost: {storageClasses: {enabled: true, provisioners: [example.com/disk]}}}",
@@ -325,6 +326,7 @@ func TestMistakesAreRefused(t *testing.T) {
 	for name, c := range map[string]struct{ values, release, want string }{
 		"replicas over SQLite":  {values: "controlPlane: {replicas: 2}", want: "needs a shared store"},
 		"isolated from a store": {values: "{isolation: {enabled: true}, store: {endpoint: 'etcds://etcd:2379'}}", want: "would not reach store.endpoint"},
+		"a night without DNS":   {values: "sleep: {schedule: '0 20 * * *'}", want: "coredns.mode"},
 		"a sleep without DNS":   {values: "sleep: {afterInactivity: 30m}", want: "coredns.mode"},
 		"two stores":            {values: "{controlPlane: {etcd: {enabled: true}}, store: {endpoint: 'etcds://etcd:2379'}}", want: "two stores"},
 		"a name too long":       {release: strings.Repeat("a", 41), want: "at most 40"},

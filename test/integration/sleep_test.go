@@ -30,7 +30,7 @@ func TestSleepWithoutAWorkload(t *testing.T) {
 	}
 	_, errOut, code := porticod(t, "serve", "--name", "c1", "--host-kubeconfig", h.KubeconfigPath(), "--host-namespace", ns.Name, "--data-dir", t.TempDir(),
 		"--listen", "127.0.0.1:0", "--sleep-after-inactivity", "5m", "--coredns-enabled", "false")
-	if code == 0 || !strings.Contains(errOut, "sleep.afterInactivity: get StatefulSet") || !strings.Contains(errOut, "\nhint: porticod has to be a pod of the workload") {
+	if code == 0 || !strings.Contains(errOut, "sleep: get StatefulSet") || !strings.Contains(errOut, "\nhint: porticod has to be a pod of the workload") {
 		t.Errorf("code %d:\n%s", code, errOut)
 	}
 }

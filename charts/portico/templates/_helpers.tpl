@@ -29,8 +29,22 @@ portico.dev/door: {{ .Release.Name }}
 {{- end }}
 
 {{/* Not empty when the cluster sleeps after a time of inactivity. */}}
-{{- define "portico.sleeps" -}}
+{{- define "portico.sleepsAfter" -}}
 {{- if not (has (dig "sleep" "afterInactivity" "" .Values.AsMap) (list "" "0" "0s" "0m" "0h")) }}true{{ end -}}
+{{- end }}
+
+{{/* Not empty when the cluster sleeps, for whatever reason. */}}
+{{- define "portico.sleeps" -}}
+{{- if or (include "portico.sleepsAfter" .) (dig "sleep" "schedule" "" .Values.AsMap) }}true{{ end -}}
+{{- end }}
+
+{{/* When it sleeps and wakes by a calendar, for people. */}}
+{{- define "portico.calendar" -}}
+{{- $sleep := get .Values.AsMap "sleep" | default dict -}}
+{{- $texts := list -}}
+{{- with get $sleep "schedule" }}{{ $texts = append $texts (printf "from %s" .) }}{{ end -}}
+{{- with dig "wakeup" "schedule" "" $sleep }}{{ $texts = append $texts (printf "until %s" .) }}{{ end -}}
+{{- if $texts }}{{ join ", " $texts }}, {{ get $sleep "timezone" | default "UTC" }}{{ end -}}
 {{- end }}
 
 {{/* Not empty when porticod has the listener of measurements. */}}
@@ -131,7 +145,7 @@ portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- fail "controlPlane.replicas: more than one needs a shared store; set controlPlane.etcd.enabled, or store.endpoint" -}}
 {{- end -}}
 {{- if and (include "portico.sleeps" .) (dig "coredns" "enabled" true .Values.AsMap) (ne (dig "coredns" "mode" "embedded" .Values.AsMap) "deployment") -}}
-{{- fail "sleep.afterInactivity: pods would have no DNS while the cluster sleeps; set coredns.mode to deployment as well" -}}
+{{- fail "sleep: pods would have no DNS while the cluster sleeps; set coredns.mode to deployment as well" -}}
 {{- end -}}
 {{- if and .Values.controlPlane.etcd.enabled (dig "store" "endpoint" "" .Values.AsMap) -}}
 {{- fail "store.endpoint and controlPlane.etcd.enabled name two stores; set one of them" -}}

@@ -16,7 +16,7 @@ const (
 	noDeploy       = "Nothing is installed inside at the start: apply it after create."
 	noRules        = "Rights follow from the features that are on; give more to the release's ServiceAccount by a Role of your own."
 	sleeps         = "The control plane sleeps, and pods go on running; a connection through the gateway wakes it. coredns.mode becomes deployment."
-	noSchedule     = "A cluster sleeps after a time without users, and not by a calendar: portico sleep, wake, pause and resume do it when asked."
+	byCalendar     = "Who uses the cluster at that time keeps it awake until they have gone."
 	noExclude      = "Pods go on running in the sleep of a cluster: none is to be excluded."
 )
 
@@ -72,16 +72,16 @@ var newClusterRows = slices.Concat(
 		all("platform", noPlatform),
 		all("pro", noPlatform),
 		via("sleep.auto.afterInactivity", "sleep.afterInactivity", text, sleepsAfter, sleeps),
-		none("sleep.auto.schedule", noSchedule),
-		none("sleep.auto.timezone", noSchedule),
-		none("sleep.auto.wakeup", noSchedule),
+		via("sleep.auto.schedule", "sleep.schedule", text, dnsImage, byCalendar),
+		move("sleep.auto.timezone", "sleep.timezone", text, ""),
+		move("sleep.auto.wakeup.schedule", "sleep.wakeup.schedule", text, ""),
 		all("sleep.auto.exclude", noExclude),
 	),
 	when("sleepMode.enabled",
 		via("sleepMode.autoSleep.afterInactivity", "sleep.afterInactivity", text, sleepsAfter, sleeps),
-		none("sleepMode.autoSleep.schedule", noSchedule),
-		none("sleepMode.autoWakeup", noSchedule),
-		none("sleepMode.timeZone", noSchedule),
+		via("sleepMode.autoSleep.schedule", "sleep.schedule", text, dnsImage, byCalendar),
+		move("sleepMode.autoWakeup.schedule", "sleep.wakeup.schedule", text, ""),
+		move("sleepMode.timeZone", "sleep.timezone", text, ""),
 		all("sleepMode.autoSleep.exclude", noExclude),
 	),
 	one(

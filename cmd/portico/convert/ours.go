@@ -25,7 +25,7 @@ var porticoRows = slices.Concat(
 		"clusterDomain", "coredns.mode", "coredns.listen", "coredns.image", "store.durability", "store.endpoint", "store.prefix",
 		"store.tls.caFile", "store.tls.certFile", "store.tls.keyFile", "store.tls.serverName", "store.usernameFile", "store.passwordFile",
 		"audit.policyFile", "audit.log.path", "audit.webhook.configFile", "tracing.endpoint", "tracing.protocol", "tracing.tls.caFile", "tracing.tls.certFile", "tracing.tls.keyFile",
-		"reads", "pods.hostsImage", "sync.nodes.nodeSelector", "sleep.afterInactivity",
+		"reads", "pods.hostsImage", "sync.nodes.nodeSelector", "sleep.afterInactivity", "sleep.schedule", "sleep.timezone", "sleep.wakeup.schedule",
 		"isolation.podSecurityStandard", "isolation.podSecurityVersion", "isolation.networkPolicy.outgoingConnections.ipBlock.cidr"),
 	owns(list,
 		"certSANs", "coredns.upstream", "coredns.clients", "pods.tolerations", "pods.allowedTolerations", "pods.schedulers", "pods.volumeDrivers",

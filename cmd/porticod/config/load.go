@@ -107,6 +107,9 @@ func settings() []setting {
 		{"replicas", "number of porticod processes of this cluster", number(func(c *Config) *int { return &c.Replicas })},
 		{"pods.hostsImage", "image of porticod, which writes the full names of pods into their /etc/hosts", text(func(c *Config) *string { return &c.Pods.HostsImage })},
 		{"sleep.afterInactivity", "inactivity after which the cluster sleeps, such as 30m", text(func(c *Config) *string { return &c.Sleep.AfterInactivity })},
+		{"sleep.schedule", "when the cluster goes to sleep, as for cron", text(func(c *Config) *string { return &c.Sleep.Schedule })},
+		{"sleep.timezone", "time zone of the schedules of sleep, such as Europe/Berlin", text(func(c *Config) *string { return &c.Sleep.Timezone })},
+		{"sleep.wakeup.schedule", "when the cluster wakes, as for cron", text(func(c *Config) *string { return &c.Sleep.WakeUp.Schedule })},
 		{"logLevel", "verbosity of the log, 0 to 10", number(func(c *Config) *int { return &c.LogLevel })},
 	}
 }

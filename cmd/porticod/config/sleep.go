@@ -4,10 +4,14 @@
 package config
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"portico.dev/portico/cmd/porticod/calendar"
 )
 
 // Sleep says when a cluster that nobody uses ends its control plane.
@@ -15,11 +19,24 @@ type Sleep struct {
 	// AfterInactivity is how long nobody has used the cluster before, a duration
 	// such as 30m. Empty or "0": it never sleeps.
 	AfterInactivity string `json:"afterInactivity,omitempty"`
+	// Schedule has the times at which it goes to sleep, as for cron. Empty: at none.
+	Schedule string `json:"schedule,omitempty"`
+	// Timezone is the IANA's name of the zone whose clock both schedules go by, and
+	// UTC when empty.
+	Timezone string `json:"timezone,omitempty"`
+	// WakeUp says when it wakes although nobody comes.
+	WakeUp WakeUp `json:"wakeup"`
 	// IgnoredAgents are user agents whose requests keep no cluster awake. A * at
 	// the end stands for any text.
 	IgnoredAgents []string `json:"ignoredAgents,omitempty"`
 	// PodsKeepAwake says that requests of the cluster's own pods keep it awake.
 	PodsKeepAwake bool `json:"podsKeepAwake"`
+}
+
+// WakeUp says when a cluster wakes.
+type WakeUp struct {
+	// Schedule has the times at which it wakes, as for cron. Empty: at none.
+	Schedule string `json:"schedule,omitempty"`
 }
 
 // leastInactivity is longer than a cluster takes to sleep and to wake.
@@ -38,6 +55,22 @@ func (s *Sleep) After() time.Duration {
 	return d
 }
 
+// Sleeps reports whether the cluster goes to sleep by itself.
+func (s *Sleep) Sleeps() bool { return s.After() > 0 || s.Schedule != "" }
+
+// Calendars returns the times of the sleep and of the wake-up, and nil where no
+// schedule is set or can be read.
+func (s *Sleep) Calendars() (sleep, wakeUp *calendar.Calendar) {
+	read := func(schedule string) *calendar.Calendar {
+		c, err := calendar.Parse(schedule, s.Timezone)
+		if err != nil {
+			return nil // empty, or reported
+		}
+		return c
+	}
+	return read(s.Schedule), read(s.WakeUp.Schedule)
+}
+
 func (s *Sleep) validate(path *field.Path, dns *CoreDNS) field.ErrorList {
 	var errs field.ErrorList
 	for i, agent := range s.IgnoredAgents {
@@ -49,8 +82,30 @@ func (s *Sleep) validate(path *field.Path, dns *CoreDNS) field.ErrorList {
 	if d, err := time.ParseDuration(s.AfterInactivity); s.AfterInactivity != "" && (err != nil || d != 0 && d < leastInactivity) {
 		return append(errs, field.Invalid(at, s.AfterInactivity, "must be 0, or a duration of at least 1m, such as 30m"))
 	}
-	if s.After() > 0 && dns.Enabled && dns.Mode == CoreDNSEmbedded {
-		errs = append(errs, field.Invalid(at, s.AfterInactivity, "pods would have no DNS while the cluster sleeps: porticod answers it; set coredns.mode to deployment as well"))
+	errs = append(errs, s.validateSchedules(path)...)
+	if s.Sleeps() && dns.Enabled && dns.Mode == CoreDNSEmbedded {
+		if s.After() == 0 {
+			at = path.Child("schedule")
+		}
+		errs = append(errs, field.Invalid(at, cmp.Or(s.AfterInactivity, s.Schedule), "pods would have no DNS while the cluster sleeps: porticod answers it; set coredns.mode to deployment as well"))
 	}
+	return errs
+}
+
+func (s *Sleep) validateSchedules(path *field.Path) field.ErrorList {
+	wakeUp := path.Child("wakeup", "schedule")
+	if s.WakeUp.Schedule != "" && !s.Sleeps() {
+		return field.ErrorList{field.Invalid(wakeUp, s.WakeUp.Schedule, "the cluster never sleeps: set sleep.schedule or sleep.afterInactivity as well")}
+	}
+	if _, err := calendar.Zone(s.Timezone); err != nil {
+		return field.ErrorList{field.Invalid(path.Child("timezone"), s.Timezone, "must be the name of a time zone, such as Europe/Berlin: "+err.Error())}
+	}
+	var errs field.ErrorList
+	for at, schedule := range map[*field.Path]string{path.Child("schedule"): s.Schedule, wakeUp: s.WakeUp.Schedule} {
+		if _, err := calendar.Parse(schedule, s.Timezone); schedule != "" && err != nil {
+			errs = append(errs, field.Invalid(at, schedule, err.Error()))
+		}
+	}
+	slices.SortFunc(errs, func(a, b *field.Error) int { return strings.Compare(a.Field, b.Field) })
 	return errs
 }

@@ -84,7 +84,7 @@ var table = []Grant{
 	{
 		Feature: "sleep",
 		Why:     "The workload that porticod runs in, which it scales to 0 when nobody uses the cluster.",
-		needed:  func(c *config.Config) bool { return c.Sleep.After() > 0 },
+		needed:  func(c *config.Config) bool { return c.Sleep.Sleeps() },
 		each:    ownWorkload,
 	},
 	{

@@ -319,7 +319,7 @@ func TestSleepAndWake(t *testing.T) {
 	b := newBench(t)
 	b.run(0, "create", "vc", "--connect=false")
 	b.run(1, "sleep", "vc")
-	b.says("sleep.afterInactivity is not set", "hint: portico upgrade vc")
+	b.says("sleep.afterInactivity and sleep.schedule are not set", "hint: portico upgrade vc")
 	b.run(0, "wake", "vc")
 	b.says("serves")
 

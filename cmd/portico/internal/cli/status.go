@@ -79,6 +79,9 @@ func (a *app) printStatus(o *overview) error {
 	if o.SleepsAfter != "" {
 		line("Sleeps", "after "+o.SleepsAfter+" without users")
 	}
+	if o.SleepsBy != "" {
+		line("Calendar", o.SleepsBy)
+	}
 	if o.LastActivity != nil {
 		line("Last used", "by "+o.LastUser+", "+a.ago(o.LastActivity))
 	}

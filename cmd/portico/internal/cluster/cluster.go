@@ -61,6 +61,8 @@ type Cluster struct {
 	WakeAt        *time.Time `json:"wakeAt,omitempty"`
 	// SleepsAfter is the time of inactivity after which the cluster sleeps.
 	SleepsAfter string `json:"sleepsAfter,omitempty"`
+	// SleepsBy is the calendar by which it sleeps, in words.
+	SleepsBy string `json:"sleepsBy,omitempty"`
 	// LastUser used the cluster last, at LastActivity. They are known of clusters
 	// that go to sleep only.
 	LastUser     string     `json:"lastUser,omitempty"`
@@ -103,6 +105,7 @@ func fromMeta(m metav1.ObjectMeta, kind string, replicas *int32) Cluster {
 		c.PausedReplicas = marks.Replicas(m.Annotations)
 	}
 	c.SleepingSince, c.WakeAt, c.SleepsAfter = known(rest.Sleeping), known(rest.WakeAt), m.Annotations[marks.AnnotationSleep]
+	c.SleepsBy = m.Annotations[marks.AnnotationSleepSchedule]
 	user, at := marks.LastActivity(m.Annotations)
 	c.LastUser, c.LastActivity = user, known(at)
 	return c

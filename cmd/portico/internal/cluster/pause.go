@@ -60,7 +60,7 @@ func Sleep(ctx context.Context, client kubernetes.Interface, c *Cluster, report 
 	}
 	err := pause.Cluster{Host: client, Namespace: c.Namespace, Name: c.Name, Report: report}.Sleep(ctx, time.Now())
 	if errors.Is(err, pause.ErrSleepless) {
-		return output.WithHint(fmt.Errorf("virtual cluster %s: sleep.afterInactivity is not set, so it never sleeps", c.Name),
+		return output.WithHint(fmt.Errorf("virtual cluster %s: sleep.afterInactivity and sleep.schedule are not set, so it never sleeps", c.Name),
 			"portico upgrade %s -n %s --set sleep.afterInactivity=30m --set coredns.mode=deployment; portico pause takes its pods off the host, too", c.Name, c.Namespace)
 	}
 	if err != nil {

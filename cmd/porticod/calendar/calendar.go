@@ -1,0 +1,117 @@
+// Copyright The Portico Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package calendar
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	_ "time/tzdata" // Images without files of time zones, also for CronJobs of tenants.
+
+	"github.com/robfig/cron/v3"
+)
+
+// Calendar is a schedule in a time zone.
+type Calendar struct {
+	schedule cron.Schedule
+	zone     *time.Location
+}
+
+// parser knows the five fields and the words of a CronJob's schedule, without
+// "@every", which has no place on a clock.
+var parser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
+
+// words stand for schedules, as in cron.ParseStandard.
+var words = map[string]string{
+	"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
+	"@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
+}
+
+// Parse reads a schedule of five fields, such as "0 20 * * 1-5", or a word such
+// as "@daily". The zone is a name of the IANA's, and UTC when empty.
+func Parse(schedule, zone string) (*Calendar, error) {
+	location, err := Zone(zone)
+	if err != nil {
+		return nil, err
+	}
+	if strings.Contains(schedule, "TZ=") {
+		return nil, errors.New("a schedule has no time zone in it: it has a field of its own")
+	}
+	if word := words[strings.TrimSpace(schedule)]; word != "" {
+		schedule = word
+	}
+	parsed, err := parser.Parse(schedule)
+	if err != nil {
+		return nil, fmt.Errorf("minute, hour, day, month and day of the week, such as \"0 20 * * 1-5\": %w", err)
+	}
+	// The library looks for a time in the next five years.
+	if parsed.Next(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
+		return nil, errors.New("no day is one of this schedule")
+	}
+	return &Calendar{parsed, location}, nil
+}
+
+// Zone returns a time zone by its name, and UTC without one. "Local" is none: it
+// would be the machine's.
+func Zone(name string) (*time.Location, error) {
+	if name == "Local" {
+		return nil, errors.New("unknown time zone Local")
+	}
+	return time.LoadLocation(name)
+}
+
+// Next returns the first time after t, and zero if there is none in years.
+func (c *Calendar) Next(t time.Time) time.Time {
+	// The clock may have gone back, by a day at most.
+	for face := c.schedule.Next(c.face(t).Add(-25 * time.Hour)); !face.IsZero(); face = c.schedule.Next(face) {
+		if at := c.at(face); at.After(t) {
+			return at
+		}
+	}
+	return time.Time{}
+}
+
+// spans are how far back Last looks, in steps, because the library looks forward
+// only. A 29th of February may be eight years ago, around 2100.
+var spans = []time.Duration{time.Hour, 25 * time.Hour, 8 * 24 * time.Hour, 32 * 24 * time.Hour, 370 * 24 * time.Hour, 3000 * 24 * time.Hour}
+
+// Last returns the last time that is not after t, and zero if there was none in
+// years.
+func (c *Calendar) Last(t time.Time) time.Time {
+	for _, span := range spans {
+		var last time.Time
+		for at := c.Next(t.Add(-span)); !at.IsZero() && !at.After(t); at = c.Next(at) {
+			last = at
+		}
+		if !last.IsZero() {
+			return last
+		}
+	}
+	return time.Time{}
+}
+
+// face is what the clock of the zone shows, written as if it were in UTC, where
+// every day has 24 hours.
+func (c *Calendar) face(t time.Time) time.Time {
+	_, offset := t.In(c.zone).Zone()
+	return t.Add(time.Duration(offset) * time.Second).UTC()
+}
+
+// at returns the first time at which the clock shows face, and the end of the gap
+// if it never does.
+func (c *Calendar) at(face time.Time) time.Time {
+	// With the offset of the day before.
+	_, offset := face.Add(-24 * time.Hour).In(c.zone).Zone()
+	before := face.Add(-time.Duration(offset) * time.Second)
+	if c.face(before).Equal(face) {
+		return before
+	}
+	y, m, d := face.Date()
+	if t := time.Date(y, m, d, face.Hour(), face.Minute(), face.Second(), 0, c.zone); c.face(t).Equal(face) {
+		return t.UTC()
+	}
+	end, _ := before.In(c.zone).ZoneBounds()
+	return end.UTC()
+}
