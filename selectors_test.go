@@ -22,6 +22,7 @@ import (
 var otherSelectors = map[string]string{
 	"cmd/porticod/app nodesPart":      "nodes of the host, by the operator's choice",
 	"cmd/porticod/config Shown":       "classes of the host, by the operator's choice",
+	"cmd/porticod/config Pods":        "pods of the one cluster, which were listed by its keys, by the operator's choice",
 	"proxy/apiserver namespaceLabels": "virtual namespaces",
 	"proxy/apiserver addIdentityHook": "virtual leases",
 	"proxy/host nodeFor":              "a node of the host, by the operator's choice",

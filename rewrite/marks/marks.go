@@ -37,8 +37,18 @@ const (
 	AnnotationLastActivity = rewrite.Prefix + "last-activity"
 	// AnnotationWakeAt is the time at which a sleeping cluster has work to do.
 	AnnotationWakeAt = rewrite.Prefix + "wake-at"
+	// AnnotationWorkloads is on the workload of a cluster whose pods leave the host
+	// in its sleep, until they are back: WorkloadsLeave, or WorkloadsAway when they
+	// are gone.
+	AnnotationWorkloads = rewrite.Prefix + "workloads"
 	// AnnotationWoken says when a cluster was woken, and why: "TIME REASON".
 	AnnotationWoken = rewrite.Prefix + "woken"
+)
+
+// The values of AnnotationWorkloads.
+const (
+	WorkloadsLeave = "leaving"
+	WorkloadsAway  = "away"
 )
 
 // SleepRefused begins the answer to a request.
@@ -58,6 +68,9 @@ type Rest struct {
 	// Sleeping is the time since when it sleeps, and zero unless it does. A
 	// cluster that was paused in its sleep is paused only.
 	Sleeping time.Time
+	// Leaving says that its pods leave the host, and that it scales itself to 0
+	// then. It sleeps already, and may be woken.
+	Leaving bool
 	// WakeAt is zero where nothing is to be done.
 	WakeAt time.Time
 	// Woken is when it was woken last.
@@ -69,9 +82,11 @@ type Rest struct {
 // scales a sleeping workload up by hand has woken it.
 func RestOf(annotations map[string]string, replicas int32) Rest {
 	r := Rest{Paused: annotations[AnnotationPaused] == "true"}
-	if replicas == 0 && !r.Paused {
+	leaves := annotations[AnnotationWorkloads] == WorkloadsLeave
+	if (replicas == 0 || leaves) && !r.Paused {
 		r.Sleeping = timeOf(annotations[AnnotationSleeping])
 	}
+	r.Leaving = leaves && replicas > 0 && !r.Sleeping.IsZero()
 	if !r.Sleeping.IsZero() {
 		r.WakeAt = timeOf(annotations[AnnotationWakeAt])
 	}
@@ -102,6 +117,24 @@ func ActivityText(user string, at time.Time) string { return user + activityInfi
 // SleepPatch is the merge patch that puts a workload to sleep, if it is still the
 // one of the resource version. A zero wakeAt means that there is nothing to do.
 func SleepPatch(resourceVersion string, replicas int32, now, wakeAt time.Time, lastActivity string) ([]byte, error) {
+	return restPatch(resourceVersion, sleepMarks(replicas, now, wakeAt, lastActivity), 0)
+}
+
+// LeavePatch is as SleepPatch, for a cluster whose pods leave the host before it
+// is scaled to 0.
+func LeavePatch(resourceVersion string, replicas int32, now, wakeAt time.Time, lastActivity string) ([]byte, error) {
+	marks := sleepMarks(replicas, now, wakeAt, lastActivity)
+	marks[AnnotationWorkloads] = WorkloadsLeave
+	return restPatch(resourceVersion, marks, replicas)
+}
+
+// AwayPatch is the merge patch that ends what LeavePatch has begun, if the
+// workload is still the one of the resource version.
+func AwayPatch(resourceVersion string) ([]byte, error) {
+	return restPatch(resourceVersion, map[string]any{AnnotationWorkloads: WorkloadsAway}, 0)
+}
+
+func sleepMarks(replicas int32, now, wakeAt time.Time, lastActivity string) map[string]any {
 	marks := map[string]any{
 		AnnotationSleeping: textOf(now), AnnotationReplicas: strconv.Itoa(int(max(replicas, 1))),
 		AnnotationWakeAt: nil, AnnotationSleepRequested: nil, AnnotationWoken: nil,
@@ -112,7 +145,7 @@ func SleepPatch(resourceVersion string, replicas int32, now, wakeAt time.Time, l
 	if lastActivity != "" {
 		marks[AnnotationLastActivity] = lastActivity
 	}
-	return restPatch(resourceVersion, marks, 0)
+	return marks
 }
 
 // WakePatch is the merge patch that wakes a workload, if it is still the one of

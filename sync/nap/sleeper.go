@@ -6,6 +6,8 @@ package nap
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -38,6 +40,9 @@ type Config struct {
 	// Sleep has the times at which the cluster goes to sleep, and WakeUp those at
 	// which it wakes. Nil means at none.
 	Sleep, WakeUp Calendar
+	// WithPods says that the cluster's pods leave the host in its sleep. Run then
+	// returns ErrLeaves.
+	WithPods bool
 	// Last returns the last user of this process and the time of their activity.
 	Last func() (user string, at time.Time)
 	// Due return when there is work that nobody else does; false means that there
@@ -82,10 +87,10 @@ func New(cfg Config) *Sleeper {
 // Observe writes down who uses this replica, until ctx ends.
 func (s *Sleeper) Observe(ctx context.Context) error {
 	var written time.Time
-	return s.every(ctx, say, func() {
+	return s.every(ctx, say, func() error {
 		user, at := s.Last()
 		if !at.After(written) {
-			return
+			return nil
 		}
 		body, err := json.Marshal(map[string]any{"metadata": map[string]any{
 			"annotations": map[string]string{marks.AnnotationLastActivity: marks.ActivityText(user, at)},
@@ -95,9 +100,10 @@ func (s *Sleeper) Observe(ctx context.Context) error {
 		}
 		if err != nil {
 			s.complain(ctx, err)
-			return
+			return nil
 		}
 		written = at
+		return nil
 	})
 }
 
@@ -109,19 +115,23 @@ func (s *Sleeper) Run(ctx context.Context) error {
 		return nil
 	}
 	first := true
-	return s.every(ctx, look, func() {
+	return s.every(ctx, look, func() error {
 		w, err := s.Workload.get(ctx)
 		switch {
 		case err != nil:
-		case first:
+		case first && !w.rest().Leaving:
 			err = s.awake(ctx, w)
 			first = err != nil
 		default:
 			err = s.look(ctx, w)
 		}
+		if errors.Is(err, ErrLeaves) {
+			return err
+		}
 		if err != nil {
 			s.complain(ctx, err)
 		}
+		return nil
 	})
 }
 
@@ -143,6 +153,9 @@ func (s *Sleeper) look(ctx context.Context, w seen) error {
 	if w.replicas == 0 {
 		return nil // The end comes.
 	}
+	if w.rest().Leaving {
+		return ErrLeaves // Another process of this cluster has decided it.
+	}
 	now, annotations := s.Clock.Now(), w.GetAnnotations()
 	user, last := s.Last()
 	if noted, at := marks.LastActivity(annotations); at.After(last) {
@@ -155,6 +168,10 @@ func (s *Sleeper) look(ctx context.Context, w seen) error {
 	if err := s.work(&place); err != nil {
 		return err
 	}
+	if s.WithPods && w.replicas > 1 {
+		// Controllers of the others would see the pods go.
+		place.busy = fmt.Sprintf("its pods can leave the host with one replica of the control plane only, and there are %d", w.replicas)
+	}
 	wakeAt, why := place.decide()
 	if why != "" {
 		if place.requested {
@@ -166,14 +183,21 @@ func (s *Sleeper) look(ctx context.Context, w seen) error {
 	if !last.IsZero() {
 		text = marks.ActivityText(user, last)
 	}
-	body, err := marks.SleepPatch(w.GetResourceVersion(), w.replicas, now, wakeAt, text)
+	patch := marks.SleepPatch
+	if s.WithPods {
+		patch = marks.LeavePatch
+	}
+	body, err := patch(w.GetResourceVersion(), w.replicas, now, wakeAt, text)
 	if err != nil {
 		return err
 	}
 	if err := s.Workload.patch(ctx, body); err != nil {
 		return err
 	}
-	klog.FromContext(ctx).Info("Goes to sleep: nobody uses the cluster", "lastUser", user, "lastActivity", last, "wakeAt", wakeAt, "requested", place.requested)
+	klog.FromContext(ctx).Info("Goes to sleep: nobody uses the cluster", "lastUser", user, "lastActivity", last, "wakeAt", wakeAt, "requested", place.requested, "withPods", s.WithPods)
+	if s.WithPods {
+		return ErrLeaves
+	}
 	return nil
 }
 
@@ -222,12 +246,14 @@ func (s *Sleeper) refuse(ctx context.Context, w seen, why string) error {
 	return s.Workload.patch(ctx, body)
 }
 
-// every calls do again and again until ctx ends.
-func (s *Sleeper) every(ctx context.Context, pause time.Duration, do func()) error {
+// every calls do again and again until ctx ends, or until it fails.
+func (s *Sleeper) every(ctx context.Context, pause time.Duration, do func() error) error {
 	ticker := s.Clock.NewTicker(pause)
 	defer ticker.Stop()
 	for {
-		do()
+		if err := do(); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return nil

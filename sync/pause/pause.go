@@ -8,6 +8,7 @@ import (
 	"errors"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
 
 	"portico.dev/portico/rewrite"
@@ -37,6 +38,8 @@ type Cluster struct {
 	Namespace string
 	// Name of the virtual cluster.
 	Name string
+	// Stays, if set, returns the pods that remain where they are.
+	Stays func(host *corev1.Pod) bool
 	// Report, if set, is called with each step, in words.
 	Report func(step string)
 }
@@ -54,6 +57,14 @@ func (c Cluster) Pause(ctx context.Context) error {
 	c.report("removing pods")
 	return c.removePods(ctx)
 }
+
+// Leave removes the cluster's pods from the host, for a control plane that does it
+// itself when all but this has ended. It returns when the last of them is gone.
+func (c Cluster) Leave(ctx context.Context) error { return c.removePods(ctx) }
+
+// Return makes the pods again that Leave has written down, before the control
+// plane starts. A pod that the host refuses stays written down.
+func (c Cluster) Return(ctx context.Context) error { return c.restorePods(ctx) }
 
 // Stop ends the control plane alone, and returns when the last of its pods is
 // gone. The cluster's pods run on.

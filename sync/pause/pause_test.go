@@ -345,3 +345,26 @@ func TestPauseWaitsForPodsThatEndWell(t *testing.T) {
 		t.Errorf("pods %v after %d looks, want the held one after three", pods, looks)
 	}
 }
+
+// Pods that are to stay do, and no record is made of them.
+func TestLeaveAndReturn(t *testing.T) {
+	host := fake.NewClientset(anchor(), hostPod(t, "bare", nil), hostPod(t, "db", nil), hostPod(t, "web", controlledBy("apps/v1", "ReplicaSet")))
+	c := cluster(host)
+	c.Stays = func(p *corev1.Pod) bool { return p.Annotations[rewrite.AnnotationName] == "db" }
+	for range 2 {
+		if err := c.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if pods, secrets := names(t, host); !slices.Equal(pods, []string{"db"}) || len(secrets) != 1 {
+			t.Errorf("in the sleep: pods %v, records %v", pods, secrets)
+		}
+	}
+	for range 2 {
+		if err := c.Return(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if pods, secrets := names(t, host); !slices.Equal(pods, []string{"bare", "db"}) || len(secrets) != 0 {
+			t.Errorf("after it: pods %v, records %v", pods, secrets)
+		}
+	}
+}

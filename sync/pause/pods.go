@@ -51,7 +51,7 @@ func leaving(pod *corev1.Pod) bool {
 	return pod.DeletionTimestamp != nil && !slices.Contains(pod.Finalizers, rewrite.FinalizerVirtual)
 }
 
-// pods returns the cluster's pods on the host.
+// pods returns the cluster's pods on the host, without those that stay there.
 func (c Cluster) pods(ctx context.Context) ([]corev1.Pod, error) {
 	// The second key is on translations of pods only, not on the control plane.
 	selector := fmt.Sprintf("%s=%s,%s", rewrite.LabelCluster, c.Name, rewrite.LabelNamespace)
@@ -59,7 +59,10 @@ func (c Cluster) pods(ctx context.Context) ([]corev1.Pod, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list pods of virtual cluster %s: %w", c.Name, err)
 	}
-	return pods.Items, nil
+	if c.Stays == nil {
+		return pods.Items, nil
+	}
+	return slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool { return c.Stays(&p) }), nil
 }
 
 // removePods removes the pods that have not ended, and waits for their end.

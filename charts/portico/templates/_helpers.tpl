@@ -144,7 +144,12 @@ portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- if and (gt (int .Values.controlPlane.replicas) 1) (not (include "portico.shared" .)) -}}
 {{- fail "controlPlane.replicas: more than one needs a shared store; set controlPlane.etcd.enabled, or store.endpoint" -}}
 {{- end -}}
-{{- if and (include "portico.sleeps" .) (dig "coredns" "enabled" true .Values.AsMap) (ne (dig "coredns" "mode" "embedded" .Values.AsMap) "deployment") -}}
+{{- $leave := eq (dig "sleep" "scope" "" .Values.AsMap) "workloads" -}}
+{{- $stay := or (not $leave) (dig "sleep" "exclude" "selector" dict .Values.AsMap) -}}
+{{- if and $leave (gt (int .Values.controlPlane.replicas) 1) -}}
+{{- fail "sleep.scope: workloads needs controlPlane.replicas 1: controllers of another replica would see the pods go" -}}
+{{- end -}}
+{{- if and (include "portico.sleeps" .) $stay (dig "coredns" "enabled" true .Values.AsMap) (ne (dig "coredns" "mode" "embedded" .Values.AsMap) "deployment") -}}
 {{- fail "sleep: pods would have no DNS while the cluster sleeps; set coredns.mode to deployment as well" -}}
 {{- end -}}
 {{- if and .Values.controlPlane.etcd.enabled (dig "store" "endpoint" "" .Values.AsMap) -}}

@@ -16,8 +16,8 @@ const (
 	noDeploy       = "Nothing is installed inside at the start: apply it after create."
 	noRules        = "Rights follow from the features that are on; give more to the release's ServiceAccount by a Role of your own."
 	sleeps         = "The control plane sleeps, and pods go on running; a connection through the gateway wakes it. coredns.mode becomes deployment."
-	byCalendar     = "Who uses the cluster at that time keeps it awake until they have gone."
-	noExclude      = "Pods go on running in the sleep of a cluster: none is to be excluded."
+	byCalendar     = "Users who are there at that time keep it awake until they have gone."
+	excludes       = "Pods leave the host for a sleep because of this key; without it they go on running, which is Portico's default: sleep.scope."
 )
 
 // newClusterRows are the keys of vcluster.yaml that are neither under sync nor
@@ -75,14 +75,14 @@ var newClusterRows = slices.Concat(
 		via("sleep.auto.schedule", "sleep.schedule", text, dnsImage, byCalendar),
 		move("sleep.auto.timezone", "sleep.timezone", text, ""),
 		move("sleep.auto.wakeup.schedule", "sleep.wakeup.schedule", text, ""),
-		all("sleep.auto.exclude", noExclude),
+		via("sleep.auto.exclude.selector.labels", "sleep.exclude.selector", object, excluded, excludes),
 	),
 	when("sleepMode.enabled",
 		via("sleepMode.autoSleep.afterInactivity", "sleep.afterInactivity", text, sleepsAfter, sleeps),
 		via("sleepMode.autoSleep.schedule", "sleep.schedule", text, dnsImage, byCalendar),
 		move("sleepMode.autoWakeup.schedule", "sleep.wakeup.schedule", text, ""),
 		move("sleepMode.timeZone", "sleep.timezone", text, ""),
-		all("sleepMode.autoSleep.exclude", noExclude),
+		via("sleepMode.autoSleep.exclude.selector.labels", "sleep.exclude.selector", object, excluded, excludes),
 	),
 	one(
 		all("sleepMode.enabled", "sleep.afterInactivity is the switch."),

@@ -142,6 +142,18 @@ func sleepsAfter(c *conversion, r row, v any) error {
 	return dnsImage(c, r, v)
 }
 
+// excluded asks for a sleep of workloads, which some pods are excluded from.
+func excluded(c *conversion, r row, v any) error {
+	if len(v.(map[string]any)) == 0 {
+		c.needless(r.path)
+		return nil
+	}
+	if err := c.set(r.path, "sleep.scope", "workloads"); err != nil {
+		return err
+	}
+	return c.put(r, r.to, map[string]any{"matchLabels": v})
+}
+
 // allNodes leaves the choice to labels, where there are some.
 func allNodes(c *conversion, r row, v any) error {
 	if labels, _ := c.at("sync.fromHost.nodes.selector.labels").(map[string]any); len(labels) > 0 {

@@ -33,6 +33,7 @@ import (
 	"portico.dev/portico/rewrite"
 	"portico.dev/portico/store"
 	"portico.dev/portico/sync/controllers"
+	"portico.dev/portico/sync/nap"
 )
 
 func newServe() *cobra.Command {
@@ -68,6 +69,9 @@ func runServe(ctx context.Context, cfg *config.Config) error {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return err
 	}
+	if awake, err := beginSleeping(ctx, cfg); !awake || err != nil {
+		return err
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
@@ -80,7 +84,14 @@ func runServe(ctx context.Context, cfg *config.Config) error {
 	}
 	defer vc.closeDNS()
 	defer vc.closeMetrics()
-	return vc.run(ctx)
+	if err = vc.run(ctx); errors.Is(err, nap.ErrLeaves) {
+		a, err := away(cfg, vc.hostClient)
+		if err != nil {
+			return err
+		}
+		return a.Leave(ctx)
+	}
+	return err
 }
 
 // virtualCluster is a control plane with everything that ties it to its host.
@@ -156,7 +167,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 			"the namespace must exist, and porticod needs the rights there that porticod rights prints")
 	}
 	vc.warnOfExcess(ctx)
-	for _, check := range []func(context.Context) error{vc.checkHost, vc.checkNodes, vc.checkScheduler, vc.checkToHost, vc.checkClasses, vc.checkSleep, vc.checkMetrics} {
+	for _, check := range []func(context.Context) error{vc.checkHost, vc.checkNodes, vc.checkScheduler, vc.checkToHost, vc.checkClasses, vc.checkMetrics} {
 		if err := check(ctx); err != nil {
 			return nil, err
 		}

@@ -30,6 +30,7 @@ var limits = map[string]map[string]any{
 	"coredns.replicas":                     {"minimum": 1},
 	"coredns.image":                        {"minLength": 1},
 	"store.durability":                     {"enum": []any{DurabilityFull, DurabilityNormal}},
+	"sleep.scope":                          {"enum": []any{SleepControlPlane, SleepWorkloads}},
 	"sync.toHost.priorityClasses.maxValue": {"maximum": highestPriority},
 	"isolation.podSecurityStandard": {"enum": []any{
 		string(psapi.LevelPrivileged), string(psapi.LevelBaseline), string(psapi.LevelRestricted),
