@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -24,6 +25,9 @@ type options struct {
 	connect           bool
 	certFile, keyFile string
 	plain             bool
+
+	proxyFrom    []string
+	proxyToDoors bool
 
 	limits   gateway.Limits
 	timeouts gateway.Timeouts
@@ -44,6 +48,8 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.certFile, "tls-cert-file", "", "the gateway's own certificate, for CONNECT")
 	f.StringVar(&o.keyFile, "tls-key-file", "", "its key")
 	f.BoolVar(&o.plain, "connect-without-tls", false, "take CONNECT requests over plain HTTP, too, which shows tokens to the network")
+	f.StringSliceVar(&o.proxyFrom, "proxy-protocol-from", nil, "networks of load balancers that say who the client is, in CIDR notation")
+	f.BoolVar(&o.proxyToDoors, "proxy-protocol-to-doors", false, "tell the doors of clusters who the client is; all need proxyProtocol.from")
 	f.IntVar(&o.limits.Connections, "max-connections", o.limits.Connections, "connections that may be open")
 	f.IntVar(&o.limits.PerClient, "max-connections-per-client", o.limits.PerClient, "of one IPv4 address or IPv6 /64")
 	f.IntVar(&o.limits.PerCluster, "max-connections-per-cluster", o.limits.PerCluster, "to one virtual cluster")
@@ -72,6 +78,11 @@ func (o options) validate() error {
 	for _, d := range o.domains {
 		if len(validation.IsDNS1123Subdomain(d)) > 0 {
 			errs = append(errs, fmt.Errorf("--domain %q is not a DNS name", d))
+		}
+	}
+	for _, p := range o.proxyFrom {
+		if _, err := netip.ParsePrefix(p); err != nil {
+			errs = append(errs, fmt.Errorf("--proxy-protocol-from: %w", err))
 		}
 	}
 	for _, ns := range o.namespaces {

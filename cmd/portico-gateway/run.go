@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 
 	"k8s.io/client-go/kubernetes"
@@ -42,6 +43,10 @@ func run(ctx context.Context, args []string, test *addresses) error {
 	}
 	directory := gateway.NewDirectory(client, o.namespaces...)
 	settings := gateway.Options{Doors: directory, Domains: o.domains, Plain: o.plain, Limits: o.limits, Timeouts: o.timeouts}
+	settings.ProxyToDoors = o.proxyToDoors
+	for _, p := range o.proxyFrom {
+		settings.ProxyFrom = append(settings.ProxyFrom, netip.MustParsePrefix(p)) // validated
+	}
 	watch, synced := directory.Run, directory.Synced
 	if o.wake {
 		workloads := gateway.NewWorkloads(client, nil, o.timeouts.Wake, o.namespaces...)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,34 @@ type client struct {
 	stall time.Duration
 	again []byte // REQUIRES: no concurrent Read
 	done  func()
+
+	mu      sync.Mutex
+	gone    bool
+	counted func() // ends its count among the connections of its client
+}
+
+// address returns that of the client. A header that says so has to be there
+// before the deadline.
+func (c *client) address(deadline time.Time) netip.Addr {
+	if err := c.SetDeadline(deadline); err != nil {
+		return netip.Addr{}
+	}
+	return addressOf(c.Conn)
+}
+
+// counts has release called at the end, or now if that was before. Nil is the end.
+func (c *client) counts(release func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if release == nil {
+		release, c.gone = c.counted, true
+	} else if !c.gone {
+		c.counted = release
+		return
+	}
+	if release != nil {
+		release()
+	}
 }
 
 func (c *client) Read(p []byte) (int, error) {

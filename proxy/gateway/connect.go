@@ -4,6 +4,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,10 @@ import (
 
 // headerLimit is more than a CONNECT request with a token needs.
 const headerLimit = 8 << 10
+
+// asleepRetry are the seconds after which one who does not wake a cluster may try
+// again. Others may have woken it.
+const asleepRetry = 60
 
 // silent swallows the words of libraries: they have addresses of the host.
 type silent struct{}
@@ -106,6 +111,7 @@ type refusal struct {
 	code   int
 	reason string
 	result string // for the metrics
+	retry  int    // seconds after which another try is worth it; 0: some
 }
 
 func (r *refusal) response() *http.Response {
@@ -115,7 +121,7 @@ func (r *refusal) response() *http.Response {
 		header.Set("Proxy-Authenticate", `Basic realm="portico"`)
 	}
 	if r.code == http.StatusServiceUnavailable {
-		header.Set("Retry-After", "5")
+		header.Set("Retry-After", strconv.Itoa(cmp.Or(r.retry, 5)))
 	}
 	return &http.Response{
 		StatusCode: r.code, Status: strconv.Itoa(r.code) + " " + r.reason,
@@ -128,34 +134,35 @@ func (r *refusal) response() *http.Response {
 func (g *Gateway) decide(r *http.Request) *refusal {
 	a, ok := r.Context().Value(attemptKey{}).(*attempt)
 	if !ok {
-		return &refusal{http.StatusInternalServerError, "no attempt", resultMalformed}
+		return &refusal{http.StatusInternalServerError, "no attempt", resultMalformed, 0}
 	}
 	// A target in two places, or a body, means different things to different
 	// programs.
 	if r.RequestURI != r.Host || r.ContentLength != 0 || len(r.TransferEncoding) > 0 || len(r.Header["Proxy-Authorization"]) > 1 {
-		return &refusal{http.StatusBadRequest, "a CONNECT request has one target and no body", resultMalformed}
+		return &refusal{http.StatusBadRequest, "a CONNECT request has one target and no body", resultMalformed, 0}
 	}
 	// net/http reads this header under the other name only.
 	_, token, ok := (&http.Request{Header: http.Header{"Authorization": r.Header["Proxy-Authorization"]}}).BasicAuth()
 	if !ok || token == "" {
-		return &refusal{http.StatusProxyAuthRequired, "a token of the gateway is needed", resultUnauthorized}
+		return &refusal{http.StatusProxyAuthRequired, "a token of the gateway is needed", resultUnauthorized, 0}
 	}
-	permitted, err := g.options.Reviewer.Review(r.Context(), token)
+	pass, err := g.options.Reviewer.Review(r.Context(), token)
+	permitted := pass.Cluster
 	logger := klog.FromContext(r.Context()).WithValues("client", r.RemoteAddr, "cluster", permitted)
 	switch {
 	case errors.Is(err, ErrBadToken):
-		return &refusal{http.StatusProxyAuthRequired, "the gateway does not accept the token; a new one may help", resultUnauthorized}
+		return &refusal{http.StatusProxyAuthRequired, "the gateway does not accept the token; a new one may help", resultUnauthorized, 0}
 	case err != nil:
 		logger.Error(err, "A token could not be reviewed")
-		return &refusal{http.StatusServiceUnavailable, "the gateway cannot review the token now", resultSilent}
+		return &refusal{http.StatusServiceUnavailable, "the gateway cannot review the token now", resultSilent, 0}
 	}
 	host, port, err := net.SplitHostPort(r.Host)
 	cluster, known := g.suffixes.cluster(host)
 	if err != nil || !known || port != strconv.Itoa(doorPort) || cluster != permitted {
 		logger.V(4).Info("Refused a target", "target", r.Host)
-		return &refusal{http.StatusForbidden, fmt.Sprintf("the token is for %s.%s.%s:%d only", permitted.Name, permitted.Namespace, ServiceSuffix, doorPort), resultForbidden}
+		return &refusal{http.StatusForbidden, fmt.Sprintf("the token is for %s.%s.%s:%d only", permitted.Name, permitted.Namespace, ServiceSuffix, doorPort), resultForbidden, 0}
 	}
-	if a.door, err = g.dial(r.Context(), cluster); err != nil {
+	if a.door, err = g.dial(r.Context(), cluster, addressOfClient(r), pass.Wakes); err != nil {
 		refused := refusalOf(err)
 		if refused.result == resultSilent {
 			logger.V(4).Info("A door did not answer", "reason", err)
@@ -170,15 +177,17 @@ func (g *Gateway) decide(r *http.Request) *refusal {
 func refusalOf(err error) *refusal {
 	switch {
 	case errors.Is(err, ErrNoDoor):
-		return &refusal{http.StatusForbidden, "no such virtual cluster", resultUnknown}
+		return &refusal{http.StatusForbidden, "no such virtual cluster", resultUnknown, 0}
 	case errors.Is(err, errTooMany):
-		return &refusal{http.StatusServiceUnavailable, "too many connections to the virtual cluster", resultTooMany}
+		return &refusal{http.StatusServiceUnavailable, "too many connections to the virtual cluster", resultTooMany, 0}
 	case errors.Is(err, ErrPaused):
-		return &refusal{http.StatusServiceUnavailable, "the virtual cluster is paused; portico resume brings it back", resultAsleep}
+		return &refusal{http.StatusServiceUnavailable, "the virtual cluster is paused; portico resume brings it back", resultAsleep, asleepRetry}
+	case errors.Is(err, ErrAsleep):
+		return &refusal{http.StatusServiceUnavailable, "the virtual cluster sleeps, and this token does not wake it", resultAsleep, asleepRetry}
 	case errors.Is(err, ErrTooManyWakes):
-		return &refusal{http.StatusServiceUnavailable, "the virtual cluster sleeps, and the gateway wakes too many others now", resultAsleep}
+		return &refusal{http.StatusServiceUnavailable, "the virtual cluster sleeps, and the gateway wakes too many others now", resultAsleep, 0}
 	case errors.Is(err, errStarting):
-		return &refusal{http.StatusServiceUnavailable, "the virtual cluster has been woken and is still starting", resultAsleep}
+		return &refusal{http.StatusServiceUnavailable, "the virtual cluster has been woken and is still starting", resultAsleep, 0}
 	}
-	return &refusal{http.StatusServiceUnavailable, "the virtual cluster does not answer", resultSilent}
+	return &refusal{http.StatusServiceUnavailable, "the virtual cluster does not answer", resultSilent, 0}
 }

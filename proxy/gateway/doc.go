@@ -25,8 +25,8 @@
 //   - Every connection counts, from its first to its last byte, against the
 //     limits of its client, of its cluster and of the process. Silence, and a
 //     reader who does not read, end it.
-//   - A cluster that sleeps is woken once for all who wait for it, and never one
-//     that a person has paused. A name that no cluster has costs the host nothing.
+//   - A cluster that sleeps is woken once for all who wait for it, never one that a
+//     person has paused, and never for a token that does not wake. A name that no cluster has costs the host nothing.
 //   - Bytes of one client never reach a connection of another: nothing is
 //     pooled, and a connection to a door lives as long as that of its client.
 //
@@ -40,6 +40,7 @@
 //	directory.go    Directory: the doors of a host
 //	workloads.go    Workloads: which clusters sleep, and how they are woken
 //	tokens.go       Tokens: whose a token is, by the host's word
+//	proxyprotocol.go  who a client is, by the word of a load balancer
 //	conn.go         connections that end by silence
 //	limits.go       how many there may be
 //	metrics.go      counts

@@ -46,9 +46,9 @@ type Doors interface {
 	Door(types.NamespacedName) (netip.AddrPort, error)
 }
 
-// Reviewer says which cluster a token is for. Tokens do.
+// Reviewer says where a token leads. Tokens do.
 type Reviewer interface {
-	Review(ctx context.Context, token string) (types.NamespacedName, error)
+	Review(ctx context.Context, token string) (Pass, error)
 }
 
 // Waker wakes clusters. A Workloads does.
@@ -56,6 +56,8 @@ type Waker interface {
 	// Wake wakes a cluster if it sleeps. It reports whether its door is worth
 	// waiting for: an awake one answers or never does.
 	Wake(ctx context.Context, cluster types.NamespacedName) (waits bool, err error)
+	// Look is as Wake, and returns ErrAsleep for a cluster that sleeps.
+	Look(cluster types.NamespacedName) (waits bool, err error)
 }
 
 // Options describe a gateway.
@@ -75,6 +77,13 @@ type Options struct {
 
 	Limits   Limits
 	Timeouts Timeouts
+
+	// ProxyFrom are the networks of load balancers whose connections begin with a
+	// header of the PROXY protocol, which says who the client is. From all others
+	// such a header is noise.
+	ProxyFrom []netip.Prefix
+	// ProxyToDoors begins each connection to a door with such a header.
+	ProxyToDoors bool
 
 	// Dial connects to a door; nil is the network.
 	Dial func(context.Context, netip.AddrPort) (net.Conn, error)
@@ -154,7 +163,17 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 			count(wayNone, resultTooMany)
 			continue
 		}
-		go g.handle(context.WithoutCancel(ctx), c)
+		go func() {
+			// The address may be known to a header that is read here.
+			release, err := g.counts.client(c.address(time.Now().Add(g.options.Timeouts.Hello)))
+			if err != nil {
+				_ = c.Close()
+				count(wayNone, resultTooMany)
+				return
+			}
+			c.counts(release)
+			g.handle(context.WithoutCancel(ctx), c)
+		}()
 	}
 }
 
@@ -200,14 +219,12 @@ func (g *Gateway) admit(conn net.Conn) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	releaseClient, err := g.counts.client(addressOf(conn))
-	if err != nil {
-		release()
-		return nil, err
+	if trusted(conn, g.options.ProxyFrom) {
+		conn = headed(conn, g.options.Timeouts.Hello)
 	}
 	c := &client{Conn: conn, stall: g.options.Timeouts.Stall}
 	c.done = sync.OnceFunc(func() {
-		releaseClient()
+		c.counts(nil)
 		release()
 		g.mu.Lock()
 		delete(g.open, c)
@@ -287,7 +304,7 @@ func (g *Gateway) hand(c *client, conn net.Conn) {
 
 // dial connects to a cluster's door. The connection counts for the cluster until
 // it is closed.
-func (g *Gateway) dial(ctx context.Context, cluster types.NamespacedName) (*far, error) {
+func (g *Gateway) dial(ctx context.Context, cluster types.NamespacedName, from net.Addr, wakes bool) (*far, error) {
 	to, err := g.options.Doors.Door(cluster)
 	if err != nil {
 		return nil, err
@@ -296,21 +313,34 @@ func (g *Gateway) dial(ctx context.Context, cluster types.NamespacedName) (*far,
 	if err != nil {
 		return nil, err
 	}
-	conn, err := g.reach(ctx, cluster, to)
+	conn, err := g.reach(ctx, cluster, to, wakes)
 	if err != nil {
 		release()
 		return nil, err
 	}
 	t := g.options.Timeouts
+	if g.options.ProxyToDoors {
+		if err := introduce(conn, from, to, t.Dial); err != nil {
+			_ = conn.Close()
+			release()
+			return nil, errors.Join(errSilent, err)
+		}
+	}
 	return newFar(conn, t.Idle, t.Stall, release), nil
 }
 
-// reach connects to a door, and wakes the cluster behind it if it sleeps.
-func (g *Gateway) reach(ctx context.Context, cluster types.NamespacedName, to netip.AddrPort) (net.Conn, error) {
+// reach connects to a door. It wakes the cluster behind it if that sleeps and may
+// be woken.
+func (g *Gateway) reach(ctx context.Context, cluster types.NamespacedName, to netip.AddrPort, wakes bool) (net.Conn, error) {
 	waits := false
-	if g.options.Waker != nil {
+	if w := g.options.Waker; w != nil {
 		var err error
-		if waits, err = g.options.Waker.Wake(ctx, cluster); err != nil {
+		if wakes {
+			waits, err = w.Wake(ctx, cluster)
+		} else {
+			waits, err = w.Look(cluster)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -19,7 +19,7 @@ const alertLimit = time.Second
 // same way.
 func (g *Gateway) passThrough(ctx context.Context, c *client, cluster types.NamespacedName) {
 	defer c.Close() //nolint:errcheck // There is nobody left to hear of it.
-	door, err := g.dial(ctx, cluster)
+	door, err := g.dial(ctx, cluster, c.RemoteAddr(), true)
 	if err != nil {
 		klog.FromContext(ctx).V(4).Info("Refused a connection", "cluster", cluster, "reason", err)
 		result, description := refusalOf(err).result, byte(alertInternal)

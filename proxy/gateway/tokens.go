@@ -19,11 +19,16 @@ import (
 	authenticationclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
 	"k8s.io/utils/clock"
 
-	"portico.dev/portico/rewrite"
+	"portico.dev/portico/rewrite/marks"
 )
 
-// Audience is that of tokens for the gateway. The host's API takes none of them.
-const Audience = rewrite.Prefix + "gateway"
+// Audiences of tokens for the gateway. The host's API takes none of them.
+const (
+	// Audience is that of tokens of people: they wake a cluster that sleeps.
+	Audience = marks.GatewayAudience
+	// AudienceNoWake is that of tokens of programs that come again by themselves.
+	AudienceNoWake = marks.GatewayAudienceNoWake
+)
 
 const (
 	// remember is how long a token is believed that the host has reviewed.
@@ -43,12 +48,6 @@ var ErrBadToken = errors.New("the token leads to no cluster")
 // errBusy is returned when too many tokens wait for their review.
 var errBusy = errors.New("too many tokens to review")
 
-// AccountName returns the name of the host ServiceAccount whose tokens lead to a
-// cluster. No tenant can make it: their ServiceAccounts are inside.
-func AccountName(cluster string) string { return cluster + accountSuffix }
-
-const accountSuffix = ".gateway"
-
 // Tokens are those of host ServiceAccounts, one for each cluster. The host makes
 // them, says how long they live, and forgets them with the account.
 type Tokens struct {
@@ -60,9 +59,16 @@ type Tokens struct {
 	known map[[sha256.Size]byte]verdict
 }
 
+// Pass is where a token leads.
+type Pass struct {
+	Cluster types.NamespacedName
+	// Wakes says that the cluster may be woken for it.
+	Wakes bool
+}
+
 type verdict struct {
-	cluster types.NamespacedName
-	until   time.Time
+	pass  Pass
+	until time.Time
 }
 
 // NewTokens returns a Reviewer that asks the host. A nil clock is the real one.
@@ -73,61 +79,62 @@ func NewTokens(reviews authenticationclient.TokenReviewInterface, c clock.Passiv
 	return &Tokens{reviews: reviews, rate: rate.NewLimiter(reviewsPerSecond, reviewBurst), clock: c, known: map[[sha256.Size]byte]verdict{}}
 }
 
-// Review returns the cluster to which a token leads.
-func (t *Tokens) Review(ctx context.Context, token string) (types.NamespacedName, error) {
+// Review returns where a token leads.
+func (t *Tokens) Review(ctx context.Context, token string) (Pass, error) {
 	if len(token) > tokenLimit || strings.Count(token, ".") != 2 {
-		return types.NamespacedName{}, ErrBadToken // no host issues such a token
+		return Pass{}, ErrBadToken // no host issues such a token
 	}
 	key := sha256.Sum256([]byte(token))
 	if v, ok := t.remembers(key); ok {
 		return v, nil
 	}
 	if !t.rate.AllowN(t.clock.Now(), 1) {
-		return types.NamespacedName{}, errBusy
+		return Pass{}, errBusy
 	}
 	ctx, cancel := context.WithTimeout(ctx, reviewLimit)
 	defer cancel()
 	review, err := t.reviews.Create(ctx, &authenticationv1.TokenReview{
-		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{Audience}},
+		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{Audience, AudienceNoWake}},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return types.NamespacedName{}, fmt.Errorf("review a token: %w", err)
+		return Pass{}, fmt.Errorf("review a token: %w", err)
 	}
-	cluster, ok := clusterOf(review.Status)
+	pass, ok := passOf(review.Status)
 	if !ok {
-		return types.NamespacedName{}, ErrBadToken
+		return Pass{}, ErrBadToken
 	}
-	t.learn(key, cluster)
-	return cluster, nil
+	t.learn(key, pass)
+	return pass, nil
 }
 
-// clusterOf returns the cluster of a reviewed token. A host that knows no
-// audiences answers without one, for a token that it would take itself.
-func clusterOf(s authenticationv1.TokenReviewStatus) (types.NamespacedName, bool) {
-	if !s.Authenticated || len(s.Audiences) != 1 || s.Audiences[0] != Audience {
-		return types.NamespacedName{}, false
+// passOf returns where a reviewed token leads. A host that knows no audiences
+// answers without one, for a token that it would take itself. A token for both
+// audiences is none: nobody could say whether it wakes.
+func passOf(s authenticationv1.TokenReviewStatus) (Pass, bool) {
+	if !s.Authenticated || len(s.Audiences) != 1 || s.Audiences[0] != Audience && s.Audiences[0] != AudienceNoWake {
+		return Pass{}, false
 	}
 	account, ok := strings.CutPrefix(s.User.Username, "system:serviceaccount:")
 	if !ok {
-		return types.NamespacedName{}, false
+		return Pass{}, false
 	}
 	namespace, name, ok := strings.Cut(account, ":")
-	name, ours := strings.CutSuffix(name, accountSuffix)
+	name, ours := strings.CutSuffix(name, marks.GatewayAccountSuffix)
 	if !ok || !ours || !isLabel(name) || !isLabel(namespace) {
-		return types.NamespacedName{}, false
+		return Pass{}, false
 	}
-	return types.NamespacedName{Namespace: namespace, Name: name}, true
+	return Pass{Cluster: types.NamespacedName{Namespace: namespace, Name: name}, Wakes: s.Audiences[0] == Audience}, true
 }
 
-func (t *Tokens) remembers(key [sha256.Size]byte) (types.NamespacedName, bool) {
+func (t *Tokens) remembers(key [sha256.Size]byte) (Pass, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	v, ok := t.known[key]
-	return v.cluster, ok && t.clock.Now().Before(v.until)
+	return v.pass, ok && t.clock.Now().Before(v.until)
 }
 
 // learn keeps a good token. Bad ones take no memory.
-func (t *Tokens) learn(key [sha256.Size]byte, cluster types.NamespacedName) {
+func (t *Tokens) learn(key [sha256.Size]byte, pass Pass) {
 	now := t.clock.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -139,6 +146,6 @@ func (t *Tokens) learn(key [sha256.Size]byte, cluster types.NamespacedName) {
 		}
 	}
 	if len(t.known) < remembered {
-		t.known[key] = verdict{cluster, now.Add(remember)}
+		t.known[key] = verdict{pass, now.Add(remember)}
 	}
 }

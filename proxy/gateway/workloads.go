@@ -46,6 +46,7 @@ const (
 // Errors of clusters that are not woken.
 var (
 	ErrPaused       = errors.New("the virtual cluster is paused")
+	ErrAsleep       = errors.New("the virtual cluster sleeps")
 	ErrTooManyWakes = errors.New("too many virtual clusters are woken at the same time")
 )
 
@@ -178,20 +179,35 @@ func (w *Workloads) wakeDue(ctx context.Context) {
 	}
 }
 
-// Wake implements Waker.
-func (w *Workloads) Wake(ctx context.Context, cluster types.NamespacedName) (waits bool, err error) {
-	r := w.find(cluster)
-	if r == nil {
-		return false, nil // A process that somebody else started.
+// Look implements Waker.
+func (w *Workloads) Look(cluster types.NamespacedName) (waits bool, err error) {
+	_, waits, err = w.look(cluster)
+	return waits, err
+}
+
+// look returns the workload of a cluster with ErrAsleep, and otherwise whether the
+// door is worth waiting for.
+func (w *Workloads) look(cluster types.NamespacedName) (r *resting, waits bool, err error) {
+	if r = w.find(cluster); r == nil {
+		return nil, false, nil // A process that somebody else started.
 	}
 	now, rest := w.clock.Now(), r.rest()
 	switch {
 	case rest.Paused:
-		return false, ErrPaused
+		return r, false, ErrPaused
 	case now.Sub(rest.Woken) < w.fresh || now.Sub(w.wokenAt(cluster)) < w.fresh:
-		return true, nil
+		return r, true, nil
 	case rest.Sleeping.IsZero():
-		return false, nil
+		return r, false, nil
+	}
+	return r, false, ErrAsleep
+}
+
+// Wake implements Waker.
+func (w *Workloads) Wake(ctx context.Context, cluster types.NamespacedName) (waits bool, err error) {
+	r, waits, err := w.look(cluster)
+	if !errors.Is(err, ErrAsleep) {
+		return waits, err
 	}
 	// The work for one is the work for all who come meanwhile.
 	result := w.waking.DoChan(cluster.String(), func() (any, error) {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -280,12 +281,16 @@ type alarm struct {
 	waits bool
 	err   error
 	calls atomic.Int32
+	// asleep is the answer to a client who does not wake.
+	asleep error
 }
 
 func (a *alarm) Wake(context.Context, types.NamespacedName) (bool, error) {
 	a.calls.Add(1)
 	return a.waits, a.err
 }
+
+func (a *alarm) Look(types.NamespacedName) (bool, error) { return a.waits, a.asleep }
 
 // doorOpensAt refuses the first connections.
 func doorOpensAt(n int32, attempts *atomic.Int32) func(context.Context, netip.AddrPort) (net.Conn, error) {
@@ -362,5 +367,64 @@ func TestAttackWakeWithoutAToken(t *testing.T) {
 	// And by name, none that there is not.
 	if _, err := h.handshake(t, "guess.team-a.svc"); !isAlert(err, alertUnrecognized) || a.calls.Load() != 0 {
 		t.Errorf("a guessed name: %v, woken %d times", err, a.calls.Load())
+	}
+}
+
+// A program with a token that does not wake hears when to come again, and is led
+// to a cluster that is awake, or that others have woken.
+func TestTokenThatDoesNotWake(t *testing.T) {
+	for name, c := range map[string]struct {
+		alarm  *alarm
+		status int
+		reason string
+	}{
+		"asleep":          {&alarm{asleep: ErrAsleep}, http.StatusServiceUnavailable, "sleeps, and this token does not wake it"},
+		"paused":          {&alarm{asleep: ErrPaused}, http.StatusServiceUnavailable, "is paused"},
+		"awake":           {&alarm{}, http.StatusOK, ""},
+		"woken by others": {&alarm{waits: true}, http.StatusOK, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, func(o *Options) {
+				o.Waker, o.Reviewer = c.alarm, NewTokens(reviewed(AudienceNoWake).AuthenticationV1().TokenReviews(), nil)
+			})
+			r := h.say(t, request("shop.team-a.svc:443", tokenOf("team-a", "shop.gateway")))
+			if r.StatusCode != c.status || !strings.Contains(r.Status, c.reason) || c.alarm.calls.Load() != 0 {
+				t.Errorf("%s, woken %d times", r.Status, c.alarm.calls.Load())
+			}
+			if got := r.Header.Get("Retry-After"); c.status != http.StatusOK && got != "60" {
+				t.Errorf("try again after %q", got)
+			}
+			// It leads to its own cluster only, as any other.
+			if r := h.say(t, request("shop.team-b.svc:443", tokenOf("team-a", "shop.gateway"))); r.StatusCode != http.StatusForbidden {
+				t.Errorf("another cluster: %s", r.Status)
+			}
+		})
+	}
+}
+
+func TestLook(t *testing.T) {
+	b := newBedroom(t, asleep(shop, nil))
+	if waits, err := b.Look(shop); waits || !errors.Is(err, ErrAsleep) || b.written() != 0 {
+		t.Errorf("waits %v, %v, %d patches", waits, err, b.written())
+	}
+	if waits, err := b.Wake(t.Context(), shop); !waits || err != nil {
+		t.Fatal(waits, err)
+	}
+	if waits, err := b.Look(shop); !waits || err != nil {
+		t.Errorf("after a wake-up: waits %v, %v", waits, err)
+	}
+	if waits, err := b.Look(other); waits || err != nil {
+		t.Errorf("one that is not there: waits %v, %v", waits, err)
+	}
+}
+
+// TestAttackTokenOfBothAudiences: such a token would wake or not as the gateway
+// reads it.
+func TestAttackTokenOfBothAudiences(t *testing.T) {
+	for _, audiences := range [][]string{{Audience, AudienceNoWake}, {AudienceNoWake, "https://kubernetes.default.svc"}, {}} {
+		status := authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: audiences, User: authenticationv1.UserInfo{Username: "system:serviceaccount:team-a:shop.gateway"}}
+		if pass, ok := passOf(status); ok {
+			t.Errorf("%v: %v", audiences, pass)
+		}
 	}
 }

@@ -3,7 +3,7 @@
 
 // Package marks has the annotations by which a control plane that rests is known
 // on its host: paused by a person, or asleep until a client comes. The programs
-// that let it rest and those that wake it agree here.
+// that let it rest and those that wake it agree here, and those that lead to it.
 //
 // It writes nothing: it reads annotations and makes patches.
 //
@@ -15,5 +15,6 @@
 //
 // # Map
 //
-//	marks.go  annotations, Rest, patches
+//	marks.go    annotations, Rest, patches
+//	gateway.go  Gateway: the announcement of one, names of its tokens
 package marks

@@ -23,6 +23,7 @@ import (
 
 	"portico.dev/portico/certs"
 	"portico.dev/portico/proxy/gateway"
+	"portico.dev/portico/rewrite/marks"
 	"portico.dev/portico/test/embedded"
 )
 
@@ -133,7 +134,7 @@ func TestGateway(t *testing.T) {
 // gatewayToken returns a token that leads to a cluster.
 func gatewayToken(t *testing.T, c *cluster) string {
 	t.Helper()
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: gateway.AccountName(c.Name)}}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: marks.GatewayAccount(c.Name)}}
 	if _, err := c.Host.CoreV1().ServiceAccounts(c.Namespace).Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +143,7 @@ func gatewayToken(t *testing.T, c *cluster) string {
 
 func tokenFor(t *testing.T, c *cluster, audience string) string {
 	t.Helper()
-	r, err := c.Host.CoreV1().ServiceAccounts(c.Namespace).CreateToken(t.Context(), gateway.AccountName(c.Name),
+	r, err := c.Host.CoreV1().ServiceAccounts(c.Namespace).CreateToken(t.Context(), marks.GatewayAccount(c.Name),
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ var porticoRows = slices.Concat(
 		"isolation.podSecurityStandard", "isolation.podSecurityVersion", "isolation.networkPolicy.outgoingConnections.ipBlock.cidr"),
 	owns(list,
 		"certSANs", "coredns.upstream", "coredns.clients", "pods.tolerations", "pods.allowedTolerations", "pods.schedulers", "pods.volumeDrivers",
-		"metadata.movedLabels", "metadata.hiddenAnnotations", "egress.allow", "tracing.trusted", "sleep.ignoredAgents",
+		"metadata.movedLabels", "metadata.hiddenAnnotations", "egress.allow", "proxyProtocol.from", "tracing.trusted", "sleep.ignoredAgents",
 		"isolation.podSecurityExemptions.namespaces", "isolation.podSecurityExemptions.usernames", "isolation.podSecurityExemptions.runtimeClasses",
 		"isolation.networkPolicy.outgoingConnections.ipBlock.except", "isolation.networkPolicy.workloads.egress", "isolation.networkPolicy.controlPlane.ports", "isolation.networkPolicy.controlPlane.egress",
 		"sync.toHost.ingresses.classes", "sync.toHost.ingresses.allowedHosts", "sync.toHost.ingresses.annotations",

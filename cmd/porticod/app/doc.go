@@ -48,5 +48,7 @@
 //	measurements.go  the operator's metrics: a listener, and gauges of this process
 //	conditions.go    the troubles of a cluster, reported on the host
 //	sleep.go         the activity of users, and the workload that is put to sleep
+//	gateway.go       the names that the host's gateway gives to the door
+//	proxyprotocol.go who a client is, by the word of a gateway
 //	memorylimit.go   the container's memory limit, for the garbage collector
 package app

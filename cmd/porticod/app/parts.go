@@ -94,6 +94,7 @@ var parts = []struct {
 	{"DNS", (*composition).dnsPart},
 	{"metrics", (*composition).measurementsPart},
 	{"conditions", (*composition).conditionsPart},
+	{"gateway names", (*composition).gatewayPart},
 	{"sleep", (*composition).sleepPart},
 }
 

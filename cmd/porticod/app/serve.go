@@ -76,6 +76,7 @@ func runServe(ctx context.Context, cfg *config.Config) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", cfg.Listen, err)
 	}
+	listener = introduced(listener, cfg.ProxyProtocol.Networks())
 	// The server closes it, or the end of the process does. A server that could
 	// not end in time must keep it: upstream's panics when it is taken away.
 	vc, err := newVirtualCluster(ctx, cfg, listener)
@@ -106,6 +107,7 @@ type virtualCluster struct {
 	doors      *door.Doors
 	keeper     *door.Keeper
 	keys       *door.Keys
+	gateway    *gatewayNames
 
 	// placement is asked by a scheduler inside.
 	placement placement
@@ -191,6 +193,8 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 	if vc.shareRoots() != nil {
 		vc.keeper.KeepRoots(vc.keepRoots)
 	}
+	vc.gateway = &gatewayNames{host: hostClient, cluster: cfg.Name, namespace: cfg.Host.Namespace}
+	vc.gateway.read(ctx)
 	vc.services = vc.serviceRange(ctx, entrance.ClusterIP)
 	if err := vc.listenForMetrics(ctx); err != nil {
 		return nil, err
@@ -221,7 +225,7 @@ func (vc *virtualCluster) controlPlaneOptions(backend store.Backend, dials egres
 		advertiseIP:      ip,
 		advertisePort:    int(vc.at.Port()),
 		names:            append([]string{ip.String(), vc.inHost() + "." + vc.config.ClusterDomain}, vc.config.CertSANs...),
-		moreNames:        vc.keeper.Names,
+		moreNames:        func() []string { return append(vc.keeper.Names(), vc.gateway.Names()...) },
 		doors:            vc.doors.Ready,
 		entrance:         vc.keeper.Ready,
 		shutdownDelay:    vc.shutdownDelay(),

@@ -62,6 +62,8 @@ type Config struct {
 
 	Egress Egress `json:"egress"`
 
+	ProxyProtocol ProxyProtocol `json:"proxyProtocol"`
+
 	Sleep Sleep `json:"sleep"`
 
 	// MapServices are the Services that pods of one side find by name and the

@@ -145,6 +145,8 @@ var reference = []key{
 		"a list of rules for porticod to be added: the way to a shared store, to a collector of traces, or to networks of `egress.allow`"},
 	{"egress.allow", "none",
 		"a list of networks in CIDR notation that porticod may reach where a tenant's object names them, besides the cluster's own pods and Services: see [Webhooks and aggregated APIs](#webhooks-and-aggregated-apis)"},
+	{"proxyProtocol.from", "none",
+		"a list of networks, in CIDR notation, whose connections begin with a header of the PROXY protocol that says who the client is; one that has others' pods in it lets them say so, too. See [the gateway](gateway.md#addresses-of-clients)"},
 	{"sleep.afterInactivity", "empty",
 		"how long nobody has used the cluster before it sleeps, a duration of at least `1m`; empty or `\"0\"` means never. See [Clusters that sleep](sleep.md)"},
 	{"sleep.schedule", "empty",

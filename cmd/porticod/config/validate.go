@@ -59,6 +59,7 @@ func (c *Config) validate() field.ErrorList {
 	errs = append(errs, c.validateSelectors()...)
 	errs = append(errs, c.Metadata.validate(field.NewPath("metadata"))...)
 	errs = append(errs, c.Isolation.validate(field.NewPath("isolation"), &c.CoreDNS)...)
+	errs = append(errs, c.ProxyProtocol.validate(field.NewPath("proxyProtocol"))...)
 	errs = append(errs, c.Sleep.validate(field.NewPath("sleep"), &c.CoreDNS)...)
 	errs = append(errs, c.Egress.validate(field.NewPath("egress"))...)
 	errs = append(errs, c.validateMapServices(field.NewPath("mapServices"))...)

@@ -28,6 +28,10 @@ type Address struct {
 	URL string
 	// ServerName is in the certificate where the address is not.
 	ServerName string
+	// Proxy, if set, is the way to the address, with a token in it, and ProxyCA has
+	// the authorities of its certificate.
+	Proxy   string
+	ProxyCA []byte
 }
 
 // Find returns the address of a cluster by its Service and its Ingress on the
@@ -60,11 +64,8 @@ func Find(ctx context.Context, client kubernetes.Interface, namespace, name stri
 // one that is announced (charts/portico-gateway). The name in the certificate
 // is how the gateway knows the cluster.
 func throughGateway(ctx context.Context, client kubernetes.Interface, namespace, name string) Address {
-	found, err := client.CoreV1().ConfigMaps(metav1.NamespacePublic).Get(ctx, "portico-gateway", metav1.GetOptions{})
-	if err != nil {
-		return Address{} // Most hosts have none. A port can always be forwarded.
-	}
-	host, port, err := net.SplitHostPort(found.Data["address"])
+	// Most hosts have none. A port can always be forwarded.
+	host, port, err := net.SplitHostPort(announced(ctx, client).Address)
 	if err != nil || host == "" {
 		return Address{}
 	}

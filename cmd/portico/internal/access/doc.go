@@ -13,6 +13,7 @@
 // # Map
 //
 //	credentials.go  Credentials: the administrator's, from the host
+//	gateway.go      ThroughProxy: the way by CONNECT, with a token
 //	address.go      Find: which address a person can use, of the cluster or of the gateway
 //	token.go        Token: of a service account in the virtual cluster
 //	ready.go        Ready: whether the API answers

@@ -30,6 +30,9 @@ type enterFlags struct {
 	insecure      bool
 	background    bool
 
+	proxy, noWake   bool
+	proxyExpiration int64
+
 	serviceAccount, clusterRole string
 	tokenExpiration             int64
 
@@ -48,6 +51,9 @@ func (f *enterFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.kubeConfig, "kube-config", "", "file that is written with --update-current=false")
 	flags.BoolVar(&f.insecure, "insecure", false, "do not verify the certificate of the API")
 	flags.BoolVar(&f.background, "background", false, "forward the port in the background also at a terminal; portico disconnect ends it")
+	flags.BoolVar(&f.proxy, "proxy", false, "use the host's gateway by CONNECT: the kubeconfig gets a proxy-url with a token of this cluster, and is to be kept as secret as a key")
+	flags.BoolVar(&f.noWake, "no-wake", false, "with --proxy: a token that does not wake the cluster when it sleeps, for programs that come again by themselves")
+	flags.Int64Var(&f.proxyExpiration, "proxy-expiration", int64((24 * time.Hour).Seconds()), "with --proxy: seconds that its token is valid")
 	flags.StringVar(&f.serviceAccount, "service-account", "", "be this service account of the virtual cluster, NAMESPACE/NAME, or NAME in kube-system; it is made if it is not there")
 	flags.StringVar(&f.clusterRole, "cluster-role", "", "ClusterRole of the virtual cluster that the service account gets")
 	flags.Int64Var(&f.tokenExpiration, "token-expiration", 0, "seconds that the token of the service account is valid (default: ten years)")
@@ -62,6 +68,12 @@ func (f *enterFlags) check() error {
 		return output.Misuse(output.WithHint(fmt.Errorf("--update-current=false: there is no file to write"), "name one with --kube-config, or use --print"))
 	case f.serviceAccount == "" && (f.clusterRole != "" || f.tokenExpiration != 0):
 		return output.Misuse(output.WithHint(errors.New("--cluster-role and --token-expiration are of a service account"), "name it with --service-account NAMESPACE/NAME"))
+	case f.proxy && (f.server != "" || f.localPort != 0):
+		return output.Misuse(output.WithHint(errors.New("--proxy, --server and --local-port are different ways"), "name one of them"))
+	case f.noWake && !f.proxy:
+		return output.Misuse(output.WithHint(errors.New("--no-wake is of a token for the gateway"), "add --proxy"))
+	case f.proxy && f.proxyExpiration < 600:
+		return output.Misuse(fmt.Errorf("--proxy-expiration %d: a token is valid for 600 seconds at least", f.proxyExpiration))
 	case f.tokenExpiration != 0 && f.tokenExpiration < 600:
 		return output.Misuse(fmt.Errorf("--token-expiration %d: a token is valid for 600 seconds at least", f.tokenExpiration))
 	}

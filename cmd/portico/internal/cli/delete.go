@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"portico.dev/portico/cmd/portico/internal/access"
 	"portico.dev/portico/cmd/portico/internal/cluster"
 	"portico.dev/portico/cmd/portico/internal/host"
 	"portico.dev/portico/cmd/portico/internal/kubeconfig"
@@ -73,6 +74,9 @@ func (a *app) delete(ctx context.Context, name string, f deleteFlags) error {
 		return err
 	}
 	if err := a.uninstall(ctx, h, c, f); err != nil {
+		return err
+	}
+	if err := access.ForgetGateway(ctx, h.Client, namespace, name); err != nil {
 		return err
 	}
 	if err := a.deleteData(ctx, h, namespace, name, f); err != nil {

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -75,6 +76,13 @@ func (a *app) way(ctx context.Context, h *host.Host, c *cluster.Cluster, f enter
 	if f.server != "" {
 		return way{address: access.Address{URL: f.server}}, nil
 	}
+	if f.proxy {
+		address, err := access.ThroughProxy(ctx, h.Client, c.Namespace, c.Name, access.Proxy{NoWake: f.noWake, Life: time.Duration(f.proxyExpiration) * time.Second})
+		if errors.Is(err, access.ErrNoProxy) {
+			err = output.WithHint(fmt.Errorf("virtual cluster %s: %w", c.Name, err), "set address, connect.enabled, connect.tlsSecret and connect.caBundle in charts/portico-gateway, or leave --proxy out")
+		}
+		return way{address: address}, err
+	}
 	if f.localPort == 0 {
 		address, err := a.address(ctx, h, c, f.timeout)
 		if err != nil || address.URL != "" {
@@ -138,8 +146,8 @@ func (a *app) entry(ctx context.Context, h *host.Host, c *cluster.Cluster, f ent
 	}
 	e := kubeconfig.Entry{
 		Origin:  kubeconfig.Origin{Name: c.Name, Namespace: c.Namespace, HostContext: h.Context, Forwarded: w.forwarded},
-		Context: f.contextName, Server: w.address.URL, ServerName: w.address.ServerName,
-		Insecure: f.insecure, CA: credentials.CA, Cert: credentials.Cert, Key: credentials.Key,
+		Context: f.contextName, Server: w.address.URL, ServerName: w.address.ServerName, ProxyURL: w.address.Proxy,
+		Insecure: f.insecure, CA: authorities(credentials.CA, w.address.ProxyCA), Cert: credentials.Cert, Key: credentials.Key,
 	}
 	virtual, err := access.Client(e)
 	if err != nil {
@@ -166,6 +174,15 @@ func (a *app) entry(ctx context.Context, h *host.Host, c *cluster.Cluster, f ent
 	})
 	e.Cert, e.Key = nil, nil
 	return e, err
+}
+
+// authorities returns those of a cluster, and behind them those of the way to it:
+// a client has one list for both.
+func authorities(cluster, way []byte) []byte {
+	if len(way) == 0 {
+		return cluster
+	}
+	return append(append(bytes.TrimRight(cluster, "\n"), '\n'), way...)
 }
 
 func (a *app) printEntry(e kubeconfig.Entry, w way) error {

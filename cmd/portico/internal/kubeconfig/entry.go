@@ -20,6 +20,8 @@ type Entry struct {
 	Server string // https://...
 	// ServerName is the name in the certificate, where it is not the server's.
 	ServerName string
+	// ProxyURL, if set, is the way to the server. Its token makes it a secret.
+	ProxyURL string
 	// Insecure gives up the verification of the certificate, on demand.
 	Insecure bool
 	CA       []byte
@@ -58,6 +60,7 @@ func (e Entry) put(c *api.Config) {
 	name := e.name()
 	cluster := api.NewCluster()
 	cluster.Server, cluster.TLSServerName = e.Server, e.ServerName
+	cluster.ProxyURL = e.ProxyURL
 	if e.Insecure {
 		cluster.InsecureSkipTLSVerify = true // A gateway still has to know the name.
 	} else {
