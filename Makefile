@@ -126,6 +126,16 @@ conformance: build image lab-up ## Run upstream's conformance tests against a vi
 bench: build ## Compare the door with its host, as ratios of one run
 	$(GO) run $(GO_FLAGS) ./bench --porticod $(CURDIR)/bin/porticod
 
+DENSITY ?= -clusters 100 -awake 10
+.PHONY: bench-density
+bench-density: build ## Measure many virtual clusters on one host, most of them asleep (DENSITY='-clusters 100 -awake 10')
+	$(GO) run $(GO_FLAGS) ./bench/density -porticod $(CURDIR)/bin/porticod $(DENSITY)
+
+SOAK ?= 1h
+.PHONY: soak
+soak: build ## Have virtual clusters sleep and wake every minute, with kills, and look for losses (SOAK=1h)
+	$(GO) run $(GO_FLAGS) ./bench/density -porticod $(CURDIR)/bin/porticod -clusters 5 -awake 4 -soak $(SOAK)
+
 BENCH_CREATE ?=
 .PHONY: bench-create
 bench-create: image lab-up ## Measure portico create to the first answer on the lab (root; BENCH_CREATE='--runs 10')
