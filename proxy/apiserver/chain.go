@@ -65,7 +65,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.virtual() {
 		webhooks.note(options.Admission.GenericAdmission)
 	}
-	kube, err := kubeapiserver.NewConfig(options)
+	kube, err := configure(options)
 	if err != nil {
 		return nil, fmt.Errorf("configure API server: %w", err)
 	}
