@@ -96,12 +96,15 @@ type controlPlane struct {
 	pki     *pki.Keeper
 	backend store.Backend
 	server  *apiserver.Server
+
+	// endQuiet lets the garbage collector work as usual.
+	endQuiet func()
 }
 
 // newControlPlane issues the certificates and composes the API server. The
 // listener and the store must be closed by the caller if this fails.
 func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Listener) (*controlPlane, error) {
-	collectAt(startGCPercent)
+	endQuiet := quietly()
 	port, err := listenerPort(listener)
 	if err != nil {
 		return nil, err
@@ -109,7 +112,7 @@ func newControlPlane(ctx context.Context, o controlPlaneOptions, listener net.Li
 	if o.advertisePort == 0 {
 		o.advertisePort = port
 	}
-	c := &controlPlane{options: o, backend: o.backend}
+	c := &controlPlane{options: o, backend: o.backend, endQuiet: endQuiet}
 	if err := c.compose(ctx, listener); err != nil {
 		return nil, err
 	}
@@ -254,6 +257,7 @@ func (c *controlPlane) run(ctx context.Context, w work) (err error) {
 		// The presence of the kubeconfig means "ready" to programs that wait
 		// for it.
 		close(ready)
+		c.endQuiet()
 		return giveMemoryBack(ctx)
 	})
 

@@ -6,8 +6,10 @@ package app
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
 	"time"
 )
 
@@ -17,10 +19,14 @@ const (
 	// as garbage.
 	gcPercent = 50
 
-	// startGCPercent is for the time in which the API is composed. Most of its
-	// allocations stay, so an early collection costs processor time and saves
-	// nothing: at 25 a start took 0.6 s of it more, for the same peak.
+	// startGCPercent is for the rest of a start whose heap has outgrown quietHeap:
+	// most of its allocations stay, so that collecting often saves little.
 	startGCPercent = 100
+
+	// quietHeap is the memory up to which a start collects nothing, in bytes. The
+	// heap of a small cluster is half of it when it is ready, and the garbage until
+	// then the other half.
+	quietHeap = 192 << 20
 
 	// idleInterval is how often giveMemoryBack looks, and idleAllocation the
 	// bytes that a process allocates meanwhile if it does no more than its
@@ -35,6 +41,29 @@ func collectAt(percent int) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(percent)
 	}
+}
+
+// quietly puts the first collection off until the process has quietHeap, or all
+// that it may have: the heap doubles several times on the way there, and each of
+// the collections would look at nearly only live data. From the first one on,
+// garbage may pile up as usual, so a store that needs more is no reason to
+// collect without end. The result ends the quiet before. An operator who set GOGC
+// gets what was asked for.
+func quietly() (end func()) {
+	if os.Getenv("GOGC") != "" {
+		return func() {}
+	}
+	limit := debug.SetMemoryLimit(-1)
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(min(limit, quietHeap))
+	end = sync.OnceFunc(func() {
+		debug.SetMemoryLimit(limit)
+		debug.SetGCPercent(startGCPercent)
+	})
+	// Nothing refers to the sentinel, so the first collection finds it. It is too
+	// large to share its memory with other objects.
+	runtime.AddCleanup(new([64]byte), func(end func()) { end() }, end)
+	return end
 }
 
 // giveMemoryBack returns unused memory to the system now, and whenever the
