@@ -70,7 +70,7 @@
 //	list.go watch.go the input of the cache
 //	shown.go        the host objects behind the shown ones
 //	superseded.go   writes on a revision that was the newest a moment ago
-//	memory.go       the storages of a cluster, for one to find another's objects
+//	memory.go       the storages of a cluster, for one to find another's objects; pulse.go  whether the host answers
 //	revision.go     how far a cache must have come; health.go  whether it can
 //	delegator.go    reads of the latest state
 //	call.go         the verbs of the host's API for one kind

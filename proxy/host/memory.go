@@ -16,6 +16,7 @@ import "sync"
 type Memory struct {
 	mu       sync.RWMutex
 	storages map[string]*Storage // by the name of the kind
+	pulse    *pulse
 }
 
 // NewMemory returns the memory of one virtual cluster.
@@ -28,6 +29,19 @@ func (m *Memory) add(s *Storage) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.storages[s.kind.name] = s
+}
+
+// pulseOf returns the pulse of the host that all storages share.
+func (m *Memory) pulseOf(cfg Config) *pulse {
+	if m == nil {
+		return newPulse(cfg.Clock, cfg.StaleBound)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.pulse == nil {
+		m.pulse = newPulse(cfg.Clock, cfg.StaleBound)
+	}
+	return m.pulse
 }
 
 // find returns the host name of a virtual object that its storage has seen. A

@@ -39,6 +39,7 @@ type Storage struct {
 
 	revisions *revisions
 	health    *health
+	pulse     *pulse
 	shown     *shown
 	podNames  *podNames
 }
@@ -61,6 +62,7 @@ func NewStorage(cfg Config, gr schema.GroupResource, resourcePrefix string, newF
 		newListFunc: newListFunc,
 		revisions:   newRevisions(cfg.Clock),
 		health:      &health{clock: cfg.Clock, bound: cfg.StaleBound},
+		pulse:       cfg.Memory.pulseOf(cfg),
 		shown:       newShown(),
 		podNames:    newPodNames(cfg),
 	}

@@ -171,23 +171,16 @@ func (w *hostWatcher) resumed(ctx context.Context) {
 // pump hands on the events of a host watch until it ends, and reports whether
 // there were any.
 func (w *hostWatcher) pump(ctx context.Context, host watch.Interface) (progressed bool, err error) {
-	// A connection that died silently gives no error, so a quiet watch is
-	// asked about. The other calls share the connection.
-	idle := w.s.cfg.StaleBound / 3
-	probe := w.s.cfg.Clock.NewTicker(idle)
+	probe := w.s.cfg.Clock.NewTicker(w.s.pulse.tick())
 	defer probe.Stop()
-	quiet := false
 	for {
 		select {
 		case <-ctx.Done():
 			return progressed, ctx.Err()
 		case <-probe.C():
-			if quiet {
-				if err := w.probe(ctx, idle); err != nil {
-					return progressed, err
-				}
+			if err := w.s.pulse.check(ctx, w.probe); err != nil {
+				return progressed, err
 			}
-			quiet = true
 		case ev, ok := <-host.ResultChan():
 			if !ok {
 				return progressed, errWatchEnded
@@ -195,24 +188,30 @@ func (w *hostWatcher) pump(ctx context.Context, host watch.Interface) (progresse
 			if err := w.handle(ctx, ev); err != nil {
 				return progressed, err
 			}
-			quiet, progressed = false, true
+			progressed = true
 		}
 	}
 }
 
 // handle hands on one event, or returns the error that it is.
 func (w *hostWatcher) handle(ctx context.Context, ev watch.Event) error {
+	w.s.pulse.beat()
 	if ev.Type == watch.Error {
 		return apierrors.FromObject(ev.Object)
 	}
 	return w.forward(ctx, ev)
 }
 
-// probe asks the host for next to nothing.
-func (w *hostWatcher) probe(ctx context.Context, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
-	defer cancel()
-	_, err := w.s.host.list(ctx, metav1.ListOptions{LabelSelector: w.options.LabelSelector, Limit: 1, ResourceVersion: "0"})
+// nobody is a name that no object has.
+const nobody = "nobody"
+
+// probe asks the host for next to nothing: a list of a name that does not exist.
+// A limit would not do, for the host's cache ignores it.
+func (w *hostWatcher) probe(ctx context.Context) error {
+	_, err := w.s.host.list(ctx, metav1.ListOptions{
+		LabelSelector: w.options.LabelSelector, ResourceVersion: "0",
+		FieldSelector: fields.OneTermEqualSelector("metadata.name", nobody).String(),
+	})
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError {
 		return nil // an answer is an answer
