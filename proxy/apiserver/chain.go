@@ -41,7 +41,6 @@ import (
 	policyrest "k8s.io/kubernetes/pkg/registry/policy/rest"
 	rbacrest "k8s.io/kubernetes/pkg/registry/rbac/rest"
 	resourcerest "k8s.io/kubernetes/pkg/registry/resource/rest"
-	schedulingrest "k8s.io/kubernetes/pkg/registry/scheduling/rest"
 	storagerest "k8s.io/kubernetes/pkg/registry/storage/rest"
 	svmrest "k8s.io/kubernetes/pkg/registry/storagemigration/rest"
 
@@ -279,8 +278,8 @@ func providers(c controlplane.CompletedConfig, client *kubernetes.Clientset, cor
 		networkingrest.RESTStorageProvider{},
 		noderest.RESTStorageProvider{},
 		policyrest.RESTStorageProvider{},
-		rbacrest.RESTStorageProvider{Authorizer: g.Authorization.Authorizer},
-		schedulingrest.RESTStorageProvider{},
+		rbacProvider{rbacrest.RESTStorageProvider{Authorizer: g.Authorization.Authorizer}},
+		schedulingProvider{},
 		storagerest.RESTStorageProvider{},
 		svmrest.RESTStorageProvider{},
 		flowcontrolrest.RESTStorageProvider{InformerFactory: g.SharedInformerFactory},

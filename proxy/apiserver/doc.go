@@ -36,6 +36,7 @@
 //	audit.go            which requests are logged, and where to
 //	chain.go            the server chain, in one function
 //	generic.go          what its servers have in common; loopback.go  the client by which they reach themselves
+//	bootstrap.go        the roles and priority classes that a server makes for itself
 //	storage.go          which storage stands under which resource
 //	core.go             the core group, where virtual and ordinary clusters differ
 //	service.go          service hooks of a virtual cluster, address allocation of an ordinary one
