@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	aggregatorapiserver "k8s.io/kube-aggregator/pkg/apiserver"
+	"k8s.io/kube-openapi/pkg/common"
 	kubeapiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	"k8s.io/kubernetes/pkg/controlplane"
@@ -52,6 +53,7 @@ import (
 type Server struct {
 	aggregator *aggregatorapiserver.APIAggregator
 	informers  informers.SharedInformerFactory
+	types      *common.OpenAPIV3Config
 }
 
 // New composes the server chain of cfg. Nothing is served before Run.
@@ -131,7 +133,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	return &Server{aggregator: aggregator, informers: shared}, nil
+	return &Server{aggregator: aggregator, informers: shared, types: kube.KubeAPIs.ControlPlane.Generic.OpenAPIV3Config}, nil
 }
 
 // describeHost returns the host of a virtual cluster, with all that its storages
@@ -342,5 +344,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("prepare API server: %w", err)
 	}
+	// Every API has been installed by these descriptions of all types. Documents
+	// that clients ask for later are built from new ones.
+	s.types.Definitions = nil
 	return prepared.Run(ctx)
 }

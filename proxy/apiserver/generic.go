@@ -5,6 +5,8 @@ package apiserver
 
 import (
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	apiextensionsapiserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
@@ -22,6 +24,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	aggregatorscheme "k8s.io/kube-aggregator/pkg/apiserver/scheme"
+	"k8s.io/kube-openapi/pkg/common"
 	kubeapiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	kubeoptions "k8s.io/kubernetes/cmd/kube-apiserver/app/options"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
@@ -60,6 +63,7 @@ func configure(options kubeoptions.CompletedOptions) (*kubeapiserver.Config, err
 	if err != nil {
 		return nil, err
 	}
+	describeOnlyCRDs(&extensions.GenericConfig.Config)
 	return &kubeapiserver.Config{Options: options, KubeAPIs: native, ApiExtensions: extensions, Aggregator: aggregator}, nil
 }
 
@@ -138,6 +142,22 @@ func describeTypes(c *genericapiserver.Config) {
 	c.OpenAPIConfig.Info.Title = "Kubernetes"
 	c.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitions, namer)
 	c.OpenAPIV3Config.Info.Title = "Kubernetes"
+}
+
+// describeOnlyCRDs narrows the types that the server of custom resource
+// definitions knows to its own: it builds its schemas at start, and holds all
+// that it was given.
+func describeOnlyCRDs(c *genericapiserver.Config) {
+	own := *c.OpenAPIConfig
+	all := own.GetDefinitions
+	own.GetDefinitions = func(ref common.ReferenceCallback) map[string]common.OpenAPIDefinition {
+		definitions := all(ref)
+		maps.DeleteFunc(definitions, func(name string, _ common.OpenAPIDefinition) bool {
+			return !strings.Contains(name, "apiextensions") && !strings.Contains(name, "apimachinery")
+		})
+		return definitions
+	}
+	c.OpenAPIConfig = &own
 }
 
 // configureStorage decides on the stored versions and encodings of the kinds.

@@ -31,7 +31,7 @@
 //	selection.go  which controllers run in which mode, and why not
 //	config.go     Config, Mode and upstream's component configuration derived from them
 //	clients.go    clients that act as the controllers' service accounts
-//	run.go        Run: build, start, wait
+//	run.go        Run: build, start, wait; late.go  controllers that are made when their kind is used
 //	informers.go  event handlers that wait until every controller is built
 //	tokens.go     the controller that fills service account token Secrets
 //	scheduler.go  upstream's scheduler

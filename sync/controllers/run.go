@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"time"
 
@@ -60,6 +61,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return stopped(ctx, err)
 	}
 	var release func()
+	direct := cfg
 	cfg.Informers, release = hold(ctx, cfg.Informers)
 	controllers, shared, err := build(ctx, cfg, clients)
 	if err != nil {
@@ -75,6 +77,13 @@ func Run(ctx context.Context, cfg Config) error {
 
 	for i := range controllers {
 		controllers[i] = guard(controllers[i], fail)
+	}
+	for name := range lateControllers() {
+		controllers = append(controllers, guard(loop{name: name, run: func(ctx context.Context) {
+			if err := (late{name, direct, shared, fail}).run(ctx); err != nil {
+				fail(err)
+			}
+		}}, fail))
 	}
 	klog.FromContext(ctx).Info("Started controllers", "mode", cfg.Mode.String(), "count", len(controllers))
 	if !app.RunControllers(ctx, shared, controllers, app.ControllerStartJitter, stopTimeout) {
@@ -155,6 +164,7 @@ func build(ctx context.Context, cfg Config, clients serviceAccountClients) (list
 	if err != nil {
 		return nil, shared, err
 	}
+	maps.DeleteFunc(descriptors, func(name string, _ *app.ControllerDescriptor) bool { return lateControllers()[name] != nil })
 
 	tokens, err := newTokenController(ctx, cfg, shared)
 	if err != nil {
