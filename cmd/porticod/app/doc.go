@@ -44,7 +44,7 @@
 //	tracing.go       where traces go
 //	clienttls.go     the TLS of connections to a store and a collector
 //	metadata.go      the labels and annotations that the operator lets through
-//	memory.go        settings of the garbage collector
+//	memory.go        settings of the garbage collector; code_linux.go, code_other.go  memory of the program file
 //	measurements.go  the operator's metrics: a listener, and gauges of this process
 //	conditions.go    the troubles of a cluster, reported on the host
 //	sleep.go         the activity of users, and the workload that is put to sleep

@@ -23,16 +23,21 @@ const (
 	// most of its allocations stay, so that collecting often saves little.
 	startGCPercent = 100
 
-	// quietHeap is the memory up to which a start collects nothing, in bytes. The
-	// heap of a small cluster is half of it when it is ready, and the garbage until
-	// then the other half.
-	quietHeap = 192 << 20
+	// quietHeap is the memory up to which a start collects nothing, in bytes. About
+	// half of it is in use when a small cluster is ready. More garbage costs memory
+	// for good: data that stays is spread among it, over more pages.
+	quietHeap = 128 << 20
 
 	// idleInterval is how often giveMemoryBack looks, and idleAllocation the
 	// bytes that a process allocates meanwhile if it does no more than its
 	// periodic work.
 	idleInterval   = 20 * time.Second
 	idleAllocation = 32 << 20
+
+	// worthCollecting is from how many bytes on a collection is worth its work,
+	// which is the same for little garbage: three a minute for the few megabytes
+	// of an idle process took a third of its processor time.
+	worthCollecting = 16 << 20
 )
 
 // collectAt sets how much garbage may pile up, in percent of the live data,
@@ -75,15 +80,18 @@ func giveMemoryBack(ctx context.Context) error {
 	debug.FreeOSMemory()
 	tick := time.NewTicker(idleInterval)
 	defer tick.Stop()
-	for before := allocated(); ; {
+	collected := allocated()
+	for before := collected; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
 		now := allocated()
-		if now-before < idleAllocation {
+		if now-before < idleAllocation && now-collected >= worthCollecting {
 			debug.FreeOSMemory()
+			giveCodeBack()
+			collected = now
 		}
 		before = now
 	}
