@@ -124,7 +124,7 @@ func TestRunStartsAndStops(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := len(descriptors) + 1 // the token controller
+			want := len(descriptors) - len(lateControllers()) + 1 // the token controller
 			if cfg.Scheduler {
 				want++
 			}
