@@ -28,6 +28,8 @@ PARALLEL ?= 6
 HOST     ?= baseline
 SCHEDULER ?= host
 DEMO     ?=
+BENCH    ?=
+comma    := ,
 
 .PHONY: help
 help: ## Show this list
@@ -123,8 +125,31 @@ conformance: build image lab-up ## Run upstream's conformance tests against a vi
 	PORTICOD=$(CURDIR)/bin/porticod test/conformance --host '$(HOST)' --scheduler '$(SCHEDULER)' --focus '$(FOCUS)' --skip '$(SKIP)' --parallel $(PARALLEL)
 
 .PHONY: bench
-bench: build ## Compare the door with its host, as ratios of one run
-	$(GO) run $(GO_FLAGS) ./bench --porticod $(CURDIR)/bin/porticod
+bench: build bin/bench ## Compare the door with its host, and write docs/bench (BENCH='-sections start,idle')
+	bin/bench --porticod $(CURDIR)/bin/porticod --commit "$$(git describe --always --dirty)" --out docs/bench $(BENCH)
+
+.PHONY: bench-profile
+bench-profile: bin/bench ## The same with a CPU and a heap profile of each scenario in bin/profiles
+	$(GO) build $(subst -tags $(TAGS),-tags $(TAGS)$(comma)profile,$(GO_FLAGS)) -o bin/porticod-profile ./cmd/porticod
+	bin/bench --porticod $(CURDIR)/bin/porticod-profile --profiles $(CURDIR)/bin/profiles $(BENCH)
+
+.PHONY: bench-compare
+bench-compare: ## Compare with another commit (REF=main BENCH='-sections requests -clients 1')
+	bench/against '$(or $(REF),$(error REF= is the commit to compare with))' $(or $(BENCH),-sections start$(comma)idle$(comma)requests -clients 1 -budget 10s)
+
+# A guard against a dependency that brings its world along. Lower it when the file
+# has become smaller.
+SIZE_LIMIT := 156
+.PHONY: size
+size: build ## Check that bin/porticod has at most SIZE_LIMIT MB
+	@size=$$(wc -c <bin/porticod); echo "bin/porticod: $$size bytes, limit $(SIZE_LIMIT) MB"; test $$size -le $(SIZE_LIMIT)000000
+
+.PHONY: bin/bench
+bin/bench:
+	$(GO) build $(GO_FLAGS) -o $@ ./bench
+
+bin/benchstat: test/tools/go.mod
+	cd test/tools && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o ../../bin/benchstat golang.org/x/perf/cmd/benchstat
 
 DENSITY ?= -clusters 100 -awake 10
 .PHONY: bench-density

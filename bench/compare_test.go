@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -26,6 +27,7 @@ func TestPercentile(t *testing.T) {
 		{latencies{7}, 99, 7},
 		{latencies{1, 2, 3}, 50, 2},
 		{hundred, 50, 50},
+		{hundred, 90, 90},
 		{hundred, 99, 99},
 		{hundred, 100, 100},
 	} {
@@ -35,49 +37,88 @@ func TestPercentile(t *testing.T) {
 	}
 }
 
-func TestCompareTakesTurnsAndDropsTheWarmUp(t *testing.T) {
-	var order strings.Builder
-	side := func(name string) request {
-		return func(_ context.Context, _ int) error { order.WriteString(name); return nil }
+// The ranks of the bounds are those of any table of the sign test.
+func TestIntervalOfTheMedian(t *testing.T) {
+	for _, test := range []struct {
+		n                 int
+		low, median, high float64
+	}{
+		{0, 0, 0, 0},
+		{1, 1, 1, 1},
+		{5, 1, 3, 5},
+		{6, 1, 3.5, 6},
+		{9, 2, 5, 8},
+		{20, 6, 10.5, 15},
+		{50, 18, 25.5, 33},
+	} {
+		var sorted []float64
+		for i := range test.n {
+			sorted = append(sorted, float64(i+1))
+		}
+		if low, median, high := interval(sorted); low != test.low || median != test.median || high != test.high {
+			t.Errorf("of %d values: %v, %v, %v; want %v, %v, %v", test.n, low, median, high, test.low, test.median, test.high)
+		}
 	}
-	a, b, err := compare(t.Context(), 2, side("a"), side("b"))
+}
+
+func TestCompareTakesTurnsAndDropsTheFirstRound(t *testing.T) {
+	var order strings.Builder
+	side := func(name string) exercise {
+		note := func(what string) func(context.Context, int, int) error {
+			return func(context.Context, int, int) error { order.WriteString(what); return nil }
+		}
+		return exercise{before: note("("), after: note(")"), do: func(context.Context, int, int) error { order.WriteString(name); return nil }}
+	}
+	c, err := compare(t.Context(), plan{clients: 1, batch: 2, rounds: 1}, side("a"), side("b"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(a) != 2 || len(b) != 2 {
-		t.Errorf("got %d and %d times, want 2 each", len(a), len(b))
+	if len(c.a.times) != 2 || len(c.b.times) != 2 || len(c.ratios) != 1 {
+		t.Errorf("got %d and %d times and %d ratios, want 2, 2, 1", len(c.a.times), len(c.b.times), len(c.ratios))
 	}
-	if want := strings.Repeat("abba", (warmUp+2)/2); order.String() != want {
+	if want := "(aa)(bb)(bb)(aa)"; order.String() != want {
 		t.Errorf("order is %s, want %s", order.String(), want)
+	}
+}
+
+func TestCompareGoesOnUntilTheIntervalIsTight(t *testing.T) {
+	p := plan{rounds: 6, budget: time.Hour}
+	for reason, test := range map[string]struct {
+		ratios []float64
+		took   time.Duration
+		want   bool
+	}{
+		"too few rounds":      {ratios: []float64{2, 2, 2}},
+		"tight":               {ratios: []float64{2, 2, 2.01, 2.02, 2, 2}, want: true},
+		"wide":                {ratios: []float64{2, 3, 2.01, 1.5, 2, 2}},
+		"wide, out of time":   {ratios: []float64{2, 3, 2.01, 1.5, 2, 2}, took: 2 * time.Hour, want: true},
+		"wide, out of rounds": {ratios: make([]float64, 24), want: true},
+	} {
+		if got := (comparison{ratios: test.ratios}).enough(p, test.took); got != test.want {
+			t.Errorf("%s: enough is %v", reason, got)
+		}
+	}
+}
+
+func TestParallelCallsEachOnce(t *testing.T) {
+	var calls [100]atomic.Int32
+	if err := parallel(7, len(calls), func(_, i int) error { calls[i].Add(1); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for i := range calls {
+		if n := calls[i].Load(); n != 1 {
+			t.Errorf("%d was called %d times", i, n)
+		}
 	}
 }
 
 func TestCompareEndsAtTheFirstError(t *testing.T) {
 	boom := errors.New("boom")
 	calls := 0
-	fine := func(context.Context, int) error { calls++; return nil }
-	_, _, err := compare(t.Context(), 10, fine, func(context.Context, int) error { return boom })
-	if !errors.Is(err, boom) || calls != 1 {
+	fine := exercise{do: func(context.Context, int, int) error { calls++; return nil }}
+	bad := exercise{do: func(context.Context, int, int) error { return boom }}
+	_, err := compare(t.Context(), plan{clients: 1, batch: 3, rounds: 5}, fine, bad)
+	if !errors.Is(err, boom) || calls != 3 {
 		t.Errorf("got %v after %d calls", err, calls)
-	}
-}
-
-func TestReportTable(t *testing.T) {
-	var out strings.Builder
-	r := &report{}
-	r.addRatio("GET", "door", "host", 1.5, latencies{2 * time.Millisecond}, latencies{time.Millisecond})
-	r.add(row{what: "idle memory", value: "100 MB", mark: "<= 250 MB", met: metYes})
-	r.skip("ConfigMap create", "no --etcd-kubeconfig")
-	if err := r.write(&out); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{
-		"| GET | door 2.00 / 2.00 ms, host 1.00 / 1.00 ms | **2.00x** / 2.00x | <= 1.5x | no |",
-		"| idle memory | 100 MB |  | <= 250 MB | yes |",
-		"| ConfigMap create | not measured: no --etcd-kubeconfig |  |  |  |",
-	} {
-		if !strings.Contains(out.String(), want+"\n") {
-			t.Errorf("table lacks\n%s\nin\n%s", want, out.String())
-		}
 	}
 }

@@ -4,16 +4,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -28,9 +30,45 @@ import (
 // options are the command line.
 type options struct {
 	hostKubeconfig, virtualKubeconfig, etcdKubeconfig string
-	porticod, namespace                               string
-	requests, listed, starts                          int
-	idle                                              time.Duration
+	porticod, namespace, hostNamespace                string
+	sections, out, gobench, profiles, commit          string
+	clients, watches                                  []int
+	listed, starts, rounds, pods, replicas, stored    int
+	budget, idle                                      time.Duration
+}
+
+// bench is one run: the clusters, and the results so far.
+type bench struct {
+	options
+	progress io.Writer
+	report   *report
+
+	// hostClient, virtual and etcd are the clients of the three API servers. The
+	// last is nil where there is none.
+	hostClient, virtual, etcd kubernetes.Interface
+
+	// clusters are those that the benchmark started; nil if it did not.
+	clusters     *demo.Clusters
+	metricsAt    string
+	metricsToken string
+	scraper      *http.Client
+}
+
+// sections are the parts of a run, in order. Those of the process need clusters
+// that the benchmark started.
+var sections = []struct {
+	name    string
+	process bool
+	run     func(*bench, context.Context) error
+}{
+	{"start", true, (*bench).measureStart},
+	{"idle", true, (*bench).measureIdle},
+	{"requests", false, (*bench).measureRequests},
+	{"own", false, (*bench).measureOwn},
+	{"watch", false, (*bench).measureWatch},
+	{"deployment", false, (*bench).measureDeployment},
+	{"scale", true, (*bench).measureScale},
+	{"restart", true, (*bench).measureRestart},
 }
 
 func main() {
@@ -51,31 +89,71 @@ func main() {
 }
 
 func parse(args []string, usage io.Writer) (options, error) {
-	o := options{}
+	o := options{clients: clientCounts, watches: []int{64, 1000}}
+	var names []string
+	for _, s := range sections {
+		names = append(names, s.name)
+	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(usage)
 	f.StringVar(&o.hostKubeconfig, "host-kubeconfig", "", "a running `host` cluster; with --virtual-kubeconfig")
 	f.StringVar(&o.virtualKubeconfig, "virtual-kubeconfig", "", "a running `virtual` cluster of that host")
+	f.StringVar(&o.hostNamespace, "host-namespace", "", "the `namespace` on the host that the virtual cluster lives in; with --virtual-kubeconfig")
 	f.StringVar(&o.etcdKubeconfig, "etcd-kubeconfig", "", "a `cluster` whose API server writes to etcd on the same disk; default: the lab, if it runs")
 	f.StringVar(&o.porticod, "porticod", "bin/porticod", "the `program` to start clusters with when none are given")
-	f.StringVar(&o.namespace, "namespace", "portico-bench", "`namespace` to make, use and remove in each cluster")
-	f.IntVar(&o.requests, "requests", 1000, "measured requests of each side of a comparison")
-	f.IntVar(&o.listed, "list", 500, "pods that a LIST returns")
-	f.IntVar(&o.starts, "starts", 5, "starts of a virtual cluster, on a new and on an existing store each")
-	f.DurationVar(&o.idle, "idle", time.Minute, "how long a virtual cluster is idle before its memory is read")
+	f.StringVar(&o.namespace, "namespace", "portico-bench", "begin of the `namespaces` to make, use and remove in each cluster")
+	f.StringVar(&o.sections, "sections", strings.Join(names, ","), "the `parts` to run")
+	f.StringVar(&o.out, "out", "", "`directory` for bench.md, bench.json and bench.svg; default: the table is printed, no more")
+	f.StringVar(&o.gobench, "gobench", "", "append each comparison to this `file` in the format of Go's benchmarks, for benchstat")
+	f.StringVar(&o.profiles, "profiles", "", "`directory` for CPU and heap profiles of each scenario; needs a porticod built with the tag profile")
+	f.StringVar(&o.commit, "commit", "", "the `commit` of porticod, for the report")
+	f.Func("clients", "numbers of clients, with commas (default 1,8,64)", numbers(&o.clients))
+	f.Func("watches", "numbers of watches, with commas (default 64,1000)", numbers(&o.watches))
+	f.IntVar(&o.listed, "list", 1000, "pods that a LIST of many returns")
+	f.IntVar(&o.starts, "starts", 5, "starts of a virtual cluster, on each store")
+	f.IntVar(&o.rounds, "rounds", 8, "rounds of a comparison, at least; at most four times as many")
+	f.DurationVar(&o.budget, "budget", 20*time.Second, "how long a comparison may go on for a tight interval")
+	f.DurationVar(&o.idle, "idle", time.Minute, "how long a virtual cluster is idle before and while it is measured")
+	f.IntVar(&o.pods, "pods", 1000, "pods of the scale measurement")
+	f.IntVar(&o.stored, "stored", 10000, "own objects of the scale measurement")
+	f.IntVar(&o.replicas, "replicas", 100, "pods of the Deployment")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
-	if (o.hostKubeconfig == "") != (o.virtualKubeconfig == "") {
-		return o, errors.New("--host-kubeconfig and --virtual-kubeconfig go together")
+	if (o.hostKubeconfig == "") != (o.virtualKubeconfig == "") || (o.hostKubeconfig == "") != (o.hostNamespace == "") {
+		return o, errors.New("--host-kubeconfig, --virtual-kubeconfig and --host-namespace go together")
 	}
-	if o.requests < 1 || o.listed < 1 || o.starts < 1 {
-		return o, errors.New("--requests, --list and --starts must be at least 1")
+	for _, n := range []int{o.listed, o.starts, o.rounds, o.pods, o.stored, o.replicas} {
+		if n < 1 {
+			return o, errors.New("--list, --starts, --rounds, --pods, --stored and --replicas must be at least 1")
+		}
+	}
+	for _, name := range strings.Split(o.sections, ",") {
+		if !slices.Contains(names, name) {
+			return o, fmt.Errorf("--sections: %q is none of %s", name, strings.Join(names, ", "))
+		}
+	}
+	if slices.Max(o.clients) > standingObjects {
+		return o, fmt.Errorf("--clients: at most %d", standingObjects)
 	}
 	return o, nil
+}
+
+func numbers(to *[]int) func(string) error {
+	return func(text string) error {
+		*to = nil
+		for field := range strings.SplitSeq(text, ",") {
+			n, err := strconv.Atoi(field)
+			if err != nil || n < 1 {
+				return fmt.Errorf("%q is no number of at least 1", field)
+			}
+			*to = append(*to, n)
+		}
+		return nil
+	}
 }
 
 // labKubeconfig is the lab's (make lab-up): its API server stands on etcd.
@@ -116,104 +194,111 @@ func run(ctx context.Context, out, progress io.Writer, args []string) (err error
 	if err != nil {
 		return err
 	}
-	etcd, err := etcdClient(ctx, o)
-	if err != nil {
+	b := &bench{options: o, progress: progress, report: newReport(o.commit)}
+	if b.etcd, err = etcdClient(ctx, o); err != nil {
 		return err
 	}
-	r := &report{}
-	var host, virtual kubernetes.Interface
 	if o.hostKubeconfig != "" {
-		if host, err = client(o.hostKubeconfig); err != nil {
+		if b.hostClient, err = client(o.hostKubeconfig); err != nil {
 			return err
 		}
-		if virtual, err = client(o.virtualKubeconfig); err != nil {
+		if b.virtual, err = client(o.virtualKubeconfig); err != nil {
 			return err
 		}
-		r.skip("start, idle memory", "the clusters ran already")
 	} else {
-		dir, err := os.MkdirTemp("", "portico-bench-")
+		end, err := b.startClusters(ctx)
 		if err != nil {
-			return fmt.Errorf("make a directory: %w", err)
-		}
-		defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory; the result stands
-		clusters, err := demo.Start(ctx, demo.ClusterOptions{Dir: dir, Executable: o.porticod})
-		if err != nil {
-			return fmt.Errorf("start clusters with %s (make build): %w", o.porticod, err)
-		}
-		defer func() { err = errors.Join(err, clusters.Stop()) }()
-		if err := measureProcess(ctx, progress, r, clusters, o); err != nil {
 			return err
 		}
-		if host, err = clusters.Host.Client(); err != nil {
-			return err
+		defer func() { err = errors.Join(err, end()) }()
+	}
+	for _, s := range sections {
+		if !slices.Contains(strings.Split(o.sections, ","), s.name) {
+			continue
 		}
-		if virtual, err = clusters.Virtual.Client(); err != nil {
+		if s.process && b.clusters == nil {
+			b.report.skip(s.name, "all", "the clusters ran already")
+			continue
+		}
+		if err := s.run(b, ctx); err != nil {
+			return fmt.Errorf("measure %s: %w", s.name, err)
+		}
+	}
+	b.report.end()
+	if o.out != "" {
+		if err := b.report.save(o.out); err != nil {
 			return err
 		}
 	}
-	if err := measureRequests(ctx, progress, r, host, virtual, etcd, o); err != nil {
+	if o.gobench != "" {
+		if err := b.report.appendGo(o.gobench); err != nil {
+			return err
+		}
+	}
+	_, err = io.WriteString(out, b.report.markdown())
+	return err
+}
+
+// startClusters starts an embedded host and a virtual cluster in it.
+func (b *bench) startClusters(ctx context.Context) (end func() error, err error) {
+	dir, err := os.MkdirTemp("", "portico-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("make a directory: %w", err)
+	}
+	if b.profiles != "" {
+		// Both clusters inherit it; see cmd/porticod/profile.go.
+		if err := errors.Join(os.MkdirAll(b.profiles, 0o755), os.Setenv("PORTICO_PROFILE_DIR", dir)); err != nil {
+			return nil, err
+		}
+	}
+	if b.metricsAt, err = freeAddress(ctx); err != nil {
+		return nil, err
+	}
+	b.say("Starting a host cluster and a virtual cluster with %s", b.porticod)
+	b.clusters, err = demo.Start(ctx, demo.ClusterOptions{
+		Dir: dir, Executable: b.porticod, Config: map[string]any{"metrics": map[string]any{"listen": b.metricsAt}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start clusters with %s (make build): %w", b.porticod, err)
+	}
+	end = func() error { return errors.Join(b.clusters.Stop(), os.RemoveAll(dir)) }
+	b.hostNamespace = b.clusters.Namespace
+	if b.hostClient, err = b.clusters.Host.Client(); err == nil {
+		err = b.connect(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, end())
+	}
+	return end, nil
+}
+
+// connect makes the clients of a virtual cluster that has just started.
+func (b *bench) connect(ctx context.Context) (err error) {
+	if b.virtual, err = b.clusters.Virtual.Client(); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s, %d CPUs, %s, load %s; %d requests of each side\n\n",
-		cpuModel(), runtime.NumCPU(), runtime.GOOS+"/"+runtime.GOARCH, loadAverage(), o.requests)
-	return r.write(out)
+	return b.findMetrics(ctx)
 }
 
-// measureProcess runs the scenarios that start and stop the virtual cluster.
-func measureProcess(ctx context.Context, progress io.Writer, r *report, c *demo.Clusters, o options) error {
-	fmt.Fprintln(progress, "Starting the virtual cluster again and again")
-	if err := start(ctx, r, c, o.starts); err != nil {
-		return fmt.Errorf("measure start: %w", err)
-	}
-	fmt.Fprintf(progress, "Leaving the virtual cluster idle for %s\n", o.idle)
-	if err := idleMemory(ctx, r, c, o.idle); err != nil {
-		return fmt.Errorf("measure idle memory: %w", err)
-	}
-	fmt.Fprintln(progress, "Restarting a virtual cluster with many objects")
-	if err := restart(ctx, r, c, o.starts); err != nil {
-		return fmt.Errorf("measure restarts: %w", err)
-	}
-	return nil
-}
+func (b *bench) door() side { return side{"door", b.virtual, b.namespace} }
+func (b *bench) host() side { return side{"host", b.hostClient, b.namespace} }
 
-// measureRequests runs the scenarios that compare requests.
-func measureRequests(ctx context.Context, progress io.Writer, r *report, host, virtual, etcd kubernetes.Interface, o options) (err error) {
-	door := side{"door", virtual, o.namespace}
-	direct := side{"host", host, o.namespace}
-	fmt.Fprintf(progress, "Creating %d pods on each side\n", o.listed)
-	for _, s := range []side{door, direct} {
-		defer func() { err = errors.Join(err, s.tearDown(ctx)) }()
-		if err := s.setUp(ctx, o.listed); err != nil {
-			return fmt.Errorf("prepare the %s side: %w", s.name, err)
-		}
+func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.progress, format+"\n", args...) }
+
+// compare measures one row.
+func (b *bench) compare(ctx context.Context, section, what string, p plan, left, right side, door, other exercise) {
+	var used cost
+	door.do = used.counted(door.do)
+	stop := b.profile(what, p.clients)
+	before := b.sample()
+	c, err := compare(ctx, p, door, other)
+	used.add(before, b.sample())
+	stop()
+	if err != nil {
+		b.report.skip(section, what+", clients "+strconv.Itoa(p.clients), err.Error())
+		return
 	}
-	for _, scenario := range []struct {
-		what string
-		run  func(context.Context, *report, side, side, int) error
-	}{
-		{"GET pod", getPod},
-		{"LIST pods", listPods},
-		{"POST pod", createPod},
-	} {
-		fmt.Fprintf(progress, "Measuring %s\n", scenario.what)
-		if err := scenario.run(ctx, r, door, direct, o.requests); err != nil {
-			return fmt.Errorf("measure %s: %w", scenario.what, err)
-		}
-	}
-	if etcd == nil {
-		r.skip("POST ConfigMap", "no --etcd-kubeconfig and no running lab")
-		return nil
-	}
-	other := side{"etcd", etcd, o.namespace + "-etcd"}
-	defer func() { err = errors.Join(err, other.tearDown(ctx)) }()
-	if err := other.setUp(ctx, 0); err != nil {
-		return fmt.Errorf("prepare the etcd side: %w", err)
-	}
-	fmt.Fprintln(progress, "Measuring POST ConfigMap")
-	if err := createConfigMap(ctx, r, door, other, o.requests); err != nil {
-		return fmt.Errorf("measure POST ConfigMap: %w", err)
-	}
-	return nil
+	b.report.ratio(section, what, p.clients, left.name, right.name, c, &used)
 }
 
 // client returns a client that only the server limits.
@@ -226,27 +311,11 @@ func client(kubeconfig string) (kubernetes.Interface, error) {
 	return kubernetes.NewForConfig(cfg)
 }
 
-// cpuModel and loadAverage describe the machine of the figures; both are known
-// on Linux only.
-func cpuModel() string {
-	f, err := os.Open("/proc/cpuinfo")
+// freeAddress is one that nobody listens on now.
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
-		return "unknown CPU"
+		return "", fmt.Errorf("find a free port: %w", err)
 	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return "unknown CPU"
-}
-
-func loadAverage() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	return strings.Join(strings.Fields(string(text))[:1], "")
+	return l.Addr().String(), l.Close()
 }

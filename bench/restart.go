@@ -21,34 +21,28 @@ import (
 	"portico.dev/portico/cmd/porticod/demo"
 )
 
-// The size of the cluster that is restarted, and the marks of a restart.
+// The size of the cluster that is restarted.
 const (
 	restartedKinds   = 50
 	restartedObjects = 10_000
 	restartWatches   = 100
-
-	stopMark  = 2 * time.Second
-	serveMark = 3 * time.Second
 )
 
 // restartGroup is the API group of the custom kinds.
 const restartGroup = "bench.portico.dev"
 
-// restart measures the outage of a restart as a client sees it, in a cluster with
-// many kinds and objects and with open watches: from the last answer before the
-// end to the first answers afterwards, one about a native object and one about a
-// custom one. Medians of n restarts.
-func restart(ctx context.Context, r *report, c *demo.Clusters, n int) error {
-	client, err := c.Virtual.Client()
-	if err != nil {
-		return err
-	}
-	if err := fillForRestart(ctx, client); err != nil {
+// measureRestart measures the outage of a restart as a client sees it, in a
+// cluster with many kinds and objects and with open watches: from the last answer
+// before the end to the first answers afterwards, one about a native object and
+// one about a custom one. Medians of several restarts.
+func (b *bench) measureRestart(ctx context.Context) error {
+	b.say("Making %d custom kinds and %d objects", restartedKinds, restartedObjects)
+	if err := fillForRestart(ctx, b.virtual); err != nil {
 		return err
 	}
 	var stops, starts, outages latencies
-	for range n {
-		stop, start, outage, err := restartOnce(ctx, c)
+	for range b.starts {
+		stop, start, outage, err := restartOnce(ctx, b.clusters)
 		if err != nil {
 			return err
 		}
@@ -58,18 +52,12 @@ func restart(ctx context.Context, r *report, c *demo.Clusters, n int) error {
 	for _, m := range []struct {
 		what  string
 		times latencies
-		mark  time.Duration
-	}{{"stop", stops, stopMark}, {"exec to served custom objects", starts, serveMark}, {"outage of a restart", outages, stopMark + serveMark}} {
+		mark  float64
+	}{{"stop", stops, stopMark}, {"exec to served custom objects", starts, startFullMark}, {"outage of a restart", outages, stopMark + startFullMark}} {
 		slices.Sort(m.times)
-		median := m.times.percentile(50)
-		r.add(row{
-			what:  m.what + what,
-			value: fmt.Sprintf("median %.2f s, worst of %d %.2f s", median.Seconds(), n, m.times.percentile(100).Seconds()),
-			mark:  fmt.Sprintf("<= %.0f s", m.mark.Seconds()),
-			met:   isMet(median <= m.mark),
-		})
+		b.report.value(valueRow{"restart", m.what + what, m.times.percentile(50).Seconds(), "s", spread(m.times), m.mark})
 	}
-	return nil
+	return b.connect(ctx)
 }
 
 func restartOnce(ctx context.Context, c *demo.Clusters) (stop, start, outage time.Duration, err error) {

@@ -13,7 +13,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 )
+
+// makers is how many clients make the objects that are not measured.
+const makers = 8
 
 // side is one of the two that a comparison is about: an API server and a
 // namespace in it that is the benchmark's own. Pods of the host side are made
@@ -24,35 +28,32 @@ type side struct {
 	namespace string
 }
 
-// standingPod is the name of the i-th pod that is there all the time.
-func standingPod(i int) string { return fmt.Sprintf("standing-%d", i) }
+// few and many are the namespaces next to a side's own in which lists are read:
+// nothing in them changes.
+func (s side) few() side  { return side{s.name, s.client, s.namespace + "-few"} }
+func (s side) many() side { return side{s.name, s.client, s.namespace + "-many"} }
 
-// setUp makes the namespace and the standing pods, and waits until all run, so
-// that nothing changes them while they are read.
-func (s side) setUp(ctx context.Context, pods int) error {
+// standing is the name of the i-th object that is there all the time.
+func standing(i int) string { return fmt.Sprintf("standing-%d", i) }
+
+// setUp makes the namespace, and waits until pods may be made in it.
+func (s side) setUp(ctx context.Context) error {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.namespace}}
 	if _, err := s.client.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
 		return fmt.Errorf("create namespace %q: %w", s.namespace, err)
 	}
-	// Pods are refused until their namespace has a ServiceAccount.
-	if err := s.await(ctx, "its default ServiceAccount", func(ctx context.Context) (bool, error) {
+	return await(ctx, "its default ServiceAccount", func(ctx context.Context) (bool, error) {
 		_, err := s.client.CoreV1().ServiceAccounts(s.namespace).Get(ctx, "default", metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			return false, nil
 		}
 		return err == nil, err
-	}); err != nil {
-		return err
-	}
-	for i := range pods {
-		if _, err := s.client.CoreV1().Pods(s.namespace).Create(ctx, pod(standingPod(i)), metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("create pod %d: %w", i, err)
-		}
-	}
-	return s.await(ctx, "its pods to run", func(ctx context.Context) (bool, error) {
-		list, err := s.client.CoreV1().Pods(s.namespace).List(ctx, metav1.ListOptions{FieldSelector: "status.phase=Running"})
-		return err == nil && len(list.Items) == pods, err
 	})
+}
+
+// fill makes n standing objects of a kind.
+func (s side) fill(ctx context.Context, k kind, n int) error {
+	return parallel(makers, n, func(_, i int) error { return s.post(ctx, k, standing(i), "") })
 }
 
 // tearDown removes the namespace. It is called when ctx may have ended.
@@ -66,7 +67,7 @@ func (s side) tearDown(ctx context.Context) error {
 	return nil
 }
 
-func (s side) await(ctx context.Context, what string, done func(context.Context) (bool, error)) error {
+func await(ctx context.Context, what string, done func(context.Context) (bool, error)) error {
 	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, 5*time.Minute, true, done)
 	if err != nil {
 		return fmt.Errorf("wait for %s: %w", what, err)
@@ -74,19 +75,27 @@ func (s side) await(ctx context.Context, what string, done func(context.Context)
 	return nil
 }
 
-// pod returns the pod that all scenarios create: about the size of a
-// Deployment's pod.
-func pod(name string) *corev1.Pod {
-	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			Name:   name,
-			Labels: map[string]string{"app": "bench", "pod-template-hash": "5fbdf85c67"},
-		},
-		Spec: corev1.PodSpec{Containers: []corev1.Container{{
-			Name:  "main",
-			Image: "nginx",
-			Ports: []corev1.ContainerPort{{ContainerPort: 80}},
-			Env:   []corev1.EnvVar{{Name: "MODE", Value: "bench"}},
-		}}},
+// on addresses a request at an object of a kind, or at all with no name.
+func (s side) on(r *rest.Request, k kind, name string) *rest.Request {
+	r = r.Namespace(s.namespace).Resource(k.resource)
+	if name != "" {
+		r = r.Name(name)
 	}
+	return r
+}
+
+// api sends the requests. Answers are read and not decoded: the time of a decoder
+// in this process would hide that of the servers.
+func (s side) api() rest.Interface { return s.client.CoreV1().RESTClient() }
+
+// post makes an object with a label that says what it is for; none if batch is
+// empty.
+func (s side) post(ctx context.Context, k kind, name, batch string) error {
+	return s.on(s.api().Post(), k, "").SetHeader("Content-Type", "application/json").Body(k.object(name, batch)).Do(ctx).Error()
+}
+
+// clear removes the objects of a batch.
+func (s side) clear(ctx context.Context, k kind, batch string) error {
+	return s.on(s.api().Delete(), k, "").Param("labelSelector", batchLabel+"="+batch).
+		Param("gracePeriodSeconds", "0").Timeout(5 * time.Minute).Do(ctx).Error()
 }

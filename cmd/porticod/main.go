@@ -1,7 +1,6 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command porticod is Portico's server: one process is one virtual cluster.
 package main
 
 import (

@@ -5,11 +5,14 @@ package demo
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,6 +46,9 @@ type ClusterOptions struct {
 	Executable string
 	// Nodes is how many simulated nodes the host has; two if 0.
 	Nodes int
+	// Config has keys of the virtual cluster's configuration besides those that
+	// lead it to its host.
+	Config map[string]any
 	// Step, if set, is called around each thing that takes time.
 	Step func(what string, do func() error) error
 }
@@ -61,6 +67,18 @@ func (c *Cluster) Client() (kubernetes.Interface, error) {
 	cfg := rest.CopyConfig(c.config)
 	cfg.QPS = -1
 	return kubernetes.NewForConfig(cfg)
+}
+
+// Address is the host and port of the cluster's API.
+func (c *Cluster) Address() string { return strings.TrimPrefix(c.config.Host, "https://") }
+
+// Authorities are those of the cluster's serving certificates.
+func (c *Cluster) Authorities() (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(c.config.CAData) {
+		return nil, fmt.Errorf("kubeconfig %s has no authority", c.Kubeconfig)
+	}
+	return pool, nil
 }
 
 // PID is the process id of the cluster's porticod.
@@ -140,7 +158,9 @@ func (c *Clusters) StartVirtual(ctx context.Context) error {
 		return fmt.Errorf("make data directory of %q: %w", c.Name, err)
 	}
 	file := filepath.Join(c.options.Dir, "portico.yaml")
-	text, err := yaml.Marshal(map[string]any{
+	config := map[string]any{}
+	maps.Copy(config, c.options.Config)
+	maps.Copy(config, map[string]any{
 		"name":    c.Name,
 		"dataDir": dir,
 		"listen":  "127.0.0.1:0",
@@ -149,6 +169,7 @@ func (c *Clusters) StartVirtual(ctx context.Context) error {
 			"namespace":  c.Namespace,
 		},
 	})
+	text, err := yaml.Marshal(config)
 	if err != nil {
 		return fmt.Errorf("write configuration of %q: %w", c.Name, err)
 	}
