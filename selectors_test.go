@@ -32,6 +32,7 @@ var otherSelectors = map[string]string{
 	"rewrite trustBundle":             "virtual trust bundles, by the tenant's choice",
 	"rewrite resolve":                 "virtual namespaces, by the tenant's choice",
 	"rewrite matches":                 "the namespace and the pod that the DNS seems to be, by the tenant's choice",
+	"rewrite selectorText":            "objects of the tenant's, by their choice; the keys of their namespace are added",
 	"sync/endpoints enqueueService":   "virtual slices",
 	"sync/mapservices newFromHost":    "slices of the one Service of the host that the operator maps",
 	"sync/mapservices showSlices":     "virtual slices",

@@ -62,6 +62,7 @@
 //	service.go claim.go resourceclaim.go pushed.go   the other kinds
 //	ingress.go      IngressPolicy, and the copy of an Ingress
 //	budget.go       the copy of a PodDisruptionBudget
+//	custom.go       copies of kinds without a table; custompath.go  their fields; customlooks.go  fields that look like references
 //	networkpolicy.go   the copy of a policy; networkpolicydoor.go  the way to porticod; networkpolicybounds.go  the operator's limits
 //	dns.go          the one Service whose spec is not the tenant's
 //	names.go        host names; former.go  former ones; keys.go  reserved and moved keys
