@@ -78,7 +78,7 @@ func (c *Controller) users(r reference) (bool, error) {
 			return err == nil, err
 		}
 	}
-	return false, nil
+	return c.cfg.Uses != nil && c.cfg.Uses(r.kind, r.namespace, r.name), nil
 }
 
 // index makes users know the references of an informer's objects.

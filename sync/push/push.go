@@ -42,6 +42,10 @@ type Config struct {
 	// Secrets that it names. Nil: none is.
 	Ingresses func(*networkingv1.Ingress) bool
 
+	// Uses reports whether something else that is on the host names a Secret or a
+	// ConfigMap. Nil: nothing does. A change of its answer is told with Touch.
+	Uses func(kind, namespace, name string) bool
+
 	// PinTime is how long a copy outlives Ensure without a pod that names it; 0
 	// means two minutes. It must be longer than a host POST may take.
 	PinTime time.Duration
@@ -114,6 +118,16 @@ func (c *Controller) Observe(ctx context.Context) error { return hostview.Observ
 // Run keeps the copies in step until ctx ends. With several replicas, only the
 // leader runs it.
 func (c *Controller) Run(ctx context.Context) error { return c.loop.Run(ctx, workers, c.cfg.Informers) }
+
+// Touch looks at objects again that a virtual object of the namespace began or
+// ceased to name.
+func (c *Controller) Touch(namespace string, refs []rewrite.Reference) {
+	for _, r := range refs {
+		if c.kinds[r.Kind] != nil {
+			c.loop.Add(reference{kind: r.Kind, namespace: namespace, name: r.Name})
+		}
+	}
+}
 
 // Ensure brings the objects that a pod of the virtual namespace names onto the
 // host, ahead of the pod. References of kinds that are not pushed are ignored.

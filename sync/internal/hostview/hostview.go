@@ -42,6 +42,9 @@ const (
 	ServiceVariables Purpose = "service-variables"
 	// MappedService is a virtual Service under a name that the operator chose.
 	MappedService Purpose = "mapped-service"
+	// ReturnedSecret is a Secret that a controller of the host made for a custom
+	// object of the tenant's.
+	ReturnedSecret Purpose = "returned-secret"
 )
 
 // NewComposedFactory returns informers over the objects that were composed for
