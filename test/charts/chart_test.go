@@ -77,6 +77,7 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"host's storage classes":  "sync: {fromHost: {storageClasses: {enabled: true}}}",
 			"some storage classes":    "sync: {fromHost: {storageClasses: {selector: {matchExpressions: [{key: tenants, operator: Exists}]}}}}",
 			"no storage classes":      "sync: {fromHost: {storageClasses: {enabled: false}}}",
+			"custom kinds":            "{mapServices: {fromHost: [{from: infra/db, to: shop/db}]}, sync: {custom: [{group: cert-manager.io, kind: Certificate, direction: toHost}, {group: networking.k8s.io, kind: IngressClass, resource: ingressclasses, versions: [v1], direction: fromHost, scope: Cluster}, {group: cert-manager.io, kind: ClusterIssuer, direction: fromHost, scope: Cluster}, {group: example.com, kind: Plan, direction: fromHost, namespaceMapping: {infra: plans, other: more}}]}}",
 			"mapped Services":         "mapServices: {fromVirtual: [{from: shop/web, to: web}], fromHost: [{from: infra/db, to: shop/db}]}",
 			"sleep":                   "{sleep: {afterInactivity: 30m}, coredns: {mode: deployment}}",
 			"sleep with workloads":    "{sleep: {afterInactivity: 30m, scope: workloads}}",

@@ -163,3 +163,8 @@ portico:{{ .Release.Namespace }}:{{ .Release.Name }}
 {{- fail "controlPlane.ingress.host: an Ingress that passes TLS through finds the cluster by its host name" -}}
 {{- end -}}
 {{- end }}
+
+{{- /* A kind of sync.custom in URLs, as Plural in cmd/porticod/config/custom.go has it. */ -}}
+{{- define "portico.customResource" -}}
+{{ .resource | default (printf "%ss" (lower .kind)) }}
+{{- end -}}

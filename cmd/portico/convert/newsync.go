@@ -9,7 +9,10 @@ const (
 	noPatches = "Rewriting of translated objects by expressions is not built."
 	noImports = "Objects of the host are not imported: apply them inside, or with a tool that has both kubeconfigs."
 	noToHost  = "Objects of this kind stay in the virtual cluster; nothing on the host acts on them."
-	notShown  = "Objects of this kind are not shown inside."
+	// vcluster's keys have no kind, and its patches are in another language.
+	toCustom   = "Write an entry of sync.custom for each, with group, kind, direction: toHost and the fields that name other objects; docs/recipes has examples."
+	fromCustom = "Write an entry of sync.custom for each, with group, kind, direction: fromHost, and scope: Cluster or a namespaceMapping."
+	notShown   = "Objects of this kind are not shown inside."
 )
 
 // newSyncRows are the keys of vcluster.yaml under sync.
@@ -53,7 +56,8 @@ var newSyncRows = slices.Concat(
 		move("sync.toHost.storageClasses.enabled", "sync.toHost.storageClasses.enabled", boolean, pushedStorageClasses),
 		none("sync.toHost.persistentVolumes", "Volumes that a tenant makes do not reach the host. Those of bound claims are shown."),
 		none("sync.toHost.namespaces", "A virtual cluster has one namespace of the host, and needs no right to make others."),
-		none("sync.toHost.customResources", "Custom resources stay in the virtual cluster."),
+		none("sync.toHost.customResources", toCustom),
+		none("sync.fromHost.customResources", fromCustom),
 
 		always("sync.fromHost.events.enabled", "Events of the host about a cluster's pods are always shown."),
 		move("sync.fromHost.nodes.enabled", "sync.nodes.enabled", boolean, "Without it nodes are made up."),
@@ -75,7 +79,7 @@ var newSyncRows = slices.Concat(
 	each(none, noPatches,
 		"sync.fromHost.events.patches", "sync.fromHost.nodes.patches", "sync.fromHost.priorityClasses.patches",
 		"sync.fromHost.runtimeClasses.patches", "sync.fromHost.deviceClasses.patches"),
-	each(none, noImports, "sync.fromHost.configMaps", "sync.fromHost.secrets", "sync.fromHost.customResources"),
+	each(none, noImports, "sync.fromHost.configMaps", "sync.fromHost.secrets"),
 	one(
 		via("sync.fromHost.storageClasses.enabled", "sync.fromHost.storageClasses.enabled", anything, automaticSwitch, "The value auto: shown if the host lets porticod see them."),
 		ours("sync.fromHost.storageClasses.selector", object),

@@ -34,7 +34,7 @@ var porticoRows = slices.Concat(
 		"isolation.networkPolicy.outgoingConnections.ipBlock.except", "isolation.networkPolicy.workloads.egress", "isolation.networkPolicy.controlPlane.ports", "isolation.networkPolicy.controlPlane.egress",
 		"sync.toHost.ingresses.classes", "sync.toHost.ingresses.allowedHosts", "sync.toHost.ingresses.annotations",
 		"sync.toHost.storageClasses.provisioners", "sync.toHost.storageClasses.parameters",
-		"mapServices.fromHost", "mapServices.fromVirtual"),
+		"mapServices.fromHost", "mapServices.fromVirtual", "sync.custom"),
 	allowedMetadata("pods", "services", "secrets", "configMaps", "persistentVolumeClaims", "resourceClaims", "endpointSlices"),
 	owns(object,
 		"pods.nodeSelector", "images", "sleep.exclude.selector", "isolation.resourceQuota.quota",

@@ -65,7 +65,7 @@ func newRoot(s Streams) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%s: %w", c.CommandPath(), withHint(err, "see "+c.CommandPath()+" --help"))}
 	})
-	root.AddCommand(newServe(), newHost(), newCheck(s), newSnapshot(s), newRights(s), newConfig(s), newRotate(s), newUninstall(s), newEtcdKeys(), newProbe(s), newDemo(s))
+	root.AddCommand(newServe(), newHost(), newCheck(s), newSnapshot(s), newRights(s), newConfig(s), newRotate(s), newUninstall(s), newEtcdKeys(), newProbe(s), newDemo(s), newSync(s))
 	return root
 }
 

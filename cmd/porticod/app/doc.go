@@ -28,12 +28,14 @@
 //	mapservices.go   the Services that are mapped from one side to the other
 //	ingresses.go     Ingresses on the host, and what their writers are told
 //	leftovers.go     copies of kinds that are switched off go
+//	custom.go        kinds without a row of their own, as sync.custom says
 //	dns.go metrics.go nodes.go classes.go tohost.go   checks at the start, one per feature
 //	hostversion.go   the version of the host, and what it lacks
 //	host.go          porticod host, an embedded host cluster for demos and tests
 //	check.go snapshot.go   porticod check, porticod snapshot save: data directories
 //	restore.go replace.go  porticod snapshot restore: into an empty one, in the place of another
 //	excess.go        the warning about a host credential that can do too much
+//	synctest.go      porticod sync test: a dry run of sync.custom
 //	rights.go        porticod rights: the Role and ClusterRole of a configuration
 //	config.go        porticod config: the schema and the table of the configuration
 //	uninstall.go     porticod uninstall: everything of a cluster off its host

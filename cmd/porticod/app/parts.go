@@ -52,6 +52,11 @@ type composition struct {
 	// hostClasses is made by the part of the classes, for those that come after.
 	hostClasses *classes.Mirror
 
+	// usedByCustom are asked for the Secrets and ConfigMaps that custom kinds name;
+	// pusher, which the part of the referents makes, brings them.
+	usedByCustom []func(kind, namespace, name string) bool
+	pusher       *push.Controller
+
 	// storage is completed by the parts.
 	storage apiserver.Host
 }
@@ -71,6 +76,7 @@ var parts = []struct {
 	{"authorities", (*composition).authoritiesPart},
 	{"etcd", (*composition).etcdPart},
 	{"reporter", (*composition).reporterPart},
+	{"custom kinds", (*composition).customPart},
 	{"referents", (*composition).referentsPart},
 	{"service variables", (*composition).variablesPart},
 	{"tokens", (*composition).tokensPart},
@@ -158,11 +164,12 @@ func (c *composition) reporterPart() (part, error) { return part{always: c.repor
 func (c *composition) referentsPart() (part, error) {
 	pusher, err := push.New(push.Config{
 		Translator: c.translator, Virtual: c.virtual, Informers: c.shared, Host: c.hostClient, Leader: c.lead.host, Ingresses: c.ingressesOnHost(),
+		Uses: c.customUses,
 	})
 	if err != nil {
 		return part{}, err
 	}
-	c.storage.Referents = pusher
+	c.pusher, c.storage.Referents = pusher, pusher
 	return part{always: pusher.Observe, leading: pusher.Run}, nil
 }
 

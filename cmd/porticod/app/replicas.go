@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 
+	"portico.dev/portico/sync/custom"
 	"portico.dev/portico/sync/leader"
 )
 
@@ -28,6 +29,7 @@ import (
 type leaderClients struct {
 	virtual, host kubernetes.Interface
 	hostMetadata  metadata.Interface
+	custom        struct{ virtual, host custom.Clients }
 }
 
 // compete sets up the election of a leader, if there are several replicas.
@@ -55,6 +57,12 @@ func newLeaderClients(virtual, host *rest.Config) (c leaderClients, err error) {
 		return c, fmt.Errorf("host client: %w", err)
 	}
 	if c.hostMetadata, err = metadata.NewForConfig(host); err != nil {
+		return c, fmt.Errorf("host client: %w", err)
+	}
+	if c.custom.virtual, err = customClients(virtual, c.virtual); err != nil {
+		return c, err
+	}
+	if c.custom.host, err = customClients(host, c.host); err != nil {
 		return c, fmt.Errorf("host client: %w", err)
 	}
 	return c, nil

@@ -169,7 +169,7 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 			"the namespace must exist, and porticod needs the rights there that porticod rights prints")
 	}
 	vc.warnOfExcess(ctx)
-	for _, check := range []func(context.Context) error{vc.checkHost, vc.checkNodes, vc.checkScheduler, vc.checkToHost, vc.checkClasses, vc.checkMetrics} {
+	for _, check := range []func(context.Context) error{vc.checkHost, vc.checkNodes, vc.checkScheduler, vc.checkToHost, vc.checkCustom, vc.checkClasses, vc.checkMetrics} {
 		if err := check(ctx); err != nil {
 			return nil, err
 		}

@@ -153,6 +153,8 @@ type Sync struct {
 	// ToHost has the kinds of which the host gets copies of the tenant's
 	// objects.
 	ToHost ToHost `json:"toHost"`
+	// Custom has kinds without a row of their own, in either direction.
+	Custom []Custom `json:"custom,omitempty"`
 }
 
 // Nodes chooses the Nodes that the tenant sees. All false means made-up nodes.

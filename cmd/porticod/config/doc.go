@@ -23,5 +23,6 @@
 //	keys.go      the meaning of each key
 //	reference.go the same as a table
 //	schema.go    the JSON schema
-//	coredns.go metadata.go store.go fromhost.go tohost.go egress.go isolation.go proxyprotocol.go sleep.go mapservices.go observe.go  the sections of the file that have rules of their own
+//	customfile.go  sync.custom of another file
+//	coredns.go metadata.go store.go fromhost.go tohost.go custom.go egress.go isolation.go proxyprotocol.go sleep.go mapservices.go observe.go  the sections of the file that have rules of their own
 package config

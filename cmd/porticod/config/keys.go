@@ -211,6 +211,8 @@ var reference = []key{
 		"a list of the provisioners that such classes may have; unset: those of the host's StorageClasses that are shown inside; `[]`: none"},
 	{"sync.toHost.storageClasses.parameters", "none",
 		"a list of keys of parameters that reach the provisioner, besides `fsType` and `csi.storage.k8s.io/fstype`; none that names Secrets, namespaces or credentials"},
+	{"sync.custom", "none",
+		"a list of further kinds that are copied to the host or shown inside: see [Custom kinds](#custom-kinds)"},
 	{"sync.nodes.enableScheduler", "false",
 		"run a scheduler inside, which places the cluster's pods by the nodes as the tenant sees them: see [A scheduler inside](#a-scheduler-inside). Needs `syncAllNodes` or `nodeSelector`"},
 	{"integrations.metricsServer.enabled", "unset",

@@ -55,6 +55,7 @@ func (c *Config) validate() field.ErrorList {
 	errs = append(errs, c.Sync.ToHost.StorageClasses.validate(field.NewPath("sync", "toHost", "storageClasses"))...)
 	errs = append(errs, c.Sync.ToHost.ResourceClaims.validate(field.NewPath("sync", "toHost", "resourceClaims"), &c.Sync.FromHost.DeviceClasses)...)
 	errs = append(errs, c.Sync.ToHost.Ingresses.validate(field.NewPath("sync", "toHost", "ingresses"))...)
+	errs = append(errs, c.validateCustom(field.NewPath("sync", "custom"))...)
 	errs = append(errs, c.Pods.validate(field.NewPath("pods"))...)
 	errs = append(errs, c.validateSelectors()...)
 	errs = append(errs, c.Metadata.validate(field.NewPath("metadata"))...)

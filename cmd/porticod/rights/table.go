@@ -4,6 +4,9 @@
 package rights
 
 import (
+	"maps"
+	"slices"
+
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/utils/ptr"
 
@@ -71,9 +74,19 @@ var table = []Grant{
 		needed:  func(c *config.Config) bool { return c.Sync.ToHost.Ingresses.Enabled },
 	},
 	{
+		Feature: "sync.custom",
+		Why:     "Copies of the tenant's objects of custom kinds.",
+		each:    customToHost,
+	},
+	{
 		Feature: "mapServices.fromHost",
 		Why:     "The Services that mapServices.fromHost names, and where they lead. RBAC cannot say which EndpointSlices are theirs.",
 		each:    mappedServices,
+	},
+	{
+		Feature: "sync.custom",
+		Why:     "Objects of custom kinds that are shown inside.",
+		each:    customInNamespaces,
 	},
 	{
 		Feature: "sync.nodes.enableScheduler",
@@ -86,6 +99,12 @@ var table = []Grant{
 		Why:     "The workload that porticod runs in, which it scales to 0 when nobody uses the cluster.",
 		needed:  func(c *config.Config) bool { return c.Sleep.Sleeps() },
 		each:    ownWorkload,
+	},
+	{
+		Feature: "sync.custom",
+		Why:     "The definitions of custom kinds, and objects outside of namespaces that are shown inside.",
+		Cluster: true,
+		each:    customOfCluster,
 	},
 	{
 		Feature: "sync.nodes",
@@ -185,6 +204,62 @@ func mappedServices(c *config.Config) []Grant {
 		}})
 	}
 	return all
+}
+
+// customToHost are the rights to copies of custom kinds.
+func customToHost(c *config.Config) []Grant {
+	var rules []rbacv1.PolicyRule
+	for i := range c.Sync.Custom {
+		if k := &c.Sync.Custom[i]; k.Direction == config.CustomToHost {
+			rules = append(rules, rule(k.Group, []string{k.Plural()}, "get", "list", "watch", "create", "patch", "delete"))
+		}
+	}
+	return some(Grant{Rules: rules})
+}
+
+// customInNamespaces are the rights in each host namespace of which objects of
+// custom kinds are shown.
+func customInNamespaces(c *config.Config) []Grant {
+	of := map[string][]rbacv1.PolicyRule{}
+	for i := range c.Sync.Custom {
+		k := &c.Sync.Custom[i]
+		for namespace := range k.NamespaceMapping {
+			of[namespace] = append(of[namespace], rule(k.Group, []string{k.Plural()}, "get", "list", "watch"))
+		}
+	}
+	var all []Grant
+	for _, namespace := range slices.Sorted(maps.Keys(of)) {
+		all = append(all, Grant{Namespace: namespace, Rules: of[namespace]})
+	}
+	return all
+}
+
+// customOfCluster are the rights to definitions of custom kinds, and to objects
+// outside of namespaces.
+func customOfCluster(c *config.Config) []Grant {
+	definitions := rule("apiextensions.k8s.io", []string{"customresourcedefinitions"}, "get", "list", "watch")
+	var rules []rbacv1.PolicyRule
+	for i := range c.Sync.Custom {
+		k := &c.Sync.Custom[i]
+		if !k.Builtin() {
+			definitions.ResourceNames = append(definitions.ResourceNames, k.Definition())
+		}
+		if !k.Namespaced() {
+			rules = append(rules, rule(k.Group, []string{k.Plural()}, "get", "list", "watch"))
+		}
+	}
+	if len(definitions.ResourceNames) > 0 {
+		rules = append([]rbacv1.PolicyRule{definitions}, rules...)
+	}
+	return some(Grant{Rules: rules})
+}
+
+// some is a grant that has rules, or none.
+func some(g Grant) []Grant {
+	if len(g.Rules) == 0 {
+		return nil
+	}
+	return []Grant{g}
 }
 
 // ownWorkload is the right to the one workload of the cluster, which the chart

@@ -31,6 +31,7 @@
 //	convert.go     portico convert; files of a vcluster
 //	pause.go       portico pause and resume
 //	sleep.go       portico sleep and wake
+//	sync.go        portico sync test
 //	upgrade.go     portico upgrade
 //	overview.go    everything that there is to say of a cluster
 //	status.go      portico status and describe

@@ -107,7 +107,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(a.newCreate(), a.newConnect(), a.newDisconnect(), a.newList(), a.newDelete(),
 		a.newStatus(), a.newDescribe(), a.newLogs(), a.newPause(), a.newResume(), a.newSleep(), a.newWake(), a.newUpgrade(), a.newRotate(),
-		a.newSnapshot(), a.newRestore(), a.newDebug(), a.newDoctor(), a.newUI(), a.newConvert(), a.newVersion(), a.newForward())
+		a.newSnapshot(), a.newRestore(), a.newDebug(), a.newDoctor(), a.newUI(), a.newConvert(), a.newSync(), a.newVersion(), a.newForward())
 	return root
 }
 

@@ -25,14 +25,20 @@ import (
 // Run runs a command in the container of porticod. Its standard output goes to
 // out; its standard error is part of the error if it fails.
 func Run(ctx context.Context, config *rest.Config, client kubernetes.Interface, pod *corev1.Pod, out io.Writer, command ...string) error {
+	return Pipe(ctx, config, client, pod, nil, out, command...)
+}
+
+// Pipe is Run for a command that reads its standard input from in, if that is not
+// nil.
+func Pipe(ctx context.Context, config *rest.Config, client kubernetes.Interface, pod *corev1.Pod, in io.Reader, out io.Writer, command ...string) error {
 	url := client.CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).SubResource("exec").
-		VersionedParams(&corev1.PodExecOptions{Container: cluster.Container, Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec).URL()
+		VersionedParams(&corev1.PodExecOptions{Container: cluster.Container, Command: command, Stdin: in != nil, Stdout: true, Stderr: true}, scheme.ParameterCodec).URL()
 	executor, err := streams(config, url)
 	if err != nil {
 		return err
 	}
 	var said bytes.Buffer
-	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: out, Stderr: &said}); err != nil {
+	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: in, Stdout: out, Stderr: &said}); err != nil {
 		text := strings.TrimPrefix(strings.TrimSpace(said.String()), "error: ")
 		if text == "" {
 			text = err.Error()
