@@ -99,6 +99,8 @@ type Controller struct {
 	cfg     Config
 	version chan string // that objects are written in, as it becomes known
 	current atomic.Pointer[objects]
+	// reported is the generation of the definition whose fields were logged last.
+	reported atomic.Int64
 }
 
 // New returns a controller for the kind. It looks at nothing before Run: the
@@ -118,12 +120,12 @@ func (c *Controller) Uses(kind, namespace, name string) bool {
 }
 
 // Run works until ctx ends: it brings the definition, and then the objects, again
-// whenever these are to be written in another version.
+// whenever these are to be written in another version. A ctx that ends is no error.
 func (c *Controller) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	if c.cfg.Builtin {
-		c.ready(c.cfg.Versions[0])
+		newest(c.version, c.cfg.Versions[0])
 	} else {
 		d := &definition{
 			name: c.resource("").GroupResource().String(), versions: c.cfg.Versions, scope: apiextensionsv1.NamespaceScoped,
@@ -134,7 +136,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		}
 		running.Go(func() { _ = d.run(ctx, c.cfg.Informers) })
 	}
-	return eachVersion(ctx, c.version, func(ctx context.Context, version string) {
+	eachVersion(ctx, c.version, func(ctx context.Context, version string) {
 		o, err := newObjects(&c.cfg, c.resource(version))
 		if err == nil {
 			c.current.Store(o)
@@ -144,15 +146,28 @@ func (c *Controller) Run(ctx context.Context) error {
 			klog.FromContext(ctx).Error(err, "Objects of a custom kind are not copied", "resource", c.resource(version))
 		}
 	})
+	return nil
 }
 
 func (c *Controller) resource(version string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: c.cfg.Kind.Group, Version: version, Resource: c.cfg.Resource}
 }
 
-// ready keeps the newest version, until somebody takes it.
-func (c *Controller) ready(version string) { newest(c.version, version) }
+// ready says which fields of a definition keep objects inside, and which version
+// they are written in.
+func (c *Controller) ready(ctx context.Context, shown *apiextensionsv1.CustomResourceDefinition) {
+	var fields []string
+	for _, e := range c.cfg.Kind.Undeclared(sample(shown)) {
+		fields = append(fields, e.Field)
+	}
+	if len(fields) > 0 && c.reported.Swap(shown.Generation) != shown.Generation {
+		klog.FromContext(ctx).Info("Objects with these fields of a custom kind stay inside: they look like references, and no rule is about them",
+			"definition", shown.Name, "fields", fields)
+	}
+	newest(c.version, storageVersion(shown))
+}
 
+// newest keeps the newest version, until somebody takes it.
 func newest(to chan string, version string) {
 	for {
 		select {
@@ -168,7 +183,7 @@ func newest(to chan string, version string) {
 }
 
 // eachVersion works for a version until another comes, or ctx ends.
-func eachVersion(ctx context.Context, versions <-chan string, work func(context.Context, string)) error {
+func eachVersion(ctx context.Context, versions <-chan string, work func(context.Context, string)) {
 	var last string
 	var running sync.WaitGroup
 	stop := func() {}
@@ -179,7 +194,7 @@ func eachVersion(ctx context.Context, versions <-chan string, work func(context.
 	for {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case version := <-versions:
 			if version == last {
 				continue

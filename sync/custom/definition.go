@@ -41,9 +41,8 @@ type definition struct {
 	scope    apiextensionsv1.ResourceScope
 	host     apiextensions.Interface
 	virtual  apiextensions.Interface
-	// ready is called with the version that objects are written in, whenever the
-	// definition is in step.
-	ready func(version string)
+	// ready is called with the shown definition, whenever it is in step.
+	ready func(ctx context.Context, shown *apiextensionsv1.CustomResourceDefinition)
 
 	hostView, virtualView cache.SharedIndexInformer
 	loop                  *queue.Loop[string]
@@ -120,7 +119,7 @@ func (d *definition) reconcile(ctx context.Context, _ string) (time.Duration, er
 	if slices.ContainsFunc(shown.Status.Conditions, func(c apiextensionsv1.CustomResourceDefinitionCondition) bool {
 		return c.Type == apiextensionsv1.Established && c.Status == apiextensionsv1.ConditionTrue
 	}) {
-		d.ready(storageVersion(shown))
+		d.ready(ctx, shown)
 	}
 	return 0, nil
 }
@@ -203,4 +202,45 @@ func versionNames(d *apiextensionsv1.CustomResourceDefinition) string {
 		names = append(names, v.Name)
 	}
 	return strings.Join(names, ", ")
+}
+
+// sample is a content with every field of the version that objects are stored in.
+func sample(d *apiextensionsv1.CustomResourceDefinition) map[string]any {
+	for i := range d.Spec.Versions {
+		if v := &d.Spec.Versions[i]; v.Storage && v.Schema != nil && v.Schema.OpenAPIV3Schema != nil {
+			out, _ := sampleOf(v.Schema.OpenAPIV3Schema).(map[string]any)
+			for _, key := range []string{"apiVersion", "kind", "metadata", "status"} {
+				delete(out, key)
+			}
+			return out
+		}
+	}
+	return nil
+}
+
+// sampleOf is a value with every field of a schema.
+func sampleOf(s *apiextensionsv1.JSONSchemaProps) any {
+	switch s.Type {
+	case "object":
+		out := map[string]any{}
+		for key := range s.Properties {
+			below := s.Properties[key]
+			out[key] = sampleOf(&below)
+		}
+		if more := s.AdditionalProperties; more != nil && more.Schema != nil {
+			out["*"] = sampleOf(more.Schema)
+		}
+		return out
+	case "array":
+		if s.Items != nil && s.Items.Schema != nil {
+			return []any{sampleOf(s.Items.Schema)}
+		}
+		return []any{}
+	case "boolean":
+		return true
+	case "integer", "number":
+		return int64(1)
+	default:
+		return "text"
+	}
 }

@@ -10,6 +10,8 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"portico.dev/portico/rewrite"
 )
 
 func hostDefinition(versions ...apiextensionsv1.CustomResourceDefinitionVersion) *apiextensionsv1.CustomResourceDefinition {
@@ -87,6 +89,36 @@ func TestStoredVersionsStay(t *testing.T) {
 	next := follow(shown, hostDefinition(version("v2", true, true)))
 	if len(next.Spec.Versions) != 2 || storageVersion(next) != "v2" || next.Spec.Versions[1].Served {
 		t.Errorf("versions %+v", next.Spec.Versions)
+	}
+}
+
+// TestFieldsWithoutARuleAreFound in the schema of a definition.
+func TestFieldsWithoutARuleAreFound(t *testing.T) {
+	text, list := apiextensionsv1.JSONSchemaProps{Type: "string"}, func(of apiextensionsv1.JSONSchemaProps) apiextensionsv1.JSONSchemaProps {
+		return apiextensionsv1.JSONSchemaProps{Type: "array", Items: &apiextensionsv1.JSONSchemaPropsOrArray{Schema: &of}}
+	}
+	of := func(fields map[string]apiextensionsv1.JSONSchemaProps) apiextensionsv1.JSONSchemaProps {
+		return apiextensionsv1.JSONSchemaProps{Type: "object", Properties: fields}
+	}
+	schema := of(map[string]apiextensionsv1.JSONSchemaProps{
+		"spec": of(map[string]apiextensionsv1.JSONSchemaProps{
+			"size": text, "secretName": text, "refs": list(of(map[string]apiextensionsv1.JSONSchemaProps{"name": text})), "poolRef": of(map[string]apiextensionsv1.JSONSchemaProps{"name": text}),
+		}),
+		"status": of(map[string]apiextensionsv1.JSONSchemaProps{"secretName": text}),
+	})
+	v := version("v1", true, true)
+	v.Schema = &apiextensionsv1.CustomResourceValidation{OpenAPIV3Schema: &schema}
+	pool, err := rewrite.ParseCustomPath("spec.poolRef.name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := rewrite.CustomKind{References: []rewrite.CustomReference{{Path: pool, Type: rewrite.CustomName, Kind: "Pool"}}}
+	var got []string
+	for _, e := range k.Undeclared(sample(hostDefinition(v))) {
+		got = append(got, e.Field)
+	}
+	if want := []string{"spec.refs[].name", "spec.secretName"}; !slices.Equal(got, want) {
+		t.Errorf("fields without a rule are %v, want %v", got, want)
 	}
 }
 

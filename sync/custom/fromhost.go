@@ -78,14 +78,16 @@ func (m *Mirror) Run(ctx context.Context) error {
 		}
 		d := &definition{
 			name: m.resource("").GroupResource().String(), versions: m.cfg.Versions, scope: scope,
-			host: m.cfg.Host.Definitions, virtual: m.cfg.Virtual.Definitions, ready: func(version string) { newest(m.version, version) },
+			host: m.cfg.Host.Definitions, virtual: m.cfg.Virtual.Definitions, ready: func(_ context.Context, shown *apiextensionsv1.CustomResourceDefinition) {
+				newest(m.version, storageVersion(shown))
+			},
 		}
 		if err := d.start(m.cfg.Clock); err != nil {
 			return err
 		}
 		running.Go(func() { _ = d.run(ctx, m.cfg.Informers) })
 	}
-	return eachVersion(ctx, m.version, func(ctx context.Context, version string) {
+	eachVersion(ctx, m.version, func(ctx context.Context, version string) {
 		s, err := newShown(&m.cfg, m.resource(version))
 		if err == nil {
 			err = s.run(ctx)
@@ -94,6 +96,7 @@ func (m *Mirror) Run(ctx context.Context) error {
 			klog.FromContext(ctx).Error(err, "Objects of a custom kind are not shown", "resource", m.resource(version))
 		}
 	})
+	return nil
 }
 
 func (m *Mirror) resource(version string) schema.GroupVersionResource {
