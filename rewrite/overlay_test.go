@@ -91,13 +91,13 @@ func TestOverlayDropsManagedFieldsLast(t *testing.T) {
 	tr := mustNew(t, testCluster())
 	v := pod("demo", "p", nil)
 	v.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "rs", UID: "u"}}
-	v.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:` + noise(300_000) + `":{}}`)}}}
+	v.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "m", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:` + noise(400_000) + `":{}}`)}}}
 	got := toVirtual(t, tr, toHost(t, tr, v, rewrite.Inputs{})).(*corev1.Pod)
 	if len(got.ManagedFields) != 0 || len(got.OwnerReferences) != 1 {
 		t.Errorf("got %d managedFields and %d owners, want 0 and 1", len(got.ManagedFields), len(got.OwnerReferences))
 	}
 
-	v.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": noise(300_000)}
+	v.Annotations = map[string]string{"kubectl.kubernetes.io/last-applied-configuration": noise(400_000)}
 	if _, err := tr.PodToHost(v, rewrite.Inputs{}); !apierrors.IsRequestEntityTooLargeError(err) {
 		t.Errorf("got %v, want a Status 413", err)
 	}
