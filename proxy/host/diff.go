@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -39,6 +41,12 @@ func compare(before, after runtime.Object, shape any) (diff, error) {
 	alike, err := alike(before, after)
 	if err != nil {
 		return diff{}, err
+	}
+	if alike.wholly() {
+		changes, ok, err := keyChanges(before, after)
+		if ok || err != nil {
+			return diff{format: types.StrategicMergePatchType, metadata: changes}, err
+		}
 	}
 	b, err := comparable(before, alike)
 	if err != nil {
@@ -95,32 +103,104 @@ func sameJSON(a, b []byte) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(x1, y1)
 }
 
-// alike returns the names of those parts of two objects that are the same. Most
-// updates change a label, a finalizer or a condition, and the spec of a pod is
-// nearly all that there is to marshal and to compare.
-func alike(before, after runtime.Object) ([]string, error) {
+// keyChanges returns the changes of labels and annotations. ok is false if
+// anything else of the metadata has changed: their merge is simple, and nearly
+// every update of a translated object changes them and no more.
+func keyChanges(before, after runtime.Object) (changes map[string]any, ok bool, err error) {
+	b, err := meta.Accessor(before)
+	if err != nil {
+		return nil, false, err
+	}
+	a, err := meta.Accessor(after)
+	if err != nil {
+		return nil, false, err
+	}
+	if b.GetName() != a.GetName() || b.GetNamespace() != a.GetNamespace() || !slices.Equal(b.GetFinalizers(), a.GetFinalizers()) ||
+		!apiequality.Semantic.DeepEqual(b.GetOwnerReferences(), a.GetOwnerReferences()) {
+		return nil, false, nil
+	}
+	for name, maps := range map[string][2]map[string]string{
+		"labels":      {b.GetLabels(), a.GetLabels()},
+		"annotations": {b.GetAnnotations(), a.GetAnnotations()},
+	} {
+		if changed := changedKeys(maps[0], maps[1]); len(changed) > 0 {
+			if changes == nil {
+				changes = map[string]any{}
+			}
+			changes[name] = changed
+		}
+	}
+	return changes, true, nil
+}
+
+// changedKeys is the merge patch that turns one map into another.
+func changedKeys(before, after map[string]string) map[string]any {
+	changed := map[string]any{}
+	for k := range before {
+		if _, stays := after[k]; !stays {
+			changed[k] = nil
+		}
+	}
+	for k, v := range after {
+		if was, there := before[k]; !there || was != v {
+			changed[k] = v
+		}
+	}
+	return changed
+}
+
+// parted are the parts of an object, and of each the fields that are the same in
+// two objects, by index. Most updates change a label, a finalizer, an image or a
+// condition, and the rest of a pod is nearly all that there is to marshal and to
+// compare.
+type parted []part
+
+type part struct {
+	name  string
+	same  []int
+	whole bool // all are the same
+}
+
+// wholly reports whether the objects differ in their metadata at most.
+func (p parted) wholly() bool {
+	return !slices.ContainsFunc(p, func(p part) bool { return !p.whole })
+}
+
+// alike compares the specs and the statuses of two objects to the letter: the
+// patch decides on the meaning of two values.
+func alike(before, after runtime.Object) (parted, error) {
 	b, a := reflect.ValueOf(before), reflect.ValueOf(after)
 	if b.Type() != a.Type() {
 		return nil, fmt.Errorf("cannot compare %T with %T", before, after)
 	}
-	var names []string
+	var out parted
 	for _, name := range []string{"Spec", "Status"} {
-		// To the letter: the patch decides on the meaning of two values.
-		if f := b.Elem().FieldByName(name); f.IsValid() && reflect.DeepEqual(f.Interface(), a.Elem().FieldByName(name).Interface()) {
-			names = append(names, name)
+		b, a := b.Elem().FieldByName(name), a.Elem().FieldByName(name)
+		if !b.IsValid() {
+			continue
 		}
+		p := part{name: name}
+		for i := range b.NumField() {
+			if reflect.DeepEqual(b.Field(i).Interface(), a.Field(i).Interface()) {
+				p.same = append(p.same, i)
+			}
+		}
+		p.whole = len(p.same) == b.NumField()
+		out = append(out, p)
 	}
-	return names, nil
+	return out, nil
 }
 
-// comparable returns a host object as JSON without the named parts and the
-// fields that only the host writes. ownerReferences are among them: the one
-// there never changes after create.
-func comparable(obj runtime.Object, without []string) ([]byte, error) {
+// comparable returns a host object as JSON without the fields that are alike and
+// those that only the host writes. ownerReferences are among them: the one there
+// never changes after create.
+func comparable(obj runtime.Object, alike parted) ([]byte, error) {
 	part := reflect.New(reflect.TypeOf(obj).Elem())
 	part.Elem().Set(reflect.ValueOf(obj).Elem())
-	for _, name := range without {
-		part.Elem().FieldByName(name).SetZero()
+	for _, p := range alike {
+		for _, i := range p.same {
+			part.Elem().FieldByName(p.name).Field(i).SetZero()
+		}
 	}
 	obj, ok := part.Interface().(runtime.Object)
 	if !ok {
