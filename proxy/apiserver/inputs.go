@@ -37,20 +37,30 @@ func (i *inputs) of(ctx context.Context, v runtime.Object) rewrite.Inputs {
 	if !ok {
 		return in
 	}
-	in.Namespaces = i.namespaceLabels(ctx, m.GetNamespace())
+	in.Namespaces = i.namespaceLabels(ctx, m.GetNamespace(), readsAll(v))
 	in.NamespaceLabels = in.Namespaces[m.GetNamespace()]
 	return in
 }
 
-// namespaceLabels returns the labels of all namespaces that the informer has,
-// and of own, which may have been made a moment ago. Own is left out if it
-// cannot be read: no labels would be wrong, and so would be a pod that a
+// readsAll reports whether a translation may read the labels of every namespace
+// (rewrite.Inputs). Listing hundreds of them costs more than translating a pod.
+func readsAll(v runtime.Object) bool {
+	pod, ok := v.(*corev1.Pod)
+	return ok && pod.Spec.Affinity != nil && pod.Spec.Affinity.PodAffinity != nil
+}
+
+// namespaceLabels returns the labels of own, which may have been made a moment
+// ago, and of all namespaces that the informer has, if all is set. Own is left out
+// if it cannot be read: no labels would be wrong, and so would be a pod that a
 // namespace selector misses. sync/nslabels gives the pod its labels as soon as
 // the namespace is seen.
-func (i *inputs) namespaceLabels(ctx context.Context, own string) map[string]map[string]string {
-	list, err := i.namespaces.List(labels.Everything())
-	if err != nil {
-		list = nil // a lister over a cache cannot fail; the API is asked for own
+func (i *inputs) namespaceLabels(ctx context.Context, own string, all bool) map[string]map[string]string {
+	// A lister over a cache cannot fail; the API is asked for an own that it lacks.
+	var list []*corev1.Namespace
+	if all {
+		list, _ = i.namespaces.List(labels.Everything())
+	} else if ns, err := i.namespaces.Get(own); err == nil {
+		list = append(list, ns)
 	}
 	out := make(map[string]map[string]string, len(list)+1)
 	add := func(ns *corev1.Namespace) {

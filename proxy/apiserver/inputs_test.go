@@ -39,7 +39,12 @@ func namespaceInputs(t *testing.T, api *corev1.Namespace, informed bool, refuse 
 			t.Fatal(err)
 		}
 	}
-	in := of(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}})
+	v := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web"}}
+	if in := of(t.Context(), v); len(in.Namespaces) > 1 {
+		t.Errorf("namespaces: %v, and the pod cannot name another", in.Namespaces)
+	}
+	v.Spec.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{}}
+	in := of(t.Context(), v)
 	if got, ok := in.Namespaces["shop"]; ok != (in.NamespaceLabels != nil) || !maps.Equal(got, in.NamespaceLabels) {
 		t.Errorf("two answers for one namespace: %v and %v", got, in.NamespaceLabels)
 	}
