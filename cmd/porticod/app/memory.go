@@ -14,10 +14,16 @@ import (
 )
 
 const (
-	// gcPercent trades processor time for memory: an idle control plane is
-	// mostly live data, of which the default would let as much again pile up
-	// as garbage.
+	// gcPercent trades processor time for memory where there is much live data,
+	// of which the default would let as much again pile up as garbage.
 	gcPercent = 50
+
+	// busyGarbage may pile up in any case, up to busyGCPercent of the live data: at
+	// gcPercent, a small cluster spent a quarter of its processor time under load
+	// on collections. An idle one is collected by giveMemoryBack, and one with a
+	// memory limit before it gets there.
+	busyGarbage   = 128 << 20
+	busyGCPercent = 200
 
 	// startGCPercent is for the rest of a start whose heap has outgrown quietHeap:
 	// most of its allocations stay, so that collecting often saves little.
@@ -76,30 +82,44 @@ func quietly() (end func()) {
 // than it leaves live data, and an idle process would not collect it for
 // minutes. A busy one is left alone: collecting is then work on top.
 func giveMemoryBack(ctx context.Context) error {
-	collectAt(gcPercent)
 	debug.FreeOSMemory()
+	collectAt(percentFor(measured(liveBytes)))
 	tick := time.NewTicker(idleInterval)
 	defer tick.Stop()
-	collected := allocated()
+	collected := measured(allocatedBytes)
 	for before := collected; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		now := allocated()
+		now := measured(allocatedBytes)
 		if now-before < idleAllocation && now-collected >= worthCollecting {
 			debug.FreeOSMemory()
 			giveCodeBack()
 			collected = now
 		}
 		before = now
+		collectAt(percentFor(measured(liveBytes)))
 	}
 }
 
-// allocated is the number of bytes of all heap objects ever allocated.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+// percentFor is how much garbage may pile up next to so much live data, in percent
+// of that.
+func percentFor(live uint64) int {
+	return int(min(max(busyGarbage*100/max(live, 1), gcPercent), busyGCPercent))
+}
+
+// Metrics of the runtime: all heap objects ever allocated, and those that the last
+// collection left.
+const (
+	allocatedBytes = "/gc/heap/allocs:bytes"
+	liveBytes      = "/gc/heap/live:bytes"
+)
+
+// measured is a metric of the runtime that counts bytes.
+func measured(name string) uint64 {
+	sample := []metrics.Sample{{Name: name}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }

@@ -46,3 +46,18 @@ func TestQuietStart(t *testing.T) {
 		t.Errorf("with GOGC=75 it collects at %d%%", got)
 	}
 }
+
+// TestGarbageIsBounded: the garbage next to little live data is bounded by
+// percent, next to more by bytes, and next to much by percent again.
+func TestGarbageIsBounded(t *testing.T) {
+	for live, want := range map[uint64]int{
+		0: 200, 10 << 20: 200, 64 << 20: 200, 100 << 20: 128, 256 << 20: 50, 4 << 30: 50,
+	} {
+		if got := percentFor(live); got != want {
+			t.Errorf("%d MiB live: %d percent, want %d", live>>20, got, want)
+		}
+	}
+	if measured(allocatedBytes) == 0 || measured(liveBytes) > measured(allocatedBytes) {
+		t.Error("the runtime does not have the metrics")
+	}
+}
