@@ -129,8 +129,13 @@ type Inputs struct {
 	Former []Named
 	// Host is the host object that is about to be changed, as it was read, or
 	// nil when the object is about to be created. Fields in which the virtual
-	// object equals ToVirtual(Host) keep the value that Host has.
+	// object equals ToVirtual(Host) keep the value that Host has. The host object
+	// that is made shares memory with it.
 	Host runtime.Object
+	// Seen is ToVirtual(Host), for a caller who has it, with the defaults that the
+	// object to be translated has too. It must be nil for a Host whose overlay is
+	// corrupt. Nil means that it is made again.
+	Seen runtime.Object
 }
 
 // HostClasses are names of classes that a pod has on the host. Any other class

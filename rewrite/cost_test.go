@@ -105,7 +105,7 @@ func translations(tb testing.TB, tr *rewrite.Translator, v runtime.Object) map[s
 	in := testInputs()
 	h := toHost(tb, tr, v, in)
 	update := in
-	update.Host = h
+	update.Host, update.Seen = h, toVirtual(tb, tr, h)
 	after := changed(toVirtual(tb, tr, h))
 	must := func(_ runtime.Object, err error) {
 		if err != nil {

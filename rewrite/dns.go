@@ -96,7 +96,7 @@ func (t *Translator) dnsServiceToHost(v *corev1.Service, in Inputs) (*corev1.Ser
 		if seen == nil {
 			return nil, err
 		}
-		v.Spec, v.Status = seen.Spec, seen.Status
+		v.Spec, v.Status, in.Seen = seen.Spec, seen.Status, nil
 	} else {
 		v.Spec = t.dnsSpec()
 	}

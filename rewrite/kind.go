@@ -51,7 +51,7 @@ func (k kind[T]) hostOf(t *Translator, v T, in Inputs) (T, error) {
 	c := t.begin(k.name, v, in)
 	h := v.DeepCopyObject().(T)
 	if was, ok := in.Host.(T); ok {
-		if err := k.over(c, h, v, was.DeepCopyObject().(T)); err != nil {
+		if err := k.over(c, h, v, was); err != nil {
 			return none, err
 		}
 	} else {
@@ -68,12 +68,16 @@ func (k kind[T]) hostOf(t *Translator, v T, in Inputs) (T, error) {
 	return h, nil
 }
 
-// over translates v into h where host is on the host already. h may end up with
+// over translates v into h where host is on the host already. h ends up with
 // parts of host in it.
 func (k kind[T]) over(c *translation, h, v, host T) error {
-	seen, opened, err := k.open(c.t, host)
+	opened, err := c.t.open(k.name, host)
 	if err != nil {
 		return err
+	}
+	seen, known := c.in.Seen.(T)
+	if !known {
+		seen = k.restored(opened, host)
 	}
 	c.prior, c.sealed = opened.overlay, host.GetAnnotations()[AnnotationOverlay]
 	if err := k.refuse(c, v, seen); err != nil {
@@ -99,25 +103,23 @@ func (k kind[T]) refuse(c *translation, v, seen T) error {
 
 // virtualOf turns h back. With a *CorruptOverlayError the object is usable.
 func (k kind[T]) virtualOf(t *Translator, h T) (T, error) {
-	v, c, err := k.open(t, h)
-	if err != nil {
-		return v, err
-	}
-	return v, c.err(h.GetName())
-}
-
-func (k kind[T]) open(t *Translator, h T) (T, *restoration, error) {
 	c, err := t.open(k.name, h)
 	if err != nil {
 		var none T
-		return none, nil, err
+		return none, err
 	}
+	v := k.restored(c, h)
+	return v, c.err(h.GetName())
+}
+
+// restored is the virtual object that h is, of which c is the restoration.
+func (k kind[T]) restored(c *restoration, h T) T {
 	v := h.DeepCopyObject().(T)
 	c.metadata(metaOf(v))
 	k.restore(c, v, h)
 	c.generation(v)
 	c.shown(k.status, part(v, "Status"), part(h, "Status"))
-	return v, c, nil
+	return v
 }
 
 func metaOf(o metav1.ObjectMetaAccessor) *metav1.ObjectMeta {

@@ -4,10 +4,12 @@
 package rewrite_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -221,6 +223,48 @@ func TestUpdateOnTheHostRestores(t *testing.T) {
 				t.Fatalf("seed %d: %T (-want +got):\n%s", seed, v, d)
 			}
 		}
+	}
+}
+
+// TestSeenSavesTheWayBack: a caller who has the view of the host object gets the
+// same as one for whom it is made, and neither form is changed.
+func TestSeenSavesTheWayBack(t *testing.T) {
+	tr := mustNew(t, testCluster())
+	for name, change := range hostChanges {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(seeds / 4) {
+				befores, others := randomObjects(t, seed), randomObjects(t, seed+1_000_000)
+				for i, v := range befores {
+					h := toHost(t, tr, v, testInputs())
+					change(h)
+					seen, err := tr.ToVirtual(h)
+					if err != nil {
+						t.Fatal(err)
+					}
+					from, _ := meta.Accessor(v)
+					to, _ := meta.Accessor(others[i])
+					to.SetName(from.GetName())
+					to.SetNamespace(from.GetNamespace())
+					for _, after := range []runtime.Object{seen.DeepCopyObject(), changed(seen), others[i]} {
+						without := rewrite.Inputs{NamespaceLabels: testInputs().NamespaceLabels, Host: h}
+						with := without
+						with.Seen = seen
+						wasHost, wasSeen := h.DeepCopyObject(), seen.DeepCopyObject()
+						want, wantErr := tr.ToHost(after, without)
+						got, gotErr := tr.ToHost(after, with)
+						if fmt.Sprint(wantErr) != fmt.Sprint(gotErr) {
+							t.Fatalf("seed %d: %T: error %v, and without the view %v", seed, v, gotErr, wantErr)
+						}
+						if d := cmp.Diff(want, got); d != "" {
+							t.Fatalf("seed %d: %T (-without the view +with it):\n%s", seed, v, d)
+						}
+						if d := cmp.Diff([]runtime.Object{wasHost, wasSeen}, []runtime.Object{h, seen}); d != "" {
+							t.Fatalf("seed %d: %T: the inputs were changed:\n%s", seed, v, d)
+						}
+					}
+				}
+			}
+		})
 	}
 }
 

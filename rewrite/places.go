@@ -66,8 +66,11 @@ func (t *Translator) places(h runtime.Object) (places, bool) {
 	if !ok {
 		return places{}, false
 	}
-	v, c, err := pods.open(t, pod)
-	return places{c: c, h: pod, v: v}, err == nil
+	c, err := t.open(pods.name, pod)
+	if err != nil {
+		return places{}, false
+	}
+	return places{c: c, h: pod, v: pods.restored(c, pod)}, true
 }
 
 // addedDetail replaces the host's text about an added element.

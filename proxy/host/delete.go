@@ -124,7 +124,9 @@ func (s *Storage) release(ctx context.Context, k key, orig *state, host metav1.O
 		return nil, err
 	}
 	in := s.cfg.Inputs(ctx, versioned)
-	in.Host = orig.host
+	if in.Host, in.Seen, err = s.found(orig); err != nil {
+		return nil, err
+	}
 	after, err := s.translate(ctx, versioned, in)
 	if err != nil {
 		return nil, err

@@ -34,6 +34,8 @@
 //   - A read of the latest state shows every write that was acknowledged before
 //     it began.
 //   - One host object that cannot be shown never ends a list or a watch.
+//   - A state of an object, which its uid and revision name, is translated back
+//     once. Both of its forms are shared then, and nothing in them changes.
 //   - A host object is the virtual one that its labels and annotations say, under
 //     the name of today or the former one. Any other object under these names is
 //     not read, changed or deleted, and no new object can refer to it.
@@ -68,7 +70,7 @@
 //	placement.go    pods that a tenant puts on a node
 //	diff.go route.go the changes, and the host calls that apply them
 //	list.go watch.go the input of the cache
-//	shown.go        the host objects behind the shown ones
+//	shown.go        the host objects behind the shown ones, and both forms of the latest
 //	superseded.go   writes on a revision that was the newest a moment ago
 //	memory.go       the storages of a cluster, for one to find another's objects; pulse.go  whether the host answers
 //	revision.go     how far a cache must have come; health.go  whether it can

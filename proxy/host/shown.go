@@ -5,6 +5,7 @@ package host
 
 import (
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -25,20 +26,38 @@ import (
 type shown struct {
 	mu      sync.Mutex
 	entries map[string]entry
+
+	// paired are the latest pairs, in a ring of which next is the oldest.
+	paired [maxPairs]struct {
+		hostName string
+		pair     *pair
+	}
+	next int
 }
+
+// maxPairs bounds the pairs of a kind: a write comes back as an event within
+// milliseconds, and the next write of the same object often soon after. The
+// objects of a pair are some 20 KB for a pod.
+const maxPairs = 128
+
+// pair is an object in both forms, of which others may have a part: nothing in
+// it ever changes.
+type pair struct{ host, virtual runtime.Object }
 
 // entry is one host object and the virtual name that it was last shown under.
 type entry struct {
 	virtual types.NamespacedName
 	uid     types.UID
 	rv      uint64
-	proto   []byte
+	packed  packed
 	// written is a digest of all that tenants write: everything but the host's status.
 	// superseded are the latest revisions with the same, the newest last.
 	written    uint64
 	superseded []revision
 	// corrupt: the overlay could not be read, and the tenant has got the Event.
 	corrupt bool
+
+	pair *pair // of the latest entries only, and of none that is corrupt
 }
 
 func newShown() *shown { return &shown{entries: map[string]entry{}} }
@@ -76,6 +95,9 @@ func (s *shown) put(hostName string, e entry, now time.Time) (newlyCorrupt bool)
 	if ok {
 		e.superseded = prior.until(e, now)
 	}
+	if ok && prior.uid == e.uid && prior.rv == e.rv {
+		e.pair = prior.pair
+	}
 	s.entries[hostName] = e
 	return e.corrupt && (!ok || prior.uid != e.uid || !prior.corrupt)
 }
@@ -86,6 +108,26 @@ func (s *shown) get(hostName string) (entry, bool) {
 	defer s.mu.Unlock()
 	e, ok := s.entries[hostName]
 	return e, ok
+}
+
+// addPair gives the entry of a host object at a revision its pair, in the place
+// of the oldest.
+func (s *shown) addPair(hostName string, uid types.UID, rv uint64, p pair) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.entries[hostName]
+	if !ok || e.uid != uid || e.rv != rv || e.corrupt || e.pair != nil {
+		return
+	}
+	oldest := &s.paired[s.next]
+	if was, ok := s.entries[oldest.hostName]; ok && was.pair == oldest.pair {
+		was.pair = nil
+		s.entries[oldest.hostName] = was
+	}
+	e.pair = &p
+	s.entries[hostName] = e
+	oldest.hostName, oldest.pair = hostName, e.pair
+	s.next = (s.next + 1) % maxPairs
 }
 
 // until returns the uids of the objects that were last shown at rv or before.
@@ -120,36 +162,83 @@ func (s *shown) removeIf(hostName, namespace, name string) {
 	}
 }
 
+// packed is a host object as protobuf, part by part: in this form the digest of
+// some parts costs no second encoding.
+type packed struct {
+	raw            []byte // metadata, spec, status
+	metadata, spec int    // where these end in raw
+}
+
 // protobuf has the methods of every type of k8s.io/api.
 type protobuf interface {
-	Marshal() ([]byte, error)
+	Size() int
+	MarshalToSizedBuffer([]byte) (int, error)
 	Unmarshal([]byte) error
 }
 
-// encode packs a host object for keeping. Its managedFields are left behind:
-// they are the host's, and no update looks at them.
-func encode(h runtime.Object) ([]byte, error) {
-	m, err := meta.Accessor(h)
-	if err != nil {
-		return nil, err
-	}
-	p, ok := h.(protobuf)
+// parts are the metadata, the spec and the status of a host object.
+func parts(h runtime.Object) (metadata *metav1.ObjectMeta, spec, status protobuf, err error) {
+	v := reflect.ValueOf(h).Elem()
+	m, ok := h.(metav1.ObjectMetaAccessor)
 	if !ok {
-		return nil, fmt.Errorf("%T has no protobuf form", h)
+		return nil, nil, nil, fmt.Errorf("%T has no metadata", h)
 	}
-	managed := m.GetManagedFields()
-	m.SetManagedFields(nil)
-	defer m.SetManagedFields(managed)
-	return p.Marshal()
+	if metadata, ok = m.GetObjectMeta().(*metav1.ObjectMeta); !ok {
+		return nil, nil, nil, fmt.Errorf("%T has other metadata", h)
+	}
+	for name, part := range map[string]*protobuf{"Spec": &spec, "Status": &status} {
+		f := v.FieldByName(name)
+		if !f.IsValid() {
+			return nil, nil, nil, fmt.Errorf("%T has no %s", h, name)
+		}
+		if *part, ok = f.Addr().Interface().(protobuf); !ok {
+			return nil, nil, nil, fmt.Errorf("%s of %T has no protobuf form", name, h)
+		}
+	}
+	return metadata, spec, status, nil
 }
 
-// decode unpacks a kept host object into an empty one.
-func (e entry) decode(into runtime.Object) error {
-	p, ok := into.(protobuf)
-	if !ok {
-		return fmt.Errorf("%T has no protobuf form", into)
+// pack packs a host object for keeping. Its managedFields are left behind, for
+// they are the host's, and no update looks at them; and so is its revision,
+// which the entry has.
+func pack(h runtime.Object) (packed, error) {
+	metadata, spec, status, err := parts(h)
+	if err != nil {
+		return packed{}, err
 	}
-	return p.Unmarshal(e.proto)
+	kept := *metadata
+	kept.ManagedFields, kept.ResourceVersion = nil, ""
+	p := packed{metadata: kept.Size()}
+	p.spec = p.metadata + spec.Size()
+	p.raw = make([]byte, p.spec+status.Size())
+	for _, part := range []struct {
+		of protobuf
+		to []byte
+	}{{&kept, p.raw[:p.metadata]}, {spec, p.raw[p.metadata:p.spec]}, {status, p.raw[p.spec:]}} {
+		if _, err := part.of.MarshalToSizedBuffer(part.to); err != nil {
+			return packed{}, fmt.Errorf("pack %T: %w", h, err)
+		}
+	}
+	return p, nil
+}
+
+// unpack makes an empty host object the kept one.
+func (e entry) unpack(into runtime.Object) error {
+	metadata, spec, status, err := parts(into)
+	if err != nil {
+		return err
+	}
+	p := e.packed
+	for _, part := range []struct {
+		to   protobuf
+		from []byte
+	}{{metadata, p.raw[:p.metadata]}, {spec, p.raw[p.metadata:p.spec]}, {status, p.raw[p.spec:]}} {
+		if err := part.to.Unmarshal(part.from); err != nil {
+			return fmt.Errorf("unpack %T: %w", into, err)
+		}
+	}
+	metadata.ResourceVersion = formatRV(e.rv)
+	return nil
 }
 
 // remember keeps a host object that is shown as v.
@@ -162,16 +251,41 @@ func (s *Storage) remember(h runtime.Object, v metav1.Object, corrupt bool) (new
 	if err != nil {
 		return false, err
 	}
-	raw, err := encode(h)
+	p, err := pack(h)
 	if err != nil {
 		return false, err
 	}
-	written, err := digest(h)
+	written, err := p.written(h)
 	if err != nil {
 		return false, err
 	}
 	return s.shown.put(m.GetName(), entry{
 		virtual: types.NamespacedName{Namespace: v.GetNamespace(), Name: v.GetName()},
-		uid:     m.GetUID(), rv: rv, proto: raw, written: written, corrupt: corrupt,
+		uid:     m.GetUID(), rv: rv, packed: p, written: written, corrupt: corrupt,
 	}, s.cfg.Clock.Now()), nil
+}
+
+// pairOf returns both forms of the host object of which m is the metadata, if they
+// are at hand. There is one object of a uid and a revision.
+func (s *Storage) pairOf(m metav1.Object) *pair {
+	rv, err := s.versioner.ParseResourceVersion(m.GetResourceVersion())
+	if err != nil {
+		return nil
+	}
+	if e, ok := s.shown.get(m.GetName()); ok && e.uid == m.GetUID() && e.rv == rv {
+		return e.pair
+	}
+	return nil
+}
+
+// pair keeps both forms of a remembered host object, of which m is the metadata,
+// at hand, unless the virtual one depends on more than that. Neither may change
+// from now on.
+func (s *Storage) pair(m metav1.Object, p pair) {
+	rv, err := s.versioner.ParseResourceVersion(m.GetResourceVersion())
+	if err != nil || s.kind.complete != nil {
+		return
+	}
+	m.SetManagedFields(nil) // as in a packed one
+	s.shown.addPair(m.GetName(), m.GetUID(), rv, p)
 }

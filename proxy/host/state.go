@@ -22,7 +22,7 @@ import (
 // state is an object as a write found it.
 type state struct {
 	virtual runtime.Object // as the registry has it
-	host    runtime.Object // nil when the object does not exist
+	host    runtime.Object // nil when the object does not exist; not to be changed
 	rv      uint64         // 0 then
 	corrupt bool           // the overlay
 
@@ -42,15 +42,24 @@ func (s *Storage) remembered(ctx context.Context, k key, ignoreNotFound bool, su
 	if !ok {
 		return s.read(ctx, k, ignoreNotFound)
 	}
-	st := &state{host: s.kind.new(), rv: e.rv, corrupt: e.corrupt, shownAs: e.shownAs(s.cfg.Clock.Now())}
-	if err := e.decode(st.host); err != nil {
-		return s.read(ctx, k, ignoreNotFound)
+	st := &state{rv: e.rv, corrupt: e.corrupt, shownAs: e.shownAs(s.cfg.Clock.Now())}
+	if e.pair != nil {
+		st.host = e.pair.host
+	} else {
+		st.host = s.kind.new()
+		if err := e.unpack(st.host); err != nil {
+			return s.read(ctx, k, ignoreNotFound)
+		}
 	}
 	if suggestion != nil {
 		if rv, err := s.versioner.ObjectResourceVersion(suggestion); err == nil && rv == e.rv {
 			st.virtual = suggestion
 			return st, nil
 		}
+	}
+	if e.pair != nil {
+		st.virtual = e.pair.virtual.DeepCopyObject()
+		return st, nil
 	}
 	st.virtual = s.newFunc()
 	if _, err := s.show(ctx, st.host, st.virtual); err != nil {
@@ -90,6 +99,16 @@ func (s *Storage) read(ctx context.Context, k key, ignoreNotFound bool) (*state,
 		}
 	}
 	return st, nil
+}
+
+// found returns the two forms of an object for the translation of an update. seen
+// is nil where the virtual one is not the translation of the host's alone.
+func (s *Storage) found(orig *state) (host, seen runtime.Object, err error) {
+	if orig.corrupt || s.kind.complete != nil {
+		return orig.host, nil, nil
+	}
+	seen, err = s.toVersioned(orig.virtual)
+	return orig.host, seen, err
 }
 
 // interpretRead is interpret for a read, which also meets objects that are not

@@ -196,12 +196,25 @@ func (s *Storage) accept(ctx context.Context, reply, out runtime.Object, deleted
 		return err
 	}
 	if !isLast(m, deleted) {
-		return s.restore(ctx, reply, out)
+		return s.acceptPresent(ctx, reply, m, out)
 	}
 	s.revisions.expectGone(m.GetUID())
 	s.shown.remove(m.GetName())
 	_, err = s.show(ctx, reply, out)
 	return err
+}
+
+// acceptPresent is accept for an object that is still there. The event about the
+// write is the same object again: the first of the two to come is translated.
+func (s *Storage) acceptPresent(ctx context.Context, reply runtime.Object, m metav1.Object, out runtime.Object) error {
+	if p := s.pairOf(m); p != nil {
+		return assign(out, p.virtual.DeepCopyObject())
+	}
+	if err := s.restore(ctx, reply, out); err != nil {
+		return err
+	}
+	s.pair(m, pair{host: reply, virtual: out.DeepCopyObject()})
+	return nil
 }
 
 // expectGone makes reads wait until an object is seen to be gone.

@@ -5,6 +5,7 @@ package host
 
 import (
 	"context"
+	"encoding/json"
 	"hash/maphash"
 	"reflect"
 	"slices"
@@ -12,7 +13,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/storage"
@@ -75,45 +75,34 @@ func (e entry) shownAs(now time.Time) []uint64 {
 // seed is of this process, and so are the digests that it makes.
 var seed = maphash.MakeSeed()
 
-// digest returns a digest of a host object without the parts that a write of
-// its main part leaves alone: the host's in its status, its revision and its
+// written returns a digest of the parts of h, which p was made of, that a write
+// of its main part has: all but the host's in its status, its revision and its
 // managers.
-func digest(h runtime.Object) (uint64, error) {
-	shallow := reflect.New(reflect.TypeOf(h).Elem())
-	shallow.Elem().Set(reflect.ValueOf(h).Elem())
-	if status := shallow.Elem().FieldByName("Status"); status.IsValid() {
-		leaveQualified(status)
+func (p packed) written(h runtime.Object) (uint64, error) {
+	var d maphash.Hash
+	d.SetSeed(seed)
+	for _, part := range [][]byte{p.raw[:p.metadata], p.raw[p.metadata:p.spec]} {
+		maphash.WriteComparable(&d, len(part))
+		d.Write(part) //nolint:errcheck // never fails
 	}
-	written := shallow.Interface().(runtime.Object)
-	m, err := meta.Accessor(written)
-	if err != nil {
-		return 0, err
+	all := reflect.ValueOf(h).Elem().FieldByName("Status").FieldByName("Conditions")
+	if !all.IsValid() {
+		return d.Sum64(), nil
 	}
-	m.SetResourceVersion("")
-	raw, err := encode(written)
-	if err != nil {
-		return 0, err
-	}
-	return maphash.Bytes(seed, raw), nil
-}
-
-// leaveQualified empties a status but for the conditions by which controllers of a
-// tenant may agree: those whose type has a domain (rules.Conditions).
-func leaveQualified(status reflect.Value) {
-	var left reflect.Value
-	all := status.FieldByName("Conditions")
-	if all.IsValid() {
-		left = reflect.Zero(all.Type())
-		for i := range all.Len() {
-			if e := all.Index(i); strings.Contains(e.FieldByName("Type").String(), "/") {
-				left = reflect.Append(left, e)
-			}
+	// The conditions by which controllers of a tenant may agree: those whose type
+	// has a domain (rules.Conditions).
+	for i := range all.Len() {
+		e := all.Index(i)
+		if !strings.Contains(e.FieldByName("Type").String(), "/") {
+			continue
 		}
+		raw, err := json.Marshal(e.Interface())
+		if err != nil {
+			return 0, err
+		}
+		d.Write(raw) //nolint:errcheck // never fails
 	}
-	status.SetZero()
-	if all.IsValid() {
-		all.Set(left)
-	}
+	return d.Sum64(), nil
 }
 
 // mayTakeFor reports whether a request is one that goes together with a change of

@@ -135,7 +135,9 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 		return plan{}, err
 	}
 	in := s.cfg.Inputs(ctx, versioned)
-	in.Host = orig.host
+	if in.Host, in.Seen, err = s.found(orig); err != nil {
+		return plan{}, err
+	}
 	if s.kind.laterFacts != nil {
 		if err := s.kind.laterFacts(s, ctx, k, versioned, &in); err != nil {
 			return plan{}, err

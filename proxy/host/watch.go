@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/apiserver/pkg/storage"
@@ -248,17 +249,10 @@ func (w *hostWatcher) forward(ctx context.Context, ev watch.Event) error {
 // translate returns the virtual event for one of the host. There is always
 // one that carries the revision on, for a reader may wait for it.
 func (w *hostWatcher) translate(ctx context.Context, ev watch.Event, m metav1.Object, rv uint64) (watch.Event, bool, error) {
-	v := w.s.newFunc()
 	if ev.Type == watch.Bookmark {
-		return w.bookmark(v, rv)
+		return w.bookmark(w.s.newFunc(), rv)
 	}
-	var err error
-	if ev.Type == watch.Deleted {
-		// Not remembered: show, not restore.
-		_, err = w.s.show(ctx, ev.Object, v)
-	} else {
-		err = w.s.restore(ctx, ev.Object, v)
-	}
+	v, err := w.virtual(ctx, ev, m, rv)
 	if err != nil {
 		w.s.skip(ctx, ev.Object, err)
 		return w.withdraw(m, rv)
@@ -277,23 +271,55 @@ func (w *hostWatcher) translate(ctx context.Context, ev watch.Event, m metav1.Ob
 	return watch.Event{Type: ev.Type, Object: v}, true, nil
 }
 
+// virtual returns the virtual object of an event. The answer to a write of this
+// door has made it already, if the event is that write's.
+func (w *hostWatcher) virtual(ctx context.Context, ev watch.Event, m metav1.Object, rv uint64) (runtime.Object, error) {
+	if ev.Type == watch.Deleted {
+		if e, ok := w.s.shown.get(m.GetName()); ok && e.uid == m.GetUID() && w.ofCache() {
+			return w.named(e.virtual, m.GetUID(), rv)
+		}
+		// Not remembered: show, not restore.
+		v := w.s.newFunc()
+		_, err := w.s.show(ctx, ev.Object, v)
+		return v, err
+	}
+	if p := w.s.pairOf(m); p != nil {
+		return p.virtual, nil
+	}
+	v := w.s.newFunc()
+	if err := w.s.restore(ctx, ev.Object, v); err != nil {
+		return nil, err
+	}
+	w.s.pair(m, pair{host: ev.Object, virtual: v})
+	return v, nil
+}
+
+// ofCache reports whether the watch is one with which the cache feeds itself.
+func (w *hostWatcher) ofCache() bool { return w.one.path == "" && w.pred.Empty() }
+
+// named returns all that the cache needs of an object that is gone: it has the
+// object itself, and shows that.
+func (w *hostWatcher) named(was types.NamespacedName, uid types.UID, rv uint64) (runtime.Object, error) {
+	v := w.s.newFunc()
+	m, err := meta.Accessor(v)
+	if err != nil {
+		return nil, err
+	}
+	m.SetNamespace(was.Namespace)
+	m.SetName(was.Name)
+	m.SetUID(uid)
+	return v, w.s.versioner.UpdateObject(v, rv)
+}
+
 // withdraw returns a DELETED event for an object that was shown before and can
 // no longer be read.
 func (w *hostWatcher) withdraw(m metav1.Object, rv uint64) (watch.Event, bool, error) {
-	v := w.s.newFunc()
 	was, ok := w.s.shown.remove(m.GetName())
 	if !ok {
-		return w.bookmark(v, rv)
+		return w.bookmark(w.s.newFunc(), rv)
 	}
-	vm, err := meta.Accessor(v)
+	v, err := w.named(was, m.GetUID(), rv)
 	if err != nil {
-		return watch.Event{}, false, err
-	}
-	// The cache has the object itself and needs only its name.
-	vm.SetNamespace(was.Namespace)
-	vm.SetName(was.Name)
-	vm.SetUID(m.GetUID())
-	if err := w.s.versioner.UpdateObject(v, rv); err != nil {
 		return watch.Event{}, false, err
 	}
 	return watch.Event{Type: watch.Deleted, Object: v}, true, nil
