@@ -83,7 +83,7 @@ func (p packed) written(h runtime.Object) (uint64, error) {
 	d.SetSeed(seed)
 	for _, part := range [][]byte{p.raw[:p.metadata], p.raw[p.metadata:p.spec]} {
 		maphash.WriteComparable(&d, len(part))
-		d.Write(part) //nolint:errcheck // never fails
+		d.Write(part)
 	}
 	all := reflect.ValueOf(h).Elem().FieldByName("Status").FieldByName("Conditions")
 	if !all.IsValid() {
@@ -100,7 +100,7 @@ func (p packed) written(h runtime.Object) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		d.Write(raw) //nolint:errcheck // never fails
+		d.Write(raw)
 	}
 	return d.Sum64(), nil
 }
