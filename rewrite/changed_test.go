@@ -45,7 +45,7 @@ func changedOnHost(t *testing.T) map[string]runtime.Object {
 		DefaultBackend: &networkingv1.IngressBackend{
 			Service: &networkingv1.IngressServiceBackend{Name: "web", Port: networkingv1.ServiceBackendPort{Number: 80}},
 		},
-	}}, &rewrite.IngressPolicy{Hosts: []string{"*"}})
+	}}, &rewrite.IngressPolicy{Hosts: []string{"*"}}, rewrite.Inputs{})
 	return map[string]runtime.Object{"pod": pod, "service": service, "claim": claim, "ingress": ingress}
 }
 
