@@ -79,6 +79,7 @@
 //	composed.go     a kubelet's texts about composed objects
 //	validate.go     values that a tenant may not write; admit.go values that a tenant may not add, by configuration
 //	errors.go       ErrForeign, CorruptOverlayError
+//	persistentvolume.go  volumes of the tenant's that claims have on the host
 //	storageclass.go  classes of the tenant's that claims have on the host
 //	classes.go  names of priority, runtime and device classes
 //	projections.go  token, certificate and trust projections

@@ -42,6 +42,7 @@ var guardedCopies = map[reflect.Type]rules.Table{
 	reflect.TypeFor[networkingv1.Ingress]():         rules.Ingress,
 	reflect.TypeFor[policyv1.PodDisruptionBudget](): rules.PodDisruptionBudget,
 	reflect.TypeFor[storagev1.StorageClass]():       rules.StorageClass,
+	reflect.TypeFor[corev1.PersistentVolume]():      rules.PersistentVolume,
 }
 
 // tables returns the table of every kind that reaches the host.

@@ -46,9 +46,10 @@ const removeInterval = time.Second
 type Removal struct {
 	Cluster, Namespace string
 
-	// ResourceClaims and the classes are looked for too. The latter are in no
-	// namespace, and no anchor can own them.
-	ResourceClaims, PriorityClasses, StorageClasses bool
+	// ResourceClaims, the classes and the copies of volumes are looked for too. All
+	// but the first are in no namespace, and no anchor can own them. The data of a
+	// volume stays: its copy is retained.
+	ResourceClaims, PriorityClasses, StorageClasses, PersistentVolumes bool
 
 	// Report is called with a text about the remaining objects, whenever it has
 	// changed.
@@ -128,7 +129,7 @@ func (r Removal) round(ctx context.Context, client kubernetes.Interface, meta me
 			return "", fmt.Errorf("remove %s of host namespace %s: %w", resource.Resource, r.Namespace, err)
 		}
 	}
-	for _, resource := range r.classes() {
+	for _, resource := range r.clusterWide() {
 		ours := labels.SelectorFromSet(labels.Set{rewrite.LabelCluster: r.Cluster, rewrite.LabelHostNamespace: r.Namespace})
 		if left[resource.Resource], err = r.sweep(ctx, meta.Resource(resource), ours); err != nil {
 			return "", fmt.Errorf("remove %s: %w", resource.Resource, err)
@@ -143,14 +144,17 @@ func (r Removal) round(ctx context.Context, client kubernetes.Interface, meta me
 	return strings.Join(all, ", "), nil
 }
 
-// classes are the kinds of the cluster's objects without a namespace.
-func (r Removal) classes() []schema.GroupVersionResource {
+// clusterWide are the kinds of the cluster's objects without a namespace.
+func (r Removal) clusterWide() []schema.GroupVersionResource {
 	var all []schema.GroupVersionResource
 	if r.PriorityClasses {
 		all = append(all, schedulingv1.SchemeGroupVersion.WithResource("priorityclasses"))
 	}
 	if r.StorageClasses {
 		all = append(all, storagev1.SchemeGroupVersion.WithResource("storageclasses"))
+	}
+	if r.PersistentVolumes {
+		all = append(all, corev1.SchemeGroupVersion.WithResource("persistentvolumes"))
 	}
 	return all
 }

@@ -19,6 +19,7 @@
 //	pod.go service.go claim.go resourceclaim.go the rewritten fields
 //	pushed.go   the fields of kinds whose copies the host has
 //	storageclass.go  those of StorageClasses, and which parameters are dangerous
+//	persistentvolume.go  those of PersistentVolumes, and the plugins that reach into a node
 //	kept.go     the others, and the reasons
 //	reach.go decided.go   the fields of a tenant's that have an effect on the host
 //	volumes.go  volumes that a program on the host serves

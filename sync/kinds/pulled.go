@@ -45,6 +45,16 @@ type Pulled[T Object] struct {
 	Reserved func(name string) bool
 }
 
+// AnnotationHostVolume marks a virtual volume that shows one of the host
+// (sync/volumes). Its value is the uid there.
+const AnnotationHostVolume = "portico.dev/host-volume"
+
+// IsHostVolume reports whether a virtual volume shows one of the host. Any other is
+// the tenant's own.
+func IsHostVolume(virtual metav1.Object) bool {
+	return virtual.GetAnnotations()[AnnotationHostVolume] != ""
+}
+
 // PulledPriorityClasses are shown without the mark as default.
 var PulledPriorityClasses = Pulled[*schedulingv1.PriorityClass]{
 	Noun: "priority class", Client: priorityClasses, Informer: priorityClassInformer,

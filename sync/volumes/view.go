@@ -11,11 +11,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/kinds"
 )
 
 const (
 	// AnnotationHost marks a volume that is the host's. Its value is the uid there.
-	AnnotationHost = "portico.dev/host-volume"
+	AnnotationHost = kinds.AnnotationHostVolume
 	// hiddenDriver stands for a source that is not shown: a volume must have one.
 	hiddenDriver = "host.portico.dev"
 	// classAnnotation is how classes were given before the field.
@@ -85,7 +86,7 @@ func claimRef(claim *corev1.PersistentVolumeClaim) *corev1.ObjectReference {
 }
 
 // mirrored reports whether a volume is one of the host.
-func mirrored(shown *corev1.PersistentVolume) bool { return shown.Annotations[AnnotationHost] != "" }
+func mirrored(shown *corev1.PersistentVolume) bool { return kinds.IsHostVolume(shown) }
 
 // otherVolume reports whether want is of another host volume.
 func otherVolume(shown, want *corev1.PersistentVolume) bool {

@@ -85,6 +85,8 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"sleep, with an etcd":     "{sleep: {afterInactivity: 30m}, coredns: {enabled: false}, controlPlane: {etcd: {enabled: true}}}",
 			"own priority classes":    "sync: {toHost: {priorityClasses: {enabled: true}}}",
 			"own storage classes":     "sync: {toHost: {storageClasses: {enabled: true, provisioners: [example.com/disk]}}}",
+			"host's volumes":          "sync: {fromHost: {persistentVolumes: {enabled: true}}}",
+			"own volumes":             "sync: {toHost: {persistentVolumes: {enabled: true, drivers: [kubernetes.io/nfs]}}}",
 			"own classes":             "sync: {toHost: {priorityClasses: {enabled: true}, storageClasses: {enabled: true}}}",
 		} {
 			t.Run(name, func(t *testing.T) {

@@ -6,6 +6,7 @@ package convert
 import "slices"
 
 const (
+	volumesByOperator    = "Volumes of bound claims are shown. For volumes that a tenant makes, set sync.toHost.persistentVolumes.enabled, and drivers to those that they may have."
 	pushedStorageClasses = "Classes may have the provisioners of the host's classes that are shown; set sync.toHost.storageClasses.provisioners for others, and parameters for more than a file system. Annotations of classes do not reach the host."
 	schedulerInside      = "Also shows all nodes of the host, unless labels choose some: a scheduler needs nodes to choose from."
 	schedulerInProcess   = "A scheduler inside is in porticod: sync.nodes.enableScheduler."

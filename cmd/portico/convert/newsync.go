@@ -54,7 +54,7 @@ var newSyncRows = slices.Concat(
 	one(
 		none("sync.toHost.serviceAccounts", "All pods run as one ServiceAccount of the host, without rights. Tokens of virtual accounts are the virtual cluster's."),
 		move("sync.toHost.storageClasses.enabled", "sync.toHost.storageClasses.enabled", boolean, pushedStorageClasses),
-		none("sync.toHost.persistentVolumes", "Volumes that a tenant makes do not reach the host. Those of bound claims are shown."),
+		none("sync.toHost.persistentVolumes", volumesByOperator),
 		none("sync.toHost.namespaces", "A virtual cluster has one namespace of the host, and needs no right to make others."),
 		none("sync.toHost.customResources", toCustom),
 		none("sync.fromHost.customResources", fromCustom),

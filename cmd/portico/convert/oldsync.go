@@ -38,7 +38,7 @@ var oldSyncRows = slices.Concat(
 	one(
 		none("sync.ingresses", byOperator),
 		none("sync.ingressclasses", "Classes of the host are not shown; sync.toHost.ingresses.classes has those that work."),
-		none("sync.persistentvolumes", "Volumes that a tenant makes do not reach the host. Those of bound claims are shown."),
+		none("sync.persistentvolumes", volumesByOperator),
 		move("sync.storageclasses.enabled", "sync.toHost.storageClasses.enabled", boolean, pushedStorageClasses),
 		move("sync.hoststorageclasses.enabled", "sync.fromHost.storageClasses.enabled", boolean, ""),
 		move("sync.legacy-storageclasses.enabled", "sync.fromHost.storageClasses.enabled", boolean, ""),

@@ -65,11 +65,17 @@ func (vc *virtualCluster) seeStorageClasses(ctx context.Context) error {
 	return nil
 }
 
-// checkClasses reports at the start a missing right that would otherwise only
+// checkClasses reports at the start a missing right to see classes or volumes, that would otherwise only
 // show in refused pods.
 func (vc *virtualCluster) checkClasses(ctx context.Context) error {
 	if err := vc.seeStorageClasses(ctx); err != nil {
 		return err
+	}
+	if vc.config.Sync.FromHost.PersistentVolumes.Enabled {
+		if err := vc.checkVerbs(ctx, authorizationv1.ResourceAttributes{Resource: "persistentvolumes"}, "get"); err != nil {
+			return withHint(fmt.Errorf("sync.fromHost.persistentVolumes: %w", err),
+				"porticod needs the ClusterRole that porticod rights prints, or leave sync.fromHost.persistentVolumes off")
+		}
 	}
 	c, err := vc.shownClasses()
 	if err != nil {

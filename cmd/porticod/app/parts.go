@@ -93,6 +93,7 @@ var parts = []struct {
 	{"scheduler", (*composition).schedulerPart},
 	{"nodes", (*composition).nodesPart},
 	{"volumes", (*composition).volumesPart},
+	{"own volumes", (*composition).ownVolumesPart},
 	{"classes", (*composition).classesPart},
 	{"priority classes", (*composition).priorityClassesPart},
 	{"storage classes", (*composition).storageClassesPart},

@@ -18,6 +18,7 @@ import (
 
 	"portico.dev/portico/sync/every"
 	"portico.dev/portico/sync/kinds"
+	"portico.dev/portico/sync/ownvolumes"
 )
 
 // checkToHost checks at the start that the host grants the rights that
@@ -36,6 +37,13 @@ func (vc *virtualCluster) checkToHost(ctx context.Context) error {
 		if err := vc.checkVerbs(ctx, classes, "get", "list", "watch", "create", "update", "delete"); err != nil {
 			return withHint(fmt.Errorf("sync.toHost.storageClasses: %w", err),
 				"porticod needs the ClusterRole that porticod rights prints, or leave sync.toHost.storageClasses off")
+		}
+	}
+	if to.PersistentVolumes.Enabled {
+		volumes := authorizationv1.ResourceAttributes{Resource: "persistentvolumes"}
+		if err := vc.checkVerbs(ctx, volumes, "get", "list", "watch", "create", "update", "delete"); err != nil {
+			return withHint(fmt.Errorf("sync.toHost.persistentVolumes: %w", err),
+				"porticod needs the ClusterRole that porticod rights prints, or leave sync.toHost.persistentVolumes off")
 		}
 	}
 	if to.ResourceClaims.Enabled {
@@ -101,6 +109,22 @@ func (c *composition) budgetsPart() (part, error) {
 		return part{}, err
 	}
 	return part{leading: p.Run}, nil
+}
+
+// ownVolumesPart lets claims have the volumes that the tenant makes.
+func (c *composition) ownVolumesPart() (part, error) {
+	to := c.config.Sync.ToHost.PersistentVolumes
+	if !to.Enabled {
+		return part{}, nil
+	}
+	v, err := ownvolumes.New(ownvolumes.Config{
+		Translator: c.translator, Virtual: c.lead.virtual, Informers: c.shared, Host: c.lead.host, Events: c.report,
+		Limits: ownvolumes.Limits{Drivers: to.Drivers}, Scheduler: c.config.Sync.Nodes.EnableScheduler,
+	})
+	if err != nil {
+		return part{}, err
+	}
+	return part{leading: v.Run}, nil
 }
 
 // checkDeviceAPI returns an error if the host is too old for claims.

@@ -19,6 +19,7 @@ import (
 	"portico.dev/portico/sync/kinds"
 	"portico.dev/portico/sync/kubedns"
 	"portico.dev/portico/sync/nodes"
+	"portico.dev/portico/sync/ownvolumes"
 	"portico.dev/portico/sync/volumes"
 )
 
@@ -36,7 +37,7 @@ func undoneWrites(cfg *config.Config) []apiserver.Undone {
 		}
 	}
 	rows := []apiserver.Undone{
-		judgedBy(corev1.Resource("persistentvolumes"), silent(volumes.Judge)),
+		judgedBy(corev1.Resource("persistentvolumes"), ofVolumes(cfg)),
 		judgedBy(corev1.Resource("nodes"), ofNodes),
 		judgedBy(schedulingv1.Resource("priorityclasses"), ofClasses(kinds.PulledPriorityClasses)),
 		judgedBy(nodev1.Resource("runtimeclasses"), ofClasses(kinds.PulledRuntimeClasses)),
@@ -74,6 +75,28 @@ func judgedBy[T any, P interface {
 // silent is a judge that warns of nothing.
 func silent[T any](judge func(before, after T) error) func(before, after T) ([]string, error) {
 	return func(before, after T) ([]string, error) { return nil, judge(before, after) }
+}
+
+// notOnHost is said to users who make a volume, and wait for a claim to get it.
+const notOnHost = "no claim will get this volume: the host of this cluster does not get its PersistentVolumes; its operator can set sync.toHost.persistentVolumes"
+
+// ofVolumes judges a volume of the host's, and the parts of a tenant's that may not
+// reach the host.
+func ofVolumes(cfg *config.Config) func(before, after *corev1.PersistentVolume) ([]string, error) {
+	to := cfg.Sync.ToHost.PersistentVolumes
+	limits := ownvolumes.Limits{Drivers: to.Drivers}
+	return func(before, after *corev1.PersistentVolume) ([]string, error) {
+		err := volumes.Judge(before, after)
+		switch {
+		case err != nil:
+			return nil, err
+		case to.Enabled:
+			return nil, limits.Judge(before, after)
+		case before == nil:
+			return []string{notOnHost}, nil
+		}
+		return nil, nil
+	}
 }
 
 // ofStorageClasses judges a class of the host's, and the parts of a tenant's that

@@ -62,8 +62,9 @@ func runUninstall(ctx context.Context, s Streams, cfg *config.Config) error {
 	err = door.Removal{
 		Cluster: cfg.Name, Namespace: cfg.Host.Namespace,
 		ResourceClaims: cfg.Sync.ToHost.ResourceClaims.Enabled, PriorityClasses: cfg.Sync.ToHost.PriorityClasses.Enabled,
-		StorageClasses: cfg.Sync.ToHost.StorageClasses.Enabled,
-		Report:         func(left string) { fmt.Fprintf(s.Err, "removing %s\n", left) },
+		PersistentVolumes: cfg.Sync.ToHost.PersistentVolumes.Enabled,
+		StorageClasses:    cfg.Sync.ToHost.StorageClasses.Enabled,
+		Report:            func(left string) { fmt.Fprintf(s.Err, "removing %s\n", left) },
 	}.Run(ctx, client, meta)
 	switch {
 	case errors.Is(err, door.ErrInUse):

@@ -26,6 +26,16 @@ type FromHost struct {
 	// StorageClasses are shown by default if the host lets porticod see them. With
 	// a selector, claims may name no other class of the host.
 	StorageClasses FromHostOptional `json:"storageClasses"`
+	// PersistentVolumes of bound claims are shown if the host lets porticod get
+	// them.
+	PersistentVolumes FromHostVolumes `json:"persistentVolumes"`
+}
+
+// FromHostVolumes is about the volumes of bound claims.
+type FromHostVolumes struct {
+	// Enabled true: porticod has the right to get volumes of the host, and does not
+	// start without. Otherwise they are shown if the host lets it.
+	Enabled bool `json:"enabled"`
 }
 
 // FromHostOptional chooses objects of one kind that are shown unless the

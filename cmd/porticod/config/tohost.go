@@ -26,6 +26,7 @@ type ToHost struct {
 	PodDisruptionBudgets ToHostPodDisruptionBudgets `json:"podDisruptionBudgets"`
 	Ingresses            ToHostIngresses            `json:"ingresses"`
 	StorageClasses       ToHostStorageClasses       `json:"storageClasses"`
+	PersistentVolumes    ToHostPersistentVolumes    `json:"persistentVolumes"`
 }
 
 // ToHostIngresses has the host's controllers route requests as the tenant's
@@ -104,6 +105,30 @@ func (s *ToHostStorageClasses) validate(path *field.Path) field.ErrorList {
 	for i, key := range s.Parameters {
 		if rewrite.DangerousParameter(key) {
 			errs = append(errs, field.Invalid(path.Child("parameters").Index(i), key, "would let a tenant name Secrets, namespaces or credentials of the host"))
+		}
+	}
+	return errs
+}
+
+// ToHostPersistentVolumes lets claims have volumes that the tenant made.
+type ToHostPersistentVolumes struct {
+	// Enabled gives the host a copy of each volume that is bound to a claim.
+	// Otherwise a tenant's volumes stay inside, where no claim gets one.
+	Enabled bool `json:"enabled"`
+	// Drivers are those that the volumes may have, by the names of
+	// rules.VolumeDrivers and rules.NodeVolumes; * for all that do not reach into
+	// a node. None by default: a volume names any place that its driver reaches.
+	Drivers []string `json:"drivers,omitempty"`
+}
+
+func (v *ToHostPersistentVolumes) validate(path *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if v.Enabled && len(v.Drivers) == 0 {
+		errs = append(errs, field.Required(path.Child("drivers"), "without a driver every volume would be refused"))
+	}
+	for i, name := range v.Drivers {
+		if strings.TrimSpace(name) == "" {
+			errs = append(errs, field.Invalid(path.Child("drivers").Index(i), name, "must be the name of a driver"))
 		}
 	}
 	return errs

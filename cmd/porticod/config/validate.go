@@ -53,6 +53,7 @@ func (c *Config) validate() field.ErrorList {
 	errs = append(errs, c.Sync.FromHost.validate(field.NewPath("sync", "fromHost"))...)
 	errs = append(errs, c.Sync.ToHost.PriorityClasses.validate(field.NewPath("sync", "toHost", "priorityClasses"))...)
 	errs = append(errs, c.Sync.ToHost.StorageClasses.validate(field.NewPath("sync", "toHost", "storageClasses"))...)
+	errs = append(errs, c.Sync.ToHost.PersistentVolumes.validate(field.NewPath("sync", "toHost", "persistentVolumes"))...)
 	errs = append(errs, c.Sync.ToHost.ResourceClaims.validate(field.NewPath("sync", "toHost", "resourceClaims"), &c.Sync.FromHost.DeviceClasses)...)
 	errs = append(errs, c.Sync.ToHost.Ingresses.validate(field.NewPath("sync", "toHost", "ingresses"))...)
 	errs = append(errs, c.validateCustom(field.NewPath("sync", "custom"))...)

@@ -52,4 +52,11 @@ var removal = []Grant{
 		Rules:   []rbacv1.PolicyRule{rule("storage.k8s.io", []string{"storageclasses"}, "get", "list", "patch", "delete")},
 		needed:  func(c *config.Config) bool { return c.Sync.ToHost.StorageClasses.Enabled },
 	},
+	{
+		Feature: "sync.toHost.persistentVolumes",
+		Why:     "Copies of the tenant's volumes.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"persistentvolumes"}, "get", "list", "patch", "delete")},
+		needed:  func(c *config.Config) bool { return c.Sync.ToHost.PersistentVolumes.Enabled },
+	},
 }

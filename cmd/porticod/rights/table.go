@@ -177,6 +177,14 @@ var table = []Grant{
 		used: func(c *config.Config) bool { return ptr.Deref(c.Sync.FromHost.StorageClasses.Enabled, true) },
 	},
 	{
+		Feature: "sync.fromHost.persistentVolumes",
+		Why:     "The volumes of bound claims.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"persistentvolumes"}, "get")},
+		needed:  func(c *config.Config) bool { return c.Sync.FromHost.PersistentVolumes.Enabled },
+		used:    func(*config.Config) bool { return true },
+	},
+	{
 		Feature: "sync.toHost.priorityClasses",
 		Why:     "Copies of the tenant's priority classes. RBAC knows no prefix of a name; porticod writes only those with its own labels.",
 		Cluster: true,
@@ -189,6 +197,13 @@ var table = []Grant{
 		Cluster: true,
 		Rules:   []rbacv1.PolicyRule{rule("storage.k8s.io", []string{"storageclasses"}, "get", "list", "watch", "create", "update", "delete")},
 		needed:  func(c *config.Config) bool { return c.Sync.ToHost.StorageClasses.Enabled },
+	},
+	{
+		Feature: "sync.toHost.persistentVolumes",
+		Why:     "Copies of the tenant's volumes. RBAC knows no prefix of a name; porticod writes only those with its own labels.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("", []string{"persistentvolumes"}, "get", "list", "watch", "create", "update", "delete")},
+		needed:  func(c *config.Config) bool { return c.Sync.ToHost.PersistentVolumes.Enabled },
 	},
 }
 

@@ -131,9 +131,10 @@ func (a *app) uninstall(ctx context.Context, h *host.Host, c *cluster.Cluster, f
 	err = a.within(ctx, f.timeout, "virtual cluster "+c.Name+" to leave its host", func(ctx context.Context, report func(string)) error {
 		return door.Removal{
 			Cluster: c.Name, Namespace: c.Namespace, Report: func(left string) { report("left are " + left) },
-			ResourceClaims:  enabled(values, "sync", "toHost", "resourceClaims", "enabled"),
-			PriorityClasses: enabled(values, "sync", "toHost", "priorityClasses", "enabled"),
-			StorageClasses:  enabled(values, "sync", "toHost", "storageClasses", "enabled"),
+			ResourceClaims:    enabled(values, "sync", "toHost", "resourceClaims", "enabled"),
+			PriorityClasses:   enabled(values, "sync", "toHost", "priorityClasses", "enabled"),
+			PersistentVolumes: enabled(values, "sync", "toHost", "persistentVolumes", "enabled"),
+			StorageClasses:    enabled(values, "sync", "toHost", "storageClasses", "enabled"),
 		}.Run(ctx, h.Client, h.Metadata)
 	})
 	if err != nil || !there {
