@@ -33,7 +33,7 @@ type Config struct {
 
 	// These choose the host's classes that are shown by their labels; nil shows
 	// none.
-	PriorityClasses, RuntimeClasses, DeviceClasses, StorageClasses labels.Selector
+	PriorityClasses, RuntimeClasses, DeviceClasses, StorageClasses, IngressClasses labels.Selector
 	// LimitStorage means that claims may name no other storage class of the host
 	// than those.
 	LimitStorage bool
@@ -42,6 +42,7 @@ type Config struct {
 // Mirror keeps virtual classes in step with the host's.
 type Mirror struct {
 	priority, runtime keeper
+	ingress           keeper // for people, and for the default class of an Ingress
 	device            *kind[*resourcev1.DeviceClass]
 	storage           *kind[*storagev1.StorageClass]
 	limitStorage      bool
@@ -73,21 +74,25 @@ func New(cfg Config) (*Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Mirror{priority: priority, runtime: runtime, device: device, storage: storage, limitStorage: cfg.LimitStorage}, nil
+	ingress, err := newKind(cfg, cfg.IngressClasses, kinds.PulledIngressClasses)
+	if err != nil {
+		return nil, err
+	}
+	return &Mirror{priority: priority, runtime: runtime, ingress: ingress, device: device, storage: storage, limitStorage: cfg.LimitStorage}, nil
 }
 
 // Observe watches the host's classes until ctx ends. With several replicas of the
 // door every one of them does, because each answers For and ForClaim; one of them
 // also runs.
 func (m *Mirror) Observe(ctx context.Context) error {
-	return hostview.Observe(ctx, m.priority.observed(), m.runtime.observed(), m.device.observed(), m.storage.observed())
+	return hostview.Observe(ctx, m.priority.observed(), m.runtime.observed(), m.device.observed(), m.storage.observed(), m.ingress.observed())
 }
 
 // Run brings the virtual classes in step until ctx ends. It needs Observe to run
 // as well.
 func (m *Mirror) Run(ctx context.Context) error {
 	running, ctx := errgroup.WithContext(ctx)
-	for _, k := range []keeper{m.priority, m.runtime, m.device, m.storage} {
+	for _, k := range []keeper{m.priority, m.runtime, m.device, m.storage, m.ingress} {
 		running.Go(func() error { return k.run(ctx) })
 	}
 	return running.Wait()
@@ -186,5 +191,9 @@ func CheckAccess(ctx context.Context, cfg Config) error {
 	check("storage classes", cfg.StorageClasses,
 		func() error { _, err := storage.List(ctx, one); return err },
 		func() (watch.Interface, error) { return storage.Watch(ctx, metav1.ListOptions{}) })
+	ingress := cfg.Host.NetworkingV1().IngressClasses()
+	check("ingress classes", cfg.IngressClasses,
+		func() error { _, err := ingress.List(ctx, one); return err },
+		func() (watch.Interface, error) { return ingress.Watch(ctx, metav1.ListOptions{}) })
 	return errors.Join(errs...)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -143,6 +144,31 @@ func TestStorageClasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually("the tenant's mark undone", func(c *storagev1.StorageClass) bool { _, marked := c.Annotations[isDefault]; return !marked })
+}
+
+// TestIngressClasses: they are shown with the mark as default, and no object of the
+// host that configures the controller is.
+func TestIngressClasses(t *testing.T) {
+	class := &networkingv1.IngressClass{
+		ObjectMeta: metav1.ObjectMeta{Name: "web", UID: "uid-1", Annotations: map[string]string{networkingv1.AnnotationIsDefaultIngressClass: "true", "operators": "note"}},
+		Spec: networkingv1.IngressClassSpec{
+			Controller: "example.com/c", Parameters: &networkingv1.IngressClassParametersReference{Kind: "ConfigMap", Name: "hosts", Namespace: new("infra"), Scope: new("Namespace")},
+		},
+	}
+	h := start(t, classes.Config{IngressClasses: labels.Everything()}, nil, []runtime.Object{class})
+	err := wait.PollUntilContextTimeout(t.Context(), 5*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		c, err := h.virtual.NetworkingV1().IngressClasses().Get(ctx, "web", metav1.GetOptions{})
+		if err != nil {
+			return false, nil
+		}
+		if c.Spec.Parameters != nil || c.Annotations["operators"] != "" || c.Annotations[networkingv1.AnnotationIsDefaultIngressClass] != "true" || c.Spec.Controller != "example.com/c" {
+			t.Errorf("shown: %+v", c)
+		}
+		return true, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestAttackStorageClassThatIsNotOffered: a tenant makes a class under the name of
@@ -403,8 +429,9 @@ func TestCheckAccessTellsOfEveryRefusal(t *testing.T) {
 	})
 	cfg := everything()
 	cfg.Host = host
+	cfg.IngressClasses = labels.Everything()
 	err := classes.CheckAccess(t.Context(), cfg)
-	for _, want := range []string{"priorityclasses", "runtimeclasses", "deviceclasses"} {
+	for _, want := range []string{"priorityclasses", "runtimeclasses", "deviceclasses", "ingressclasses"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want a refusal of %s", err, want)
 		}

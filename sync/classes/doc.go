@@ -1,8 +1,8 @@
 // Copyright The Portico Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package classes shows the host's PriorityClasses, RuntimeClasses, DeviceClasses
-// and StorageClasses inside, under their own names, and says which of them pods
+// Package classes shows the host's PriorityClasses, RuntimeClasses, DeviceClasses,
+// StorageClasses and IngressClasses inside, under their own names, and says which of them pods
 // and claims may take to the host. It also keeps copies of the tenant's own
 // PriorityClasses and StorageClasses on the host.
 //
@@ -28,7 +28,7 @@
 //     back to, is changed or removed; and no cluster is shown another's copy.
 //   - A shown class is as the host has it: a tenant's change is put back. The
 //     mark as default is left out for pods: a pod without a class gets the host's
-//     default on the host. So are the parameters of storage classes.
+//     default on the host. So are the parameters of storage and ingress classes.
 //   - The storage class of a claim is a name that the host looks up. Where the
 //     operator offers some classes, a claim of any other class of the host is
 //     refused, with any class of the tenant's inside.

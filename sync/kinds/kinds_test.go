@@ -331,6 +331,11 @@ func TestPulled(t *testing.T) {
 			"expansion":  func(c *storagev1.StorageClass) { c.AllowVolumeExpansion = nil },
 			"parameters": func(c *storagev1.StorageClass) { c.Parameters = nil },
 		})
+	pulled(t, kinds.PulledIngressClasses,
+		&networkingv1.IngressClass{Spec: networkingv1.IngressClassSpec{Controller: "example.com/c"}},
+		nil,
+		map[string]func(*networkingv1.IngressClass){"controller": func(c *networkingv1.IngressClass) { c.Spec.Controller = "example.com/d" }},
+		nil)
 	pulled(t, kinds.PulledDeviceClasses,
 		&resourcev1.DeviceClass{Spec: resourcev1.DeviceClassSpec{Selectors: []resourcev1.DeviceSelector{{CEL: &resourcev1.CELDeviceSelector{Expression: "true"}}}}},
 		nil, nil,

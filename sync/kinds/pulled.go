@@ -4,6 +4,7 @@
 package kinds
 
 import (
+	networkingv1 "k8s.io/api/networking/v1"
 	nodev1 "k8s.io/api/node/v1"
 	resourcev1 "k8s.io/api/resource/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -120,6 +121,27 @@ var PulledStorageClasses = Pulled[*storagev1.StorageClass]{
 			equality.Semantic.DeepEqual(a.VolumeBindingMode, b.VolumeBindingMode)
 	},
 	Annotations: []string{"storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"},
+	Reserved:    func(string) bool { return false },
+}
+
+// PulledIngressClasses are shown without parameters, which name objects of the
+// host, and with the mark as default: an Ingress without a class gets that of the
+// host by its name.
+var PulledIngressClasses = Pulled[*networkingv1.IngressClass]{
+	Noun: "ingress class",
+	Client: func(c kubernetes.Interface) Client[*networkingv1.IngressClass] {
+		return c.NetworkingV1().IngressClasses()
+	},
+	Informer: func(f informers.SharedInformerFactory) cache.SharedIndexInformer {
+		return f.Networking().V1().IngressClasses().Informer()
+	},
+	Blank: func(m metav1.ObjectMeta) *networkingv1.IngressClass { return &networkingv1.IngressClass{ObjectMeta: m} },
+	Fill: func(shown, host *networkingv1.IngressClass) {
+		shown.Spec = networkingv1.IngressClassSpec{Controller: host.Spec.Controller}
+	},
+	// The API does not let it change (ValidateIngressClassUpdate).
+	Frozen:      func(a, b *networkingv1.IngressClass) bool { return a.Spec.Controller == b.Spec.Controller },
+	Annotations: []string{networkingv1.AnnotationIsDefaultIngressClass},
 	Reserved:    func(string) bool { return false },
 }
 

@@ -86,6 +86,7 @@ func TestRightsAreThoseOfTheConfiguration(t *testing.T) {
 			"own priority classes":    "sync: {toHost: {priorityClasses: {enabled: true}}}",
 			"own storage classes":     "sync: {toHost: {storageClasses: {enabled: true, provisioners: [example.com/disk]}}}",
 			"host's volumes":          "sync: {fromHost: {persistentVolumes: {enabled: true}}}",
+			"host's ingress classes":  "sync: {fromHost: {ingressClasses: {enabled: true}}}",
 			"own volumes":             "sync: {toHost: {persistentVolumes: {enabled: true, drivers: [kubernetes.io/nfs]}}}",
 			"own classes":             "sync: {toHost: {priorityClasses: {enabled: true}, storageClasses: {enabled: true}}}",
 		} {

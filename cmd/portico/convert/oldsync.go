@@ -37,7 +37,7 @@ var oldSyncRows = slices.Concat(
 	each(none, noToHost, "sync.volumesnapshots"),
 	one(
 		none("sync.ingresses", byOperator),
-		none("sync.ingressclasses", "Classes of the host are not shown; sync.toHost.ingresses.classes has those that work."),
+		move("sync.ingressclasses.enabled", "sync.fromHost.ingressClasses.enabled", boolean, ""),
 		none("sync.persistentvolumes", volumesByOperator),
 		move("sync.storageclasses.enabled", "sync.toHost.storageClasses.enabled", boolean, pushedStorageClasses),
 		move("sync.hoststorageclasses.enabled", "sync.fromHost.storageClasses.enabled", boolean, ""),

@@ -30,6 +30,10 @@ func (vc *virtualCluster) shownClasses() (classes.Config, error) {
 	if err != nil {
 		return classes.Config{}, err
 	}
+	ingress, err := from.IngressClasses.Shown()
+	if err != nil {
+		return classes.Config{}, err
+	}
 	storage, err := from.StorageClasses.Shown()
 	if err != nil {
 		return classes.Config{}, err
@@ -38,7 +42,7 @@ func (vc *virtualCluster) shownClasses() (classes.Config, error) {
 		storage = nil
 	}
 	return classes.Config{
-		Host: vc.hostClient, PriorityClasses: priority, RuntimeClasses: runtime, DeviceClasses: device,
+		Host: vc.hostClient, PriorityClasses: priority, RuntimeClasses: runtime, DeviceClasses: device, IngressClasses: ingress,
 		StorageClasses: storage, LimitStorage: from.StorageClasses.Limits(),
 	}, nil
 }

@@ -42,6 +42,7 @@ func undoneWrites(cfg *config.Config) []apiserver.Undone {
 		judgedBy(schedulingv1.Resource("priorityclasses"), ofClasses(kinds.PulledPriorityClasses)),
 		judgedBy(nodev1.Resource("runtimeclasses"), ofClasses(kinds.PulledRuntimeClasses)),
 		judgedBy(resourcev1.Resource("deviceclasses"), ofClasses(kinds.PulledDeviceClasses)),
+		judgedBy(networkingv1.Resource("ingressclasses"), ofClasses(kinds.PulledIngressClasses)),
 		judgedBy(storagev1.Resource("storageclasses"), ofStorageClasses(cfg)),
 	}
 	if cfg.CoreDNS.Enabled {

@@ -26,6 +26,8 @@ type FromHost struct {
 	// StorageClasses are shown by default if the host lets porticod see them. With
 	// a selector, claims may name no other class of the host.
 	StorageClasses FromHostOptional `json:"storageClasses"`
+	// IngressClasses are shown for people, and for the default class of an Ingress.
+	IngressClasses FromHostKind `json:"ingressClasses"`
 	// PersistentVolumes of bound claims are shown if the host lets porticod get
 	// them.
 	PersistentVolumes FromHostVolumes `json:"persistentVolumes"`
@@ -91,7 +93,7 @@ func (k *FromHostKind) Shown() (labels.Selector, error) {
 func (f *FromHost) validate(path *field.Path) field.ErrorList {
 	return slices.Concat(f.PriorityClasses.validate(path.Child("priorityClasses")),
 		f.RuntimeClasses.validate(path.Child("runtimeClasses")), f.DeviceClasses.validate(path.Child("deviceClasses")),
-		f.StorageClasses.validate(path.Child("storageClasses")))
+		f.StorageClasses.validate(path.Child("storageClasses")), f.IngressClasses.validate(path.Child("ingressClasses")))
 }
 
 func (k *FromHostKind) validate(path *field.Path) field.ErrorList {

@@ -187,6 +187,8 @@ var reference = []key{
 		"show the host's DeviceClasses, and let resource claims have devices of them: see [Devices](#devices)"},
 	{"sync.fromHost.storageClasses.enabled, sync.fromHost.storageClasses.selector", "unset, all",
 		"show the host's StorageClasses; `true`, or a selector: and do not start if the host refuses; unset: if the host lets it. With a selector, claims may name no other class of the host: see [Storage classes](#storage-classes)"},
+	{"sync.fromHost.ingressClasses.enabled, sync.fromHost.ingressClasses.selector", "false, all",
+		"show the host's IngressClasses: see [Ingresses](#ingresses)"},
 	{"sync.fromHost.persistentVolumes.enabled", "false",
 		"show the PersistentVolumes of bound claims, and do not start if the host refuses; otherwise: if the host lets it. See [Volumes](#volumes)"},
 	{"sync.toHost.resourceClaims.enabled", "false",

@@ -177,6 +177,13 @@ var table = []Grant{
 		used: func(c *config.Config) bool { return ptr.Deref(c.Sync.FromHost.StorageClasses.Enabled, true) },
 	},
 	{
+		Feature: "sync.fromHost.ingressClasses",
+		Why:     "The host's ingress classes.",
+		Cluster: true,
+		Rules:   []rbacv1.PolicyRule{rule("networking.k8s.io", []string{"ingressclasses"}, "get", "list", "watch")},
+		needed:  func(c *config.Config) bool { return c.Sync.FromHost.IngressClasses.Enabled },
+	},
+	{
 		Feature: "sync.fromHost.persistentVolumes",
 		Why:     "The volumes of bound claims.",
 		Cluster: true,
