@@ -79,7 +79,13 @@ var newSyncRows = slices.Concat(
 	each(none, noPatches,
 		"sync.fromHost.events.patches", "sync.fromHost.nodes.patches", "sync.fromHost.priorityClasses.patches",
 		"sync.fromHost.runtimeClasses.patches", "sync.fromHost.deviceClasses.patches"),
-	each(none, noImports, "sync.fromHost.configMaps", "sync.fromHost.secrets"),
+	one(
+		ours("sync.fromHost.configMaps.enabled", boolean),
+		ours("sync.fromHost.secrets.enabled", boolean),
+	),
+	when("sync.fromHost.configMaps.enabled", ours("sync.fromHost.configMaps.mappings.byName", object)),
+	when("sync.fromHost.secrets.enabled", ours("sync.fromHost.secrets.mappings.byName", object)),
+	each(none, noPatches, "sync.fromHost.configMaps.patches", "sync.fromHost.secrets.patches"),
 	one(
 		via("sync.fromHost.storageClasses.enabled", "sync.fromHost.storageClasses.enabled", anything, automaticSwitch, "The value auto: shown if the host lets porticod see them."),
 		ours("sync.fromHost.storageClasses.selector", object),

@@ -15,7 +15,7 @@ var porticoRows = slices.Concat(
 		"coredns.enabled", "store.insecure", "metadata.hideNodeAnnotations",
 		"sync.nodes.enabled", "sync.nodes.syncAllNodes", "sync.nodes.clearImageStatus", "sync.nodes.proxy", "sync.nodes.enableScheduler",
 		"sync.fromHost.priorityClasses.enabled", "sync.fromHost.runtimeClasses.enabled", "sync.fromHost.deviceClasses.enabled",
-		"sync.fromHost.storageClasses.enabled", "sync.fromHost.persistentVolumes.enabled", "sync.fromHost.ingressClasses.enabled", "sync.toHost.priorityClasses.enabled", "sync.toHost.storageClasses.enabled", "sync.toHost.persistentVolumes.enabled", "sync.toHost.resourceClaims.enabled", "sync.toHost.networkPolicies.enabled", "sync.toHost.podDisruptionBudgets.enabled", "sync.toHost.ingresses.enabled", "integrations.metricsServer.enabled",
+		"sync.fromHost.storageClasses.enabled", "sync.fromHost.persistentVolumes.enabled", "sync.fromHost.ingressClasses.enabled", "sync.fromHost.configMaps.enabled", "sync.fromHost.secrets.enabled", "sync.toHost.priorityClasses.enabled", "sync.toHost.storageClasses.enabled", "sync.toHost.persistentVolumes.enabled", "sync.toHost.resourceClaims.enabled", "sync.toHost.networkPolicies.enabled", "sync.toHost.podDisruptionBudgets.enabled", "sync.toHost.ingresses.enabled", "integrations.metricsServer.enabled",
 		"isolation.enabled", "isolation.resourceQuota.enabled", "isolation.limitRange.enabled", "isolation.networkPolicy.enabled",
 		"isolation.networkPolicy.outgoingConnections.dns", "sleep.podsKeepAwake"),
 	owns(number,
@@ -40,7 +40,8 @@ var porticoRows = slices.Concat(
 		"pods.nodeSelector", "images", "sleep.exclude.selector", "isolation.resourceQuota.quota",
 		"isolation.limitRange.default", "isolation.limitRange.defaultRequest", "isolation.limitRange.min", "isolation.limitRange.max",
 		"sync.fromHost.priorityClasses.selector", "sync.fromHost.runtimeClasses.selector", "sync.fromHost.deviceClasses.selector",
-		"sync.fromHost.storageClasses.selector", "sync.fromHost.ingressClasses.selector"),
+		"sync.fromHost.storageClasses.selector", "sync.fromHost.ingressClasses.selector",
+		"sync.fromHost.configMaps.mappings.byName", "sync.fromHost.secrets.mappings.byName"),
 	// A quantity, which may look like a number.
 	owns(anything, "store.maxSize"),
 	one(

@@ -84,6 +84,7 @@ var parts = []struct {
 	{"trust bundles", (*composition).trustPart},
 	{"endpoints", (*composition).endpointsPart},
 	{"mapped services", (*composition).mapServicesPart},
+	{"imported objects", (*composition).importsPart},
 	{"network policies", (*composition).networkPoliciesPart},
 	{"budgets", (*composition).budgetsPart},
 	{"ingresses", (*composition).ingressesPart},

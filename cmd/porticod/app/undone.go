@@ -16,6 +16,7 @@ import (
 	"portico.dev/portico/cmd/porticod/config"
 	"portico.dev/portico/proxy/apiserver"
 	"portico.dev/portico/sync/classes"
+	"portico.dev/portico/sync/imports"
 	"portico.dev/portico/sync/kinds"
 	"portico.dev/portico/sync/kubedns"
 	"portico.dev/portico/sync/nodes"
@@ -43,6 +44,8 @@ func undoneWrites(cfg *config.Config) []apiserver.Undone {
 		judgedBy(nodev1.Resource("runtimeclasses"), ofClasses(kinds.PulledRuntimeClasses)),
 		judgedBy(resourcev1.Resource("deviceclasses"), ofClasses(kinds.PulledDeviceClasses)),
 		judgedBy(networkingv1.Resource("ingressclasses"), ofClasses(kinds.PulledIngressClasses)),
+		judgedBy(corev1.Resource("configmaps"), silent(imports.JudgeConfigMap)),
+		judgedBy(corev1.Resource("secrets"), silent(imports.JudgeSecret)),
 		judgedBy(storagev1.Resource("storageclasses"), ofStorageClasses(cfg)),
 	}
 	if cfg.CoreDNS.Enabled {

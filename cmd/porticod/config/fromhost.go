@@ -28,6 +28,9 @@ type FromHost struct {
 	StorageClasses FromHostOptional `json:"storageClasses"`
 	// IngressClasses are shown for people, and for the default class of an Ingress.
 	IngressClasses FromHostKind `json:"ingressClasses"`
+	// ConfigMaps and Secrets are those of named namespaces.
+	ConfigMaps FromHostObjects `json:"configMaps"`
+	Secrets    FromHostObjects `json:"secrets"`
 	// PersistentVolumes of bound claims are shown if the host lets porticod get
 	// them.
 	PersistentVolumes FromHostVolumes `json:"persistentVolumes"`

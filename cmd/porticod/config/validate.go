@@ -51,6 +51,8 @@ func (c *Config) validate() field.ErrorList {
 	errs = append(errs, c.validateReplicas()...)
 	errs = append(errs, c.Sync.Nodes.validate(field.NewPath("sync", "nodes"))...)
 	errs = append(errs, c.Sync.FromHost.validate(field.NewPath("sync", "fromHost"))...)
+	errs = append(errs, c.Sync.FromHost.ConfigMaps.validate(field.NewPath("sync", "fromHost", "configMaps"), c.Host.Namespace)...)
+	errs = append(errs, c.Sync.FromHost.Secrets.validate(field.NewPath("sync", "fromHost", "secrets"), c.Host.Namespace)...)
 	errs = append(errs, c.Sync.ToHost.PriorityClasses.validate(field.NewPath("sync", "toHost", "priorityClasses"))...)
 	errs = append(errs, c.Sync.ToHost.StorageClasses.validate(field.NewPath("sync", "toHost", "storageClasses"))...)
 	errs = append(errs, c.Sync.ToHost.PersistentVolumes.validate(field.NewPath("sync", "toHost", "persistentVolumes"))...)

@@ -89,6 +89,20 @@ var table = []Grant{
 		each:    customInNamespaces,
 	},
 	{
+		Feature: "sync.fromHost.configMaps",
+		Why:     "The ConfigMaps that sync.fromHost.configMaps names.",
+		each: func(c *config.Config) []Grant {
+			return imported("configmaps", c.Sync.FromHost.ConfigMaps.HostObjects(c.Host.Namespace))
+		},
+	},
+	{
+		Feature: "sync.fromHost.secrets",
+		Why:     "The Secrets that sync.fromHost.secrets names.",
+		each: func(c *config.Config) []Grant {
+			return imported("secrets", c.Sync.FromHost.Secrets.HostObjects(c.Host.Namespace))
+		},
+	},
+	{
 		Feature: "sync.nodes.enableScheduler",
 		Why:     "Pods of a scheduler inside get their nodes.",
 		Rules:   []rbacv1.PolicyRule{rule("", []string{"pods/binding"}, "create")},
@@ -252,6 +266,18 @@ func customInNamespaces(c *config.Config) []Grant {
 	var all []Grant
 	for _, namespace := range slices.Sorted(maps.Keys(of)) {
 		all = append(all, Grant{Namespace: namespace, Rules: of[namespace]})
+	}
+	return all
+}
+
+// imported are the rights to objects of one kind in other host namespaces: to those
+// with names, or to all where there are none.
+func imported(resource string, byNamespace map[string][]string) []Grant {
+	var all []Grant
+	for _, namespace := range slices.Sorted(maps.Keys(byNamespace)) {
+		objects := rule("", []string{resource}, "get", "list", "watch")
+		objects.ResourceNames = byNamespace[namespace]
+		all = append(all, Grant{Namespace: namespace, Rules: []rbacv1.PolicyRule{objects}})
 	}
 	return all
 }
