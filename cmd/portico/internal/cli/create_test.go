@@ -94,6 +94,21 @@ func TestWordsThatWereMeantAreNamed(t *testing.T) {
 	}
 }
 
+func TestSetRefusesKeysThatAreNone(t *testing.T) {
+	b := newBench(t)
+	for want, set := range map[string]string{
+		"sleep.afterInactivty: no such key; did you mean sleep.afterInactivity?": "sleep.afterInactivty=3m",
+		"--set a: no such key\n": "a.b=c",
+		"controlPlane.statefulSet.resources (here controlPlane.resources): keys of vcluster": "controlPlane.statefulSet.resources.limits.memory=1Gi",
+	} {
+		b.run(2, "create", "vc", "--connect=false", "--set", set)
+		b.says(want, "hint: ")
+	}
+	if b.power.writes != 0 {
+		t.Errorf("%d writes", b.power.writes)
+	}
+}
+
 func TestCreateAcceptsWhatIsServed(t *testing.T) {
 	for _, args := range [][]string{{"--kubernetes-version", served()}, {"--kubernetes-version", served()[1:5]}, {"--distro", "k3s"}} {
 		b := newBench(t)

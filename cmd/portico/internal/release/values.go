@@ -21,6 +21,8 @@ type Source struct {
 	Stdin io.Reader // for "-"
 	// Read makes values of the content of a file.
 	Read func(file string, content []byte) (map[string]any, error)
+	// Check refuses what Set names and there is not; nil for no check.
+	Check func(named map[string]any) error
 }
 
 // Values returns all values of the source as one tree.
@@ -37,9 +39,20 @@ func (s Source) Values() (map[string]any, error) {
 		}
 		all = util.MergeTables(values, all)
 	}
+	named := map[string]any{}
 	for _, set := range s.Set {
-		if err := strvals.ParseInto(set, all); err != nil {
+		// Into all, too: an index is one of a file's list.
+		err := strvals.ParseInto(set, all)
+		if err == nil {
+			err = strvals.ParseInto(set, named)
+		}
+		if err != nil {
 			return nil, output.Misuse(output.WithHint(fmt.Errorf("--set %s: %w", set, err), "give it as --set KEY.KEY=VALUE"))
+		}
+	}
+	if s.Check != nil {
+		if err := s.Check(named); err != nil {
+			return nil, output.Misuse(err)
 		}
 	}
 	return all, nil
