@@ -37,6 +37,9 @@ type plan struct {
 // tightEnough is how wide the interval of a ratio may be, relative to the ratio.
 const tightEnough = 0.1
 
+// fewestRatios is how many it takes to bound a median with 95 % confidence.
+const fewestRatios = 6
+
 // latencies are the times of one side's requests, sorted.
 type latencies []time.Duration
 
@@ -103,12 +106,14 @@ func (c comparison) enough(p plan, took time.Duration) bool {
 	if n >= 4*p.rounds || took > p.budget {
 		return true
 	}
-	if n < p.rounds {
-		return false
-	}
-	sorted := slices.Sorted(slices.Values(c.ratios))
+	return n >= p.rounds && tight(slices.Sorted(slices.Values(c.ratios)))
+}
+
+// tight says whether the interval of sorted ratios is as narrow as it should be.
+// Few ratios have no interval.
+func tight(sorted []float64) bool {
 	low, mid, high := interval(sorted)
-	return (high - low) <= tightEnough*mid
+	return len(sorted) >= fewestRatios && high-low <= tightEnough*mid
 }
 
 // runBatch runs the requests of one round on one side.
@@ -177,8 +182,8 @@ func (l latencies) percentile(p int) time.Duration {
 
 // interval returns the median of sorted values, and the bounds between which the
 // true median is with 95 % confidence, whatever the distribution: each value is
-// on either side of it as a coin falls. Fewer than six values bound nothing, and
-// give the lowest and the highest.
+// on either side of it as a coin falls. Fewer than fewestRatios values bound nothing,
+// and give the lowest and the highest.
 func interval(sorted []float64) (low, median, high float64) {
 	n := len(sorted)
 	if n == 0 {

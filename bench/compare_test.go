@@ -89,6 +89,7 @@ func TestCompareGoesOnUntilTheIntervalIsTight(t *testing.T) {
 		want   bool
 	}{
 		"too few rounds":      {ratios: []float64{2, 2, 2}},
+		"one alone":           {ratios: []float64{2}},
 		"tight":               {ratios: []float64{2, 2, 2.01, 2.02, 2, 2}, want: true},
 		"wide":                {ratios: []float64{2, 3, 2.01, 1.5, 2, 2}},
 		"wide, out of time":   {ratios: []float64{2, 3, 2.01, 1.5, 2, 2}, took: 2 * time.Hour, want: true},
@@ -97,6 +98,20 @@ func TestCompareGoesOnUntilTheIntervalIsTight(t *testing.T) {
 		if got := (comparison{ratios: test.ratios}).enough(p, test.took); got != test.want {
 			t.Errorf("%s: enough is %v", reason, got)
 		}
+	}
+}
+
+func TestSumOfACounter(t *testing.T) {
+	text := "# TYPE a_total counter\na_total{code=\"200\"} 3\na_total{code=\"404\"} 1e+02\na_total_seconds{} 7\nb_total{} 9\n"
+	if got := sumOf([]byte(text), "a_total"); got != 103 {
+		t.Errorf("sum %d, want 103", got)
+	}
+}
+
+func TestProcessorTimeOfAProcess(t *testing.T) {
+	stat := "4242 (a (b) c) S 1 4242 4242 0 -1 4194560 1 2 3 4 150 25 6 7 20 0 9 0 1 2 3"
+	if got := processorTime(stat); got != 1750*time.Millisecond {
+		t.Errorf("%s, want 1.75s", got)
 	}
 }
 

@@ -41,7 +41,7 @@ func (b *bench) measureIdle(ctx context.Context) error {
 	b.report.value(valueRow{"idle", "anonymous memory", float64(after.anonymous) / 1e6, "MB", note, anonymousMark})
 	used := after.processor - before.processor
 	b.report.value(valueRow{"idle", "processor", 100 * used.Seconds() / took.Seconds(), "% of a core", fmt.Sprintf("in %s", took.Round(time.Second)), idleProcessorMark})
-	b.report.value(valueRow{"idle", "requests to the host", float64(after.requests-before.requests) / took.Minutes(), "a minute", "watches that are opened again included", idleRequestsMark})
+	b.report.value(valueRow{"idle", "requests to the host", float64(after.requests-before.requests) / took.Minutes(), "a minute", "about translated kinds, without watches", idleRequestsMark})
 	return nil
 }
 

@@ -94,7 +94,7 @@ func (r *report) ratio(section, what string, clients int, left, right string, c 
 	low, mid, high := interval(c.ratios)
 	row := ratioRow{
 		Section: section, What: what, Clients: clients, Left: sideOf(left, c.a), Right: sideOf(right, c.b),
-		Ratio: mid, Low: low, High: high, Rounds: len(c.ratios), Tight: high-low <= tightEnough*mid,
+		Ratio: mid, Low: low, High: high, Rounds: len(c.ratios), Tight: tight(c.ratios),
 		Processor: -1, HostCalls: -1, Mark: marks[markOf{what, clients}],
 	}
 	if n := float64(used.requests.Load()); !used.unavailable && n > 0 {

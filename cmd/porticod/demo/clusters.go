@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -68,9 +67,6 @@ func (c *Cluster) Client() (kubernetes.Interface, error) {
 	cfg.QPS = -1
 	return kubernetes.NewForConfig(cfg)
 }
-
-// Address is the host and port of the cluster's API.
-func (c *Cluster) Address() string { return strings.TrimPrefix(c.config.Host, "https://") }
 
 // Authorities are those of the cluster's serving certificates.
 func (c *Cluster) Authorities() (*x509.CertPool, error) {
