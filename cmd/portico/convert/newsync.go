@@ -7,7 +7,6 @@ import "slices"
 
 const (
 	noPatches = "Rewriting of translated objects by expressions is not built."
-	noImports = "Objects of the host are not imported: apply them inside, or with a tool that has both kubeconfigs."
 	noToHost  = "Objects of this kind stay in the virtual cluster; nothing on the host acts on them."
 	// vcluster's keys have no kind, and its patches are in another language.
 	toCustom   = "Write an entry of sync.custom for each, with group, kind, direction: toHost and the fields that name other objects; docs/recipes has examples."
