@@ -72,7 +72,7 @@ func (t *Translator) CheckChange(before, after runtime.Object, listed []Referenc
 	b, ok := before.(object)
 	a, same := after.(object)
 	if !ok || !same || reflect.TypeOf(before) != reflect.TypeOf(after) {
-		return field.ErrorList{field.InternalError(nil, ErrKind)}
+		return field.ErrorList{field.InternalError(field.NewPath("kind"), ErrKind)}
 	}
 	errs := CheckMetadata(b, a)
 	spec := field.NewPath("spec")
@@ -86,7 +86,7 @@ func (t *Translator) CheckChange(before, after runtime.Object, listed []Referenc
 	case *networkingv1.Ingress:
 		errs = append(errs, unheld(spec, heldIngress, before.(*networkingv1.Ingress), a)...)
 	default:
-		return field.ErrorList{field.InternalError(nil, ErrKind)}
+		return field.ErrorList{field.InternalError(field.NewPath("kind"), ErrKind)}
 	}
 	if s, ok := reflect.TypeOf(after).Elem().FieldByName("Status"); ok &&
 		!apiequality.Semantic.DeepEqual(reflect.ValueOf(before).Elem().FieldByIndex(s.Index).Interface(), reflect.ValueOf(after).Elem().FieldByIndex(s.Index).Interface()) {
@@ -274,7 +274,7 @@ func (t *Translator) newReferences(before, after runtime.Object, listed []Refere
 	for _, r := range t.hostReferences(after) {
 		if !had[r] {
 			had[r] = true // once
-			errs = append(errs, field.Forbidden(nil, r.Kind+" "+r.Name+" "+isNoTenants))
+			errs = append(errs, field.Forbidden(field.NewPath("spec"), r.Kind+" "+r.Name+" "+isNoTenants))
 		}
 	}
 	return errs
@@ -341,11 +341,11 @@ func CheckShown(before, after runtime.Object) field.ErrorList {
 	b, ok := before.(object)
 	a, same := after.(object)
 	if !ok || !same || reflect.TypeOf(before) != reflect.TypeOf(after) {
-		return field.ErrorList{field.InternalError(nil, ErrKind)}
+		return field.ErrorList{field.InternalError(field.NewPath("kind"), ErrKind)}
 	}
 	errs := CheckMetadata(b, a)
 	if len(errs) == 0 && !apiequality.Semantic.DeepEqual(withoutLooks(before), withoutLooks(after)) {
-		errs = append(errs, field.Forbidden(nil, "only labels, annotations, images, and messages and reasons of a status may be shown differently"))
+		errs = append(errs, field.Forbidden(field.NewPath("spec"), "only labels, annotations, images, and messages and reasons of a status may be shown differently"))
 	}
 	return errs
 }

@@ -148,7 +148,9 @@ func (c Config) describeHost(loopback *rest.Config, shared informers.SharedInfor
 		return nil, err
 	}
 	h.Scheme = legacyscheme.Scheme
-	h.Memory = host.NewMemory()
+	if h.Memory == nil {
+		h.Memory = host.NewMemory()
+	}
 	if h.Inputs == nil {
 		h.Inputs = newInputs(client, shared)
 	}

@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"portico.dev/portico/proxy/fairshare"
+	"portico.dev/portico/proxy/hooks"
 	"portico.dev/portico/rewrite"
 )
 
@@ -56,6 +57,10 @@ type Config struct {
 	// Referents brings the objects that a pod refers to onto the host ahead of
 	// it. Nil means that another part does, later.
 	Referents Referents
+
+	// Hooks are shown objects before the host gets them, and on their way back. Nil
+	// means none.
+	Hooks *hooks.Hooks
 
 	// Events records facts about an object that a tenant should know and that
 	// have no other place. Nil drops them.

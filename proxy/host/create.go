@@ -6,6 +6,7 @@ package host
 import (
 	"context"
 
+	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/storage"
@@ -98,6 +99,9 @@ func (s *Storage) hostForm(ctx context.Context, k key, v runtime.Object, in rewr
 	h, err := s.translate(ctx, v, in)
 	if err != nil {
 		return nil, s.refusal(ctx, err, k)
+	}
+	if h, err = s.shownToHooks(ctx, k, admissionv1.Create, nil, h); err != nil {
+		return nil, err
 	}
 	m, err := meta.Accessor(h)
 	if err != nil {

@@ -65,6 +65,7 @@
 //	state.go        reading one object; find.go  the host object of a virtual one
 //	create.go update.go delete.go   writing; dryrun.go  trying without writing
 //	admission.go    refused writes
+//	hooks.go        objects that hooks of the operator see, both ways
 //	lost.go         fields that the host did not take
 //	referents.go    objects that are brought to the host before another
 //	placement.go    pods that a tenant puts on a node

@@ -49,6 +49,13 @@ func (h *health) connected() bool {
 	return h.lostAt.IsZero()
 }
 
+// since is when the watch was lost; zero while it is there.
+func (h *health) since() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lostAt
+}
+
 // fresh reports nil while the cache may answer for the latest state.
 func (h *health) fresh() error {
 	h.mu.Lock()

@@ -3,7 +3,12 @@
 
 package host
 
-import "sync"
+import (
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
 
 // Memory leads from one storage of a virtual cluster to the others. A new pod
 // names claims, and the storage of these has nearly always seen them already:
@@ -58,4 +63,42 @@ func (m *Memory) find(kind, namespace, name string) (hostName string, found bool
 	}
 	hostName, _, found = s.entry(key{namespace: namespace, name: name})
 	return hostName, found
+}
+
+// Lag says how far the cache of a resource is behind the host.
+type Lag struct {
+	Resource string
+	// Revisions of the host are between the newest write that this process knows
+	// of and the newest state that the cache got. The host's revisions count
+	// everything that it stores, so one write may be many.
+	Revisions uint64
+	// Behind is how long the cache has lacked a write, or its host watch.
+	Behind time.Duration
+}
+
+// Lags are those of the storages, by resource.
+func (m *Memory) Lags() []Lag {
+	if m == nil {
+		return nil
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	lags := make([]Lag, 0, len(m.storages))
+	for _, s := range m.storages {
+		lags = append(lags, s.lag())
+	}
+	slices.SortFunc(lags, func(a, b Lag) int { return strings.Compare(a.Resource, b.Resource) })
+	return lags
+}
+
+func (s *Storage) lag() Lag {
+	revisions, since := s.revisions.lag()
+	if lost := s.health.since(); since.IsZero() || !lost.IsZero() && lost.Before(since) {
+		since = lost
+	}
+	l := Lag{Resource: s.kind.resource, Revisions: revisions}
+	if !since.IsZero() {
+		l.Behind = s.cfg.Clock.Since(since)
+	}
+	return l
 }

@@ -35,6 +35,9 @@ type revisions struct {
 	clock clock.Clock
 
 	mu sync.Mutex
+	// behindSince is when the cache was first known to lack a write that was
+	// acknowledged; zero while it lacks none.
+	behindSince time.Time
 	// going are deleted objects whose last revision is not known: the host
 	// deletes an object when the patch that removes its last finalizer
 	// arrives, and answers with the object as it was.
@@ -52,10 +55,40 @@ func newRevisions(c clock.Clock) *revisions {
 func (r *revisions) current() uint64 { return max(r.acked.Load(), r.seen.Load()) }
 
 // ack notes the revision of a write before the client gets the answer.
-func (r *revisions) ack(rv uint64) { r.acked.Raise(rv) }
+func (r *revisions) ack(rv uint64) {
+	r.acked.Raise(rv)
+	r.compare()
+}
 
 // see notes a revision on its way to the cache.
-func (r *revisions) see(rv uint64) { r.seen.Raise(rv) }
+func (r *revisions) see(rv uint64) {
+	r.seen.Raise(rv)
+	r.compare()
+}
+
+// compare notes when the cache begins to lack something, and when it has all.
+func (r *revisions) compare() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch behind := r.acked.Load() > r.seen.Load(); {
+	case !behind:
+		r.behindSince = time.Time{}
+	case r.behindSince.IsZero():
+		r.behindSince = r.clock.Now()
+	}
+}
+
+// lag is by how many revisions the cache is behind the newest acknowledged
+// write, and for how long it has been behind.
+func (r *revisions) lag() (revisions uint64, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	acked, seen := r.acked.Load(), r.seen.Load()
+	if acked <= seen {
+		return 0, time.Time{}
+	}
+	return acked - seen, r.behindSince
+}
 
 // expectGone notes that uid is being deleted at an unknown revision.
 func (r *revisions) expectGone(uid types.UID) {

@@ -104,7 +104,7 @@ func (s *Storage) read(ctx context.Context, k key, ignoreNotFound bool) (*state,
 // found returns the two forms of an object for the translation of an update. seen
 // is nil where the virtual one is not the translation of the host's alone.
 func (s *Storage) found(orig *state) (host, seen runtime.Object, err error) {
-	if orig.corrupt || s.kind.complete != nil {
+	if orig.corrupt || s.kind.complete != nil || s.cfg.Hooks.Shows(s.kind.resource) {
 		return orig.host, nil, nil
 	}
 	seen, err = s.toVersioned(orig.virtual)

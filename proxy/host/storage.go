@@ -133,6 +133,9 @@ func (s *Storage) show(ctx context.Context, h, into runtime.Object) (*rewrite.Co
 	if s.kind.complete != nil {
 		s.kind.complete(s, ctx, v, h)
 	}
+	if s.cfg.Hooks.Shows(s.kind.resource) {
+		v = s.look(ctx, v)
+	}
 	return corrupt, s.fromVersioned(v, into)
 }
 

@@ -6,6 +6,7 @@ package host
 import (
 	"context"
 
+	admissionv1 "k8s.io/api/admission/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -134,6 +135,9 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	if err != nil {
 		return plan{}, err
 	}
+	if versioned, err = s.withoutLooks(ctx, orig, versioned); err != nil {
+		return plan{}, err
+	}
 	in := s.cfg.Inputs(ctx, versioned)
 	if in.Host, in.Seen, err = s.found(orig); err != nil {
 		return plan{}, err
@@ -146,6 +150,11 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 	after, err := s.translate(ctx, versioned, in)
 	if err != nil {
 		return plan{}, s.refusal(ctx, err, k)
+	}
+	if grace == nil && s.subresourceOf(ctx) == subMain {
+		if after, err = s.shownToHooks(ctx, k, admissionv1.Update, orig.host, after); err != nil {
+			return plan{}, err
+		}
 	}
 	d, err := compare(orig.host, after, s.kind.shape)
 	if err != nil {

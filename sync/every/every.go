@@ -55,6 +55,9 @@ type Config[T kinds.Object] struct {
 	// Wanted reports whether there is to be a copy, and otherwise why there is
 	// none; "" is nothing to tell. Nil: there is always one.
 	Wanted func(virtual T) (wanted bool, why string)
+	// Change returns a copy with the changes of the operator's; it is asked for
+	// every copy, and gives the same answer to the same one. Nil changes nothing.
+	Change func(ctx context.Context, virtual, copied T) (T, error)
 	// Show brings the host's status of a copy to its virtual object; host is nil
 	// before a copy goes that is not wanted any more. Nil shows nothing.
 	Show func(ctx context.Context, virtual, host T) error
@@ -145,6 +148,12 @@ func (c *Controller[T]) reconcile(ctx context.Context, key types.NamespacedName)
 	var again time.Duration
 	if len(in.Former) > 0 {
 		again = whenRenamed
+	}
+	if c.cfg.Change != nil {
+		if host, err = c.cfg.Change(ctx, virtual, host); err != nil {
+			c.report(virtual, err.Error())
+			return 0, fmt.Errorf("change %s %s for the host: %w", c.cfg.Row.Kind, key, err)
+		}
 	}
 	if !c.copies.Known(host.GetName()) && !c.room.Take(host.GetName()) {
 		c.report(virtual, fmt.Sprintf("the host has %d %s of this cluster, which is the most that it can have", c.room.Most(), c.cfg.Row.Resource))

@@ -36,6 +36,7 @@ type controlPlane struct {
 	} `json:"etcd"`
 	StoreSecret string `json:"storeSecret"`
 	AuditSecret string `json:"auditSecret"`
+	HooksSecret string `json:"hooksSecret"`
 	Service     struct {
 		Type                     string            `json:"type"`
 		NodePort                 int               `json:"nodePort"`

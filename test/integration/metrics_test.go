@@ -75,6 +75,16 @@ func TestMeasurements(t *testing.T) {
 		t.Errorf("portico_leading is %v for the only replica", got)
 	}
 
+	for _, name := range []string{"portico_host_cache_lag_revisions", "portico_host_cache_lag_seconds"} {
+		lags := map[string]bool{}
+		for _, m := range found[name].GetMetric() {
+			lags[m.GetLabel()[0].GetValue()] = true
+		}
+		if !lags["pods"] || !lags["services"] || !lags["persistentvolumeclaims"] {
+			t.Errorf("%s is measured for %v only", name, lags)
+		}
+	}
+
 	asTenant, err := c.Virtual.Discovery().RESTClient().Get().AbsPath("/metrics").DoRaw(t.Context())
 	if err != nil {
 		t.Fatal(err)

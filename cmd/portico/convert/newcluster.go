@@ -67,8 +67,8 @@ var newClusterRows = slices.Concat(
 		all("deploy.kubeProxy", noPrivateNodes),
 		all("deploy.localPathProvisioner", noPrivateNodes),
 
-		none("plugins", "Plugins of vcluster run in its syncer, which Portico does not have."),
-		none("plugin", "Plugins of vcluster run in its syncer, which Portico does not have."),
+		none("plugins", "Plugins of vcluster run in its syncer, which Portico does not have. A plugin that changes objects on their way to the host becomes a webhook: key hooks in docs/configuration.md."),
+		none("plugin", "Plugins of vcluster run in its syncer, which Portico does not have. A plugin that changes objects on their way to the host becomes a webhook: key hooks in docs/configuration.md."),
 		none("external", noPlatform),
 		all("platform", noPlatform),
 		all("pro", noPlatform),

@@ -27,6 +27,7 @@
 //	egress.go        the addresses that the API server may dial for its tenant
 //	mapservices.go   the Services that are mapped from one side to the other
 //	imports.go  ConfigMaps and Secrets of the host
+//	hooks.go         the webhooks and patches of the operator
 //	ingresses.go     Ingresses on the host, and what their writers are told
 //	leftovers.go     copies of kinds that are switched off go
 //	custom.go        kinds without a row of their own, as sync.custom says

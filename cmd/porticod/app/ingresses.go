@@ -38,6 +38,7 @@ func (c *composition) ingressesPart() (part, error) {
 			}
 			return true, ""
 		},
+		Change: c.hooksOfIngresses(),
 		Show: func(ctx context.Context, virtual, host *networkingv1.Ingress) error {
 			var status networkingv1.IngressStatus
 			if host != nil {

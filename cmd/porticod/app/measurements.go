@@ -18,6 +18,7 @@ import (
 
 	"portico.dev/portico/certs"
 	"portico.dev/portico/proxy/door"
+	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/proxy/metrics"
 )
 
@@ -34,7 +35,7 @@ func (c *composition) measurementsPart() (part, error) {
 		}
 		klog.FromContext(ctx).Info("Measurements are served", "address", listener.Addr().String())
 		own := prometheus.NewRegistry()
-		if err := own.Register(&state{leads: c.leads, bundle: c.bundleOfNow}); err != nil {
+		if err := own.Register(&state{leads: c.leads, bundle: c.bundleOfNow, lags: c.storage.Memory.Lags}); err != nil {
 			return err
 		}
 		return metrics.Listener{
@@ -86,11 +87,16 @@ func (c *composition) servingCertificate() (*tls.Certificate, error) {
 type state struct {
 	leads  func() bool
 	bundle func() *certs.Bundle
+	lags   func() []host.Lag
 }
 
 var (
 	leadingDesc = prometheus.NewDesc("portico_leading",
 		"1 in the replica that runs the controllers and keeps the host in step, 0 in all others.", nil, nil)
+	lagRevisionsDesc = prometheus.NewDesc("portico_host_cache_lag_revisions",
+		"Revisions of the host between the newest write that this process knows of and the newest state in its cache.", []string{"resource"}, nil)
+	lagSecondsDesc = prometheus.NewDesc("portico_host_cache_lag_seconds",
+		"How long the cache has lacked a write that this process knows of, or has been without its watch of the host; 0 if neither.", []string{"resource"}, nil)
 	expiryDesc = prometheus.NewDesc("portico_certificate_expiry_timestamp_seconds",
 		"The end of a certificate's life, in Unix time. porticod issues it again at three fifths of its life, but for authorities (ca, signer-ca, front-proxy-ca).", []string{"certificate"}, nil)
 )
@@ -98,6 +104,8 @@ var (
 // Describe implements prometheus.Collector.
 func (s *state) Describe(ch chan<- *prometheus.Desc) {
 	ch <- leadingDesc
+	ch <- lagRevisionsDesc
+	ch <- lagSecondsDesc
 	ch <- expiryDesc
 }
 
@@ -108,6 +116,10 @@ func (s *state) Collect(ch chan<- prometheus.Metric) {
 		leading = 0
 	}
 	ch <- prometheus.MustNewConstMetric(leadingDesc, prometheus.GaugeValue, leading)
+	for _, l := range s.lags() {
+		ch <- prometheus.MustNewConstMetric(lagRevisionsDesc, prometheus.GaugeValue, float64(l.Revisions), l.Resource)
+		ch <- prometheus.MustNewConstMetric(lagSecondsDesc, prometheus.GaugeValue, l.Behind.Seconds(), l.Resource)
+	}
 	for _, c := range endsOf(s.bundle()) {
 		if c.err != nil {
 			ch <- prometheus.NewInvalidMetric(expiryDesc, fmt.Errorf("certificate %s: %w", c.name, c.err))

@@ -124,6 +124,8 @@ func (vc *virtualCluster) describeHost(loopback *rest.Config, shared informers.S
 		REST:       vc.hostConfig,
 		Streams:    fairshare.NewStreams(vc.config.Host.MaxStreams, vc.hostConfig.RateLimiter),
 		Translator: vc.translator,
+		Memory:     host.NewMemory(),
+		Hooks:      vc.hooks,
 		Events:     c.report,
 		Strict:     vc.config.Reads == config.ReadsStrict,
 	}

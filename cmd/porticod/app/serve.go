@@ -28,6 +28,7 @@ import (
 	"portico.dev/portico/proxy/door"
 	"portico.dev/portico/proxy/egress"
 	"portico.dev/portico/proxy/fairshare"
+	"portico.dev/portico/proxy/hooks"
 	"portico.dev/portico/proxy/host"
 	"portico.dev/portico/proxy/tracing"
 	"portico.dev/portico/rewrite"
@@ -109,6 +110,9 @@ type virtualCluster struct {
 	keys       *door.Keys
 	gateway    *gatewayNames
 
+	// hooks are the operator's; nil if there are none.
+	hooks *hooks.Hooks
+
 	// placement is asked by a scheduler inside.
 	placement placement
 
@@ -186,6 +190,9 @@ func composeVirtualCluster(ctx context.Context, cfg *config.Config, backend stor
 		return nil, err
 	}
 	vc.doors = door.NewDoors(hostClient, vc.doorOptions(at), vc.translator.Owner)
+	if vc.hooks, err = vc.operatorsHooks(); err != nil {
+		return nil, err
+	}
 	vc.keeper, err = door.NewKeeper(hostClient, vc.doorOptions(at), entrance, vc.translator, vc.ownedToo()...)
 	if err != nil {
 		return nil, err

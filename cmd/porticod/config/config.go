@@ -73,6 +73,14 @@ type Config struct {
 	// Images maps an image as a tenant writes it to the one that is run.
 	Images map[string]string `json:"images,omitempty"`
 
+	// Hooks are webhooks of the operator that see objects of the tenant's on their
+	// way to the host, and back.
+	Hooks []Hook `json:"hooks,omitempty"`
+
+	// Patches are expressions of the operator that change objects of the tenant's
+	// on their way to the host, before the hooks see them.
+	Patches []Patch `json:"patches,omitempty"`
+
 	Metrics Metrics `json:"metrics"`
 
 	Audit Audit `json:"audit"`

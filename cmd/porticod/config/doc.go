@@ -24,5 +24,5 @@
 //	reference.go the same as a table
 //	schema.go    the JSON schema
 //	customfile.go  sync.custom of another file
-//	coredns.go metadata.go store.go fromhost.go tohost.go custom.go egress.go isolation.go proxyprotocol.go sleep.go mapservices.go imports.go observe.go  the sections of the file that have rules of their own
+//	coredns.go metadata.go store.go fromhost.go tohost.go custom.go egress.go isolation.go proxyprotocol.go sleep.go mapservices.go imports.go hooks.go observe.go  the sections of the file that have rules of their own
 package config

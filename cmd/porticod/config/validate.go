@@ -68,6 +68,8 @@ func (c *Config) validate() field.ErrorList {
 	errs = append(errs, c.Egress.validate(field.NewPath("egress"))...)
 	errs = append(errs, c.validateMapServices(field.NewPath("mapServices"))...)
 	errs = append(errs, images(field.NewPath("images"), c.Images)...)
+	errs = append(errs, c.validateHooks(field.NewPath("hooks"))...)
+	errs = append(errs, c.validatePatches(field.NewPath("patches"))...)
 	errs = append(errs, c.Metrics.validate(field.NewPath("metrics"))...)
 	errs = append(errs, c.Audit.validate(field.NewPath("audit"))...)
 	errs = append(errs, c.Tracing.validate(field.NewPath("tracing"))...)
