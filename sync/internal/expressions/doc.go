@@ -13,4 +13,8 @@
 //   - An expression that does not compile is an error with its line and column.
 //   - An evaluation has the limits of cost that the API server gives an expression,
 //     and all expressions of an object together those of a request.
+//
+// # Map
+//
+//	expressions.go  compiled at the start, run for each object
 package expressions
