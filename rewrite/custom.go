@@ -237,6 +237,7 @@ func (copied *CustomCopy) name(r *CustomReference, parent map[string]any, value 
 			return nil, field.Forbidden(path, "the API of this cluster is not offered to the host")
 		}
 	}
+	copied.c.names.add(name)
 	return copied.c.hostName(r.Kind, name), nil
 }
 
