@@ -296,6 +296,8 @@ func TestWorkEndsWithTheServer(t *testing.T) {
 	}
 }
 
+// TestAttackTheLinkIsUsedTwice: somebody who reads the link in a terminal, or a browser that
+// looks ahead, opens it too. It lets one browser in, once.
 func TestAttackTheLinkIsUsedTwice(t *testing.T) {
 	s, b := serve(t, fleet())
 	link := strings.TrimPrefix(s.Link(), b.base)
@@ -314,6 +316,8 @@ func TestAttackTheLinkIsUsedTwice(t *testing.T) {
 	b.ask(200, "GET", "/", "", nil)
 }
 
+// TestAttackAStrangersNameLeadsHere: a page of another site has its own name lead to this
+// machine (DNS rebinding). Requests under a name that is not ours are refused.
 func TestAttackAStrangersNameLeadsHere(t *testing.T) {
 	f := fleet()
 	s, b := serve(t, f)
@@ -329,6 +333,8 @@ func TestAttackAStrangersNameLeadsHere(t *testing.T) {
 	b.ask(401, "GET", "/", "", func(r *http.Request) { r.Host = "localhost:" + s.guard.port })
 }
 
+// TestAttackAnotherSiteSendsAForm: a page of another site sends a form in the name of the
+// person. Nothing is done.
 func TestAttackAnotherSiteSendsAForm(t *testing.T) {
 	f := fleet()
 	s, b := serve(t, f)
@@ -384,6 +390,8 @@ func TestAttackAnotherPortIsSentTheCookie(t *testing.T) {
 	second.ask(404, "GET", "/", "", func(r *http.Request) { r.AddCookie(&http.Cookie{Name: s.guard.cookie(), Value: s.guard.session}) })
 }
 
+// TestAttackACookieIsReadByAScript: a script in a page looks for the session. The cookie is
+// out of its reach, and no page may run a script.
 func TestAttackACookieIsReadByAScript(t *testing.T) {
 	s, _ := serve(t, fleet())
 	a, err := http.Get(s.Link()) //nolint:noctx // one request of a test
