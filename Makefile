@@ -87,7 +87,7 @@ fuzz: ## Fuzz each target for FUZZTIME (default 1m)
 lint: bin/golangci-lint ## Check formatting and run the linters of .golangci.yml
 	@test -z "$$(gofmt -s -l $$(git ls-files '*.go'))" || { gofmt -s -d $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet -trimpath -tags $(TAGS),e2e,browser ./...
-	$(foreach os,windows darwin,GOOS=$(os) CGO_ENABLED=0 GOFLAGS=-buildvcs=false go vet -trimpath ./cmd/portico/... &&) true
+	$(foreach os,windows darwin,GOOS=$(os) CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath ./cmd/portico/... &&) true
 	CGO_ENABLED=1 GOFLAGS='-buildvcs=false -trimpath' bin/golangci-lint run --build-tags $(TAGS),e2e,browser --timeout 20m ./...
 
 bin/golangci-lint: test/tools/go.mod
