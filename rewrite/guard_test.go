@@ -92,7 +92,7 @@ func isBool(path string) bool {
 	switch path {
 	case "spec.enableServiceLinks", "spec.automountServiceAccountToken", "spec.setHostnameAsFQDN", "spec.priority", "spec.overhead",
 		"spec.dnsPolicy", "spec.preemptionPolicy", "spec.devices.requests[].exactly.adminAccess", "value", "globalDefault", "spec.egress[].ports[]",
-		"spec.minAvailable", "spec.maxUnavailable":
+		"spec.minAvailable", "spec.maxUnavailable", "spec.persistentVolumeReclaimPolicy":
 		return true
 	}
 	return false
