@@ -247,7 +247,7 @@ func (b *bench) startClusters(ctx context.Context) (end func() error, err error)
 	}
 	if b.profiles != "" {
 		// Both clusters inherit it; see cmd/porticod/profile.go.
-		if err := errors.Join(os.MkdirAll(b.profiles, 0o755), os.Setenv("PORTICO_PROFILE_DIR", dir)); err != nil {
+		if err := errors.Join(os.MkdirAll(b.profiles, 0o750), os.Setenv("PORTICO_PROFILE_DIR", dir)); err != nil {
 			return nil, err
 		}
 	}

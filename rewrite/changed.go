@@ -51,7 +51,7 @@ const (
 	isPorticos   = "is written by Portico and keeps its value"
 	leavesScope  = "selects objects outside of this cluster: it needs a requirement on " + LabelCluster
 	isNoTenants  = "is no object that the tenant's object refers to, nor one that the operator has listed"
-	isCredential = "is a credential of the host"
+	isCredential = "is a credential of the host" //nolint:gosec // A sentence.
 )
 
 // CheckMetadata lists the changes to the metadata of a host object, of any kind,

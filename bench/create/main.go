@@ -64,7 +64,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	var all []moments
 	for n := range o.runs {
 		m, err := o.once(ctx, client, dir, n == o.runs-1)
@@ -87,7 +87,7 @@ func (o options) once(ctx context.Context, client kubernetes.Interface, dir stri
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(kubeconfig, content, 0o600); err != nil {
+	if err := os.WriteFile(kubeconfig, content, 0o600); err != nil { //nolint:gosec // In a directory that we made.
 		return nil, err
 	}
 	command := func(ctx context.Context, program string, args ...string) error {

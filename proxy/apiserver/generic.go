@@ -95,7 +95,7 @@ func configureGeneric(options kubeoptions.CompletedOptions) (*genericapiserver.C
 	}
 	describeTypes(c)
 	c.LongRunningFunc = filters.BasicLongRunningRequestCheck(
-		sets.NewString("watch", "proxy"), sets.NewString("attach", "exec", "proxy", "log", "portforward")) //nolint:staticcheck // upstream's parameters
+		sets.NewString("watch", "proxy"), sets.NewString("attach", "exec", "proxy", "log", "portforward"))
 
 	storage, err := configureStorage(c, options)
 	if err != nil {

@@ -23,7 +23,7 @@ func TestConfigurationsHaveUpstreamsFields(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's own
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestConfigurationsHaveUpstreamsFields(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer backend.Close() //nolint:errcheck // nothing is kept
+	defer backend.Close()
 	cfg := Config{
 		Name: t.Name(), Backend: backend, Listener: listener, AdvertiseAddress: net.IPv4(127, 0, 0, 1), Issuer: "https://example.com",
 		Files: Files{

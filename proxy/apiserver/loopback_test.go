@@ -25,7 +25,7 @@ func TestLoopbackClientKnowsItsServer(t *testing.T) {
 		"its own":               {works: true},
 		"that of another start": {other: true},
 	} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's own
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}

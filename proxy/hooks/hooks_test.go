@@ -20,7 +20,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	testclock "k8s.io/utils/clock/testing"
 	"k8s.io/utils/ptr"
@@ -244,8 +243,7 @@ func TestWayBackAlwaysShows(t *testing.T) {
 		t.Error("the hook is not for the kinds that it is for")
 	}
 	look := func(p *corev1.Pod) string {
-		var got runtime.Object = h.ToVirtual(t.Context(), object(), p)
-		return got.(*corev1.Pod).Spec.Containers[0].Image
+		return h.ToVirtual(t.Context(), object(), p).(*corev1.Pod).Spec.Containers[0].Image
 	}
 	if got := look(shown("a", "1")); got != "nginx" {
 		t.Errorf("shown as %s", got)

@@ -83,7 +83,7 @@ func (p packed) written(h runtime.Object) (uint64, error) {
 	d.SetSeed(seed)
 	for _, part := range [][]byte{p.raw[:p.metadata], p.raw[p.metadata:p.spec]} {
 		maphash.WriteComparable(&d, len(part))
-		d.Write(part)
+		_, _ = d.Write(part) // It cannot fail.
 	}
 	all := reflect.ValueOf(h).Elem().FieldByName("Status").FieldByName("Conditions")
 	if !all.IsValid() {
@@ -100,7 +100,7 @@ func (p packed) written(h runtime.Object) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		d.Write(raw)
+		_, _ = d.Write(raw)
 	}
 	return d.Sum64(), nil
 }

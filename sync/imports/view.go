@@ -48,8 +48,8 @@ var configMaps = row[*corev1.ConfigMap]{
 		shown.Data, shown.BinaryData, shown.Immutable = from.Data, from.BinaryData, from.Immutable
 	},
 	fixed: func(shown, want *corev1.ConfigMap) bool {
-		return ptr.Deref(shown.Immutable, false) && !(ptr.Deref(want.Immutable, false) &&
-			equality.Semantic.DeepEqual(shown.Data, want.Data) && equality.Semantic.DeepEqual(shown.BinaryData, want.BinaryData))
+		return ptr.Deref(shown.Immutable, false) && (!ptr.Deref(want.Immutable, false) ||
+			!equality.Semantic.DeepEqual(shown.Data, want.Data) || !equality.Semantic.DeepEqual(shown.BinaryData, want.BinaryData))
 	},
 }
 
@@ -69,7 +69,7 @@ var secrets = row[*corev1.Secret]{
 	},
 	fixed: func(shown, want *corev1.Secret) bool {
 		return shown.Type != want.Type || ptr.Deref(shown.Immutable, false) &&
-			!(ptr.Deref(want.Immutable, false) && equality.Semantic.DeepEqual(shown.Data, want.Data))
+			(!ptr.Deref(want.Immutable, false) || !equality.Semantic.DeepEqual(shown.Data, want.Data))
 	},
 }
 

@@ -91,7 +91,7 @@ func (c *Controller) waits(claim *corev1.PersistentVolumeClaim, volume string) b
 		return true // without a class, or with one that is only a name
 	}
 	delayed := class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer
-	return class.Provisioner == noProvisioner && !(delayed && c.cfg.Scheduler)
+	return class.Provisioner == noProvisioner && (!delayed || !c.cfg.Scheduler)
 }
 
 // claim gives a volume its claim. The volume comes first: the claim cannot be taken

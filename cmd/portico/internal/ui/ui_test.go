@@ -378,7 +378,7 @@ func TestAttackAnotherPortIsSentTheCookie(t *testing.T) {
 	}))
 	t.Cleanup(other.Close)
 	for _, path := range []string{"/", "/clusters/portico-alpha/alpha", "/enter/guess", "/style.css"} {
-		a, err := b.client.Get(other.URL + path) //nolint:noctx // one request of a test
+		a, err := b.client.Get(other.URL + path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -394,7 +394,7 @@ func TestAttackAnotherPortIsSentTheCookie(t *testing.T) {
 // out of its reach, and no page may run a script.
 func TestAttackACookieIsReadByAScript(t *testing.T) {
 	s, _ := serve(t, fleet())
-	a, err := http.Get(s.Link()) //nolint:noctx // one request of a test
+	a, err := http.Get(s.Link())
 	if err != nil {
 		t.Fatal(err)
 	}
