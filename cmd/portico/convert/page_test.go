@@ -97,7 +97,7 @@ var vclusterCommands = []string{
 // porticoCommands are those of the command line tool that the page may name.
 var porticoCommands = []string{
 	"create", "connect", "disconnect", "list", "describe", "status", "pause", "sleep", "wake", "resume", "delete", "upgrade", "rotate",
-	"snapshot", "restore", "logs", "debug", "convert", "completion", "version", "doctor", "ui",
+	"snapshot", "restore", "logs", "debug", "convert", "completion", "version", "doctor", "ui", "sync",
 }
 
 var (
