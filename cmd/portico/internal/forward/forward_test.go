@@ -48,6 +48,7 @@ func TestMain(m *testing.M) {
 type pod struct {
 	closed chan bool
 	broken bool
+	gone   atomic.Bool // its kubelet says so, of each stream
 }
 
 func newPod(broken bool) *pod { return &pod{closed: make(chan bool), broken: broken} }
@@ -58,6 +59,14 @@ func (p *pod) CreateStream(h http.Header) (httpstream.Stream, error) {
 	}
 	near, far := net.Pipe()
 	if h.Get(corev1.StreamType) == corev1.StreamTypeError {
+		if p.gone.Load() {
+			far.Close()
+			return failure{stream{near}, strings.NewReader("the sandbox is gone")}, nil
+		}
+		far.Close()
+		return stream{near}, nil
+	}
+	if p.gone.Load() {
 		far.Close()
 		return stream{near}, nil
 	}
@@ -67,6 +76,14 @@ func (p *pod) CreateStream(h http.Header) (httpstream.Stream, error) {
 	}()
 	return stream{near}, nil
 }
+
+// failure is the words of a kubelet.
+type failure struct {
+	stream
+	text *strings.Reader
+}
+
+func (f failure) Read(b []byte) (int, error) { return f.text.Read(b) }
 
 func (p *pod) Close() error {
 	select {
@@ -136,6 +153,40 @@ func TestAListenerGoesOnWithAnotherPod(t *testing.T) {
 	}
 	if _, err := echo(t, l.Port()); err == nil {
 		t.Error("the port is open after the end")
+	}
+}
+
+// TestAListenerLeavesAPodOfWhichItsKubeletSaysThatItIsGone: the connection to the
+// host stays open then, and each stream fails.
+func TestAListenerLeavesAPodOfWhichItsKubeletSaysThatItIsGone(t *testing.T) {
+	var dials atomic.Int32
+	first := newPod(false)
+	l, err := Listen(t.Context(), 0, PodPort, func(context.Context) (httpstream.Connection, error) {
+		if dials.Add(1) == 1 {
+			return first, nil
+		}
+		return newPod(false), nil
+	}, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- l.Serve(ctx) }()
+	if got, err := echo(t, l.Port()); err != nil || got != "hello" {
+		t.Fatalf("before: %q, %v", got, err)
+	}
+	first.gone.Store(true)
+	if got, err := echo(t, l.Port()); err == nil {
+		t.Errorf("a pod that is gone has answered %q", got)
+	}
+	<-first.CloseChan() // once nothing is on it
+	if got, err := echo(t, l.Port()); err != nil || got != "hello" || dials.Load() != 2 {
+		t.Errorf("after: %q, %v, %d dials", got, err, dials.Load())
+	}
+	cancel()
+	if err := <-served; err != nil {
+		t.Errorf("serve: %v", err)
 	}
 }
 

@@ -30,6 +30,7 @@ type Listener struct {
 	mu      sync.Mutex
 	conn    httpstream.Connection
 	request int
+	users   map[httpstream.Connection]int // forwarded connections, by the shared one that they are on
 }
 
 // Listen opens the local end. With local 0, the kernel chooses the port.
@@ -39,7 +40,7 @@ func Listen(ctx context.Context, local, remote int, dial Dial, say func(format s
 	if err != nil {
 		return nil, fmt.Errorf("forward a port: %w", err)
 	}
-	return &Listener{listener: l, dial: dial, port: remote, say: say}, nil
+	return &Listener{listener: l, dial: dial, port: remote, say: say, users: map[httpstream.Connection]int{}}, nil
 }
 
 // Port is the local port.
@@ -72,6 +73,7 @@ func (l *Listener) forward(ctx context.Context, local net.Conn) error {
 	if err != nil {
 		return err
 	}
+	defer l.release(s.conn)
 	defer s.conn.RemoveStreams(s.failures, s.data)
 	defer context.AfterFunc(ctx, func() { _ = local.Close() })()
 	failed := make(chan error, 1)
@@ -79,6 +81,7 @@ func (l *Listener) forward(ctx context.Context, local net.Conn) error {
 		text, err := io.ReadAll(s.failures)
 		if err == nil && len(text) > 0 {
 			err = errors.New(string(text))
+			l.retire(s.conn)
 		}
 		failed <- err
 	}()
@@ -123,6 +126,7 @@ func (l *Listener) open(ctx context.Context) (streams, error) {
 			}
 		}
 		l.drop(s.conn)
+		l.release(s.conn)
 	}
 	return streams{}, fmt.Errorf("open a stream to the pod: %w", err)
 }
@@ -145,7 +149,32 @@ func (l *Listener) connection(ctx context.Context) (httpstream.Connection, int, 
 		l.conn = conn
 	}
 	l.request++
+	l.users[l.conn]++
 	return l.conn, l.request, nil
+}
+
+// retire has the next connections come by another shared one: the pod of this one
+// may be gone, which nobody says but a kubelet, of each stream. Those that are on it
+// may be well, and stay.
+func (l *Listener) retire(conn httpstream.Connection) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conn == conn {
+		l.conn = nil
+	}
+}
+
+// release ends a use of a shared connection. The last use of a retired one closes it.
+func (l *Listener) release(conn httpstream.Connection) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.users[conn]--; l.users[conn] > 0 {
+		return
+	}
+	delete(l.users, conn)
+	if l.conn != conn {
+		_ = conn.Close() // It is not used any more.
+	}
 }
 
 // drop closes the shared connection, or, with nil, whichever there is.
