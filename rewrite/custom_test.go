@@ -32,6 +32,7 @@ func customKind(t *testing.T) *rewrite.CustomKind {
 			{Path: at("spec.secretName"), Type: rewrite.CustomName, Kind: "Secret", Returned: true},
 			{Path: at("spec.inputs[].secretRef.name"), Type: rewrite.CustomName, Kind: "Secret", NamespaceField: "namespace"},
 			{Path: at("spec.issuerRef.name"), Type: rewrite.CustomName, Kind: "Issuer", KindField: "kind", OtherKinds: []string{"ClusterIssuer"}},
+			{Path: at("spec.extraSecrets[]"), Type: rewrite.CustomName, Kind: "Secret"},
 			{Path: at("spec.selector"), Type: rewrite.CustomSelector},
 			{Path: at("spec.namespaceSelector.matchNames[]"), Type: rewrite.CustomNamespace},
 			{Path: at("spec.namespaceSelector.any"), Type: rewrite.CustomDrop},
@@ -130,6 +131,12 @@ func TestAttackCustomObjectReachesOthers(t *testing.T) {
 		"a selector that is none":       {"selector": map[string]any{"matchEverything": true}},
 		"a name that is no text":        {"secretName": map[string]any{"x": "y"}},
 		"a selector that is not proper": {"selector": "a in (b"},
+		"a text for an object":          {"issuerRef": "ca"},
+		"texts for objects in a list":   {"inputs": []any{map[string]any{"secretRef": []any{"vc.pki"}}}},
+		"an object for a name":          {"extraSecrets": []any{map[string]any{"name": "vc.pki"}}},
+		"a list for a name":             {"extraSecrets": []any{[]any{"vc.pki"}}},
+		"a text for a list":             {"extraSecrets": "vc.pki"},
+		"an object for a namespace":     {"namespaceSelector": map[string]any{"matchNames": []any{map[string]any{"name": "team-b"}}}},
 	} {
 		if h, err := customToHost(t, tr, k, spec); err == nil {
 			t.Errorf("%s: the host has %v", name, h.Object["spec"])

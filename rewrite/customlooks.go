@@ -31,62 +31,14 @@ func LooksLikeReference(key string) bool {
 // Undeclared are the fields of a content that look like references and that
 // nothing in k is about. Only texts count, and switches that are on.
 func (k *CustomKind) Undeclared(content map[string]any) field.ErrorList {
-	var paths []string
-	k.undeclared(content, nil, nil, &paths)
-	slices.Sort(paths)
+	look := looks{rules: k.declared()}
+	look.into(content, nil, nil)
+	slices.Sort(look.found)
 	var errs field.ErrorList
-	for _, path := range slices.Compact(paths) {
+	for _, path := range slices.Compact(look.found) {
 		errs = append(errs, field.Forbidden(fieldAt(path), "looks like a reference to other objects, and the operator of this cluster has not said how to translate it"))
 	}
 	return errs
-}
-
-// undeclared walks through a value. suspect is the closest field above that looks
-// like a reference.
-func (k *CustomKind) undeclared(value any, path, suspect CustomPath, found *[]string) {
-	switch v := value.(type) {
-	case map[string]any:
-		for key, below := range v {
-			at := path.with(key)
-			switch {
-			case k.declares(at):
-			case LooksLikeReference(key):
-				if k.declaresIn(at) {
-					k.undeclared(below, at, nil, found)
-				} else {
-					k.undeclared(below, at, at, found)
-				}
-			default:
-				k.undeclared(below, at, suspect, found)
-			}
-		}
-	case []any:
-		at := path.with(each)
-		if k.declares(at) {
-			return
-		}
-		for i := range v {
-			k.undeclared(v[i], at, suspect, found)
-		}
-	case string:
-		if suspect != nil && v != "" {
-			*found = append(*found, path.String())
-		}
-	case bool:
-		if suspect != nil && v {
-			*found = append(*found, path.String())
-		}
-	}
-}
-
-// declares reports whether a rule is about a field or about one above it.
-func (k *CustomKind) declares(path CustomPath) bool {
-	return slices.ContainsFunc(k.declared(), path.inside)
-}
-
-// declaresIn reports whether a rule is about something in a field.
-func (k *CustomKind) declaresIn(path CustomPath) bool {
-	return slices.ContainsFunc(k.declared(), func(rule CustomPath) bool { return rule.inside(path) })
 }
 
 // declared are the fields that rules are about.
@@ -102,4 +54,59 @@ func (k *CustomKind) declared() []CustomPath {
 		}
 	}
 	return all
+}
+
+// looks finds the fields that look like references.
+type looks struct {
+	rules []CustomPath // the fields that rules are about
+	found []string
+}
+
+// into walks through a value. suspect is the closest field above that looks like a
+// reference.
+func (l *looks) into(value any, path, suspect CustomPath) {
+	switch v := value.(type) {
+	case map[string]any:
+		// A rule is about a field of this object: the others beside it are known. A
+		// text in the place of the object is not.
+		if l.declaresIn(path) {
+			suspect = nil
+		}
+		for key, below := range v {
+			at := path.with(key)
+			switch {
+			case l.declares(at):
+			case LooksLikeReference(key):
+				l.into(below, at, at)
+			default:
+				l.into(below, at, suspect)
+			}
+		}
+	case []any:
+		at := path.with(each)
+		if l.declares(at) {
+			return
+		}
+		for i := range v {
+			l.into(v[i], at, suspect)
+		}
+	case string:
+		if suspect != nil && v != "" {
+			l.found = append(l.found, path.String())
+		}
+	case bool:
+		if suspect != nil && v {
+			l.found = append(l.found, path.String())
+		}
+	}
+}
+
+// declares reports whether a rule is about a field or about one above it.
+func (l *looks) declares(path CustomPath) bool {
+	return slices.ContainsFunc(l.rules, path.inside)
+}
+
+// declaresIn reports whether a rule is about something in a field.
+func (l *looks) declaresIn(path CustomPath) bool {
+	return slices.ContainsFunc(l.rules, func(rule CustomPath) bool { return rule.inside(path) })
 }

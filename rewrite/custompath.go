@@ -110,19 +110,14 @@ func change(parent map[string]any, path CustomPath, do func(map[string]any, any)
 	}
 	var errs []error
 	for i := range list {
-		switch element := list[i].(type) {
-		case map[string]any:
-			if len(below) > 1 {
-				errs = append(errs, change(element, below[1:], do))
+		if len(below) == 1 {
+			changed, err := do(parent, list[i])
+			if err == nil && changed != nil {
+				list[i] = changed
 			}
-		default:
-			if len(below) == 1 {
-				changed, err := do(parent, element)
-				if err == nil && changed != nil {
-					list[i] = changed
-				}
-				errs = append(errs, err)
-			}
+			errs = append(errs, err)
+		} else if element, ok := list[i].(map[string]any); ok {
+			errs = append(errs, change(element, below[1:], do))
 		}
 	}
 	return errors.Join(errs...)
