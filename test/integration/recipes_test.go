@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -186,6 +187,22 @@ func TestRecipeCertManager(t *testing.T) {
 		return err == nil, fmt.Sprint(err)
 	})
 
+	// What a solver has made on the host is not of the tenant's making.
+	created(t, virtual.Resource(issuers).Namespace("shop"), custom(issuers, "Issuer", "acme", map[string]any{"acme": map[string]any{
+		"server": "https://acme.example.com", "privateKeySecretRef": map[string]any{"name": "account"},
+		"solvers": []any{map[string]any{"http01": map[string]any{"ingress": map[string]any{
+			"name":            "front",
+			"ingressTemplate": map[string]any{"metadata": map[string]any{"annotations": map[string]any{"nginx.ingress.kubernetes.io/server-snippet": "x"}}},
+			"podTemplate":     map[string]any{"metadata": map[string]any{"labels": map[string]any{rewrite.LabelCluster: "another"}}},
+		}}}},
+	}}))
+	acme := copyOf(t, c, host.Resource(issuers).Namespace(c.Namespace), "acme")
+	solvers, _, _ := unstructured.NestedSlice(acme.Object, "spec", "acme", "solvers")
+	want := []any{map[string]any{"http01": map[string]any{"ingress": map[string]any{"name": c.HostName("shop", "front")}}}}
+	if d := cmp.Diff(want, solvers); d != "" {
+		t.Errorf("solvers of the copy (-want +got):\n%s", d)
+	}
+
 	// A path that the recipe does not have.
 	created(t, virtual.Resource(issuers).Namespace("shop"), custom(issuers, "Issuer", "vault", map[string]any{"vault": map[string]any{
 		"server": "https://vault.example.com", "path": "a", "auth": map[string]any{"tokenSecretRef": map[string]any{"name": c.Name + ".pki", "key": "k"}},
@@ -208,7 +225,11 @@ func TestRecipePrometheusOperator(t *testing.T) {
 	monitor := custom(r, "ServiceMonitor", "web", map[string]any{
 		"selector":          map[string]any{"matchLabels": map[string]any{"app": "web"}},
 		"namespaceSelector": map[string]any{"any": true},
-		"endpoints":         []any{map[string]any{"port": "metrics"}},
+		"scrapeClass":       "operators",
+		"endpoints": []any{map[string]any{
+			"port": "metrics", "bearerTokenFile": "/var/run/secrets/kubernetes.io/serviceaccount/token",
+			"tlsConfig": map[string]any{"caFile": "/ca", "certFile": "/cert", "keyFile": "/key"},
+		}},
 	})
 	monitor.SetLabels(map[string]string{"release": "prometheus"})
 	created(t, virtual.Resource(r).Namespace("shop"), monitor)
@@ -241,6 +262,13 @@ func TestRecipePrometheusOperator(t *testing.T) {
 	}
 	if any, _, _ := unstructured.NestedBool(copied.Object, "spec", "namespaceSelector", "any"); any {
 		t.Error("the copy looks into every namespace of the host")
+	}
+	endpoints, _, _ := unstructured.NestedSlice(copied.Object, "spec", "endpoints")
+	if d := cmp.Diff([]any{map[string]any{"port": "metrics", "tlsConfig": map[string]any{}}}, endpoints); d != "" {
+		t.Errorf("endpoints of the copy, without files of Prometheus (-want +got):\n%s", d)
+	}
+	if class := text(copied, "spec", "scrapeClass"); class != "" {
+		t.Errorf("the copy has the operator's scrape class %q", class)
 	}
 }
 
