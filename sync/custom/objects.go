@@ -315,12 +315,7 @@ func metadataChanges(k rewrite.CustomKind) func(want, host metav1.Object) (label
 }
 
 func changesOf(want, host map[string]string, passing []string) map[string]any {
-	patch := map[string]any{}
-	for key, value := range want {
-		if got, ok := host[key]; !ok || got != value {
-			patch[key] = value
-		}
-	}
+	patch := copies.Missing(want, host)
 	for _, key := range passing {
 		_, wanted := want[key]
 		if _, there := host[key]; there && !wanted {

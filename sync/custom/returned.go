@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"portico.dev/portico/rewrite"
+	"portico.dev/portico/sync/internal/copies"
 	"portico.dev/portico/sync/internal/hostview"
 	"portico.dev/portico/sync/internal/queue"
 	"portico.dev/portico/sync/kinds"
@@ -149,7 +151,7 @@ func (o *objects) adopt(ctx context.Context, host *corev1.Secret, namespace, nam
 	wanted[rewrite.LabelComposed] = string(hostview.ReturnedSecret)
 	annotations := map[string]string{annotationReturnedNamespace: namespace, annotationReturnedName: name, annotationReturnedKind: o.cfg.Kind.Noun()}
 	owners, changed := ownedBy(host.OwnerReferences, t.Owners())
-	labels, more := changesOf(wanted, host.Labels, nil), changesOf(annotations, host.Annotations, nil)
+	labels, more := copies.Missing(wanted, host.Labels), copies.Missing(annotations, host.Annotations)
 	if !changed && len(labels) == 0 && len(more) == 0 {
 		return nil
 	}
@@ -200,10 +202,5 @@ func (o *objects) removeReturned(ctx context.Context, namespace string) error {
 }
 
 func (o *objects) returnsSecrets() bool {
-	for i := range o.cfg.Kind.References {
-		if o.cfg.Kind.References[i].Returned {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(o.cfg.Kind.References, func(r rewrite.CustomReference) bool { return r.Returned })
 }

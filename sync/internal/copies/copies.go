@@ -196,7 +196,7 @@ func (k *Kind[T]) metadata(want, host T) (labels, annotations map[string]any) {
 	if k.Metadata != nil {
 		return k.Metadata(want, host)
 	}
-	return missing(want.GetLabels(), host.GetLabels()), missing(want.GetAnnotations(), host.GetAnnotations())
+	return Missing(want.GetLabels(), host.GetLabels()), Missing(want.GetAnnotations(), host.GetAnnotations())
 }
 
 func (k *Kind[T]) create(ctx context.Context, want T, done Effect) (Effect, error) {
@@ -247,8 +247,9 @@ func (k *Kind[T]) delete(ctx context.Context, old T) error {
 	return nil
 }
 
-// missing returns the patch that gives have all that want has.
-func missing(want, have map[string]string) map[string]any {
+// Missing returns the merge patch that gives have all labels or annotations that
+// want has, and keeps any other.
+func Missing(want, have map[string]string) map[string]any {
 	patch := map[string]any{}
 	for k, v := range want {
 		if got, ok := have[k]; !ok || got != v {
@@ -258,7 +259,7 @@ func missing(want, have map[string]string) map[string]any {
 	return patch
 }
 
-// patched returns have after a patch of missing or Metadata.
+// patched returns have after a patch of Missing or Metadata.
 func patched(have map[string]string, patch map[string]any) map[string]string {
 	out := make(map[string]string, len(have)+len(patch))
 	maps.Copy(out, have)
