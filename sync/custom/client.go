@@ -6,6 +6,7 @@ package custom
 import (
 	"context"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -40,6 +41,16 @@ func (c client) Patch(ctx context.Context, name string, pt types.PatchType, data
 
 func (c client) Delete(ctx context.Context, name string, o metav1.DeleteOptions) error {
 	return c.ResourceInterface.Delete(ctx, name, o)
+}
+
+// writeStatus writes the status of an object. A kind without the subresource has it
+// written with the rest.
+func writeStatus(ctx context.Context, of dynamic.ResourceInterface, obj object) error {
+	_, err := of.UpdateStatus(ctx, obj, metav1.UpdateOptions{})
+	if apierrors.IsNotFound(err) {
+		_, err = of.Update(ctx, obj, metav1.UpdateOptions{})
+	}
+	return err
 }
 
 // informer watches the objects of a resource, in a namespace if it is not "".

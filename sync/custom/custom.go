@@ -5,7 +5,6 @@ package custom
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -97,7 +96,6 @@ const mostCopies = 1000
 // Controller copies the objects of one kind to the host.
 type Controller struct {
 	cfg     Config
-	version chan string // that objects are written in, as it becomes known
 	current atomic.Pointer[objects]
 	// reported is the generation of the definition whose fields were logged last.
 	reported atomic.Int64
@@ -109,7 +107,7 @@ func New(cfg Config) *Controller {
 	if cfg.Most == 0 {
 		cfg.Most = mostCopies
 	}
-	return &Controller{cfg: cfg, version: make(chan string, 1)}
+	return &Controller{cfg: cfg}
 }
 
 // Uses reports whether an object that is for the host names a Secret or ConfigMap
@@ -122,39 +120,25 @@ func (c *Controller) Uses(kind, namespace, name string) bool {
 // Run works until ctx ends: it brings the definition, and then the objects, again
 // whenever these are to be written in another version. A ctx that ends is no error.
 func (c *Controller) Run(ctx context.Context) error {
-	var running sync.WaitGroup
-	defer running.Wait()
-	if c.cfg.Builtin {
-		newest(c.version, c.cfg.Versions[0])
-	} else {
-		d := &definition{
-			name: c.resource("").GroupResource().String(), versions: c.cfg.Versions, scope: apiextensionsv1.NamespaceScoped,
-			host: c.cfg.Host.Definitions, virtual: c.cfg.Virtual.Definitions, ready: c.ready,
-		}
-		if err := d.start(c.cfg.Clock); err != nil {
+	k := &kind{
+		resource: c.resource("").GroupResource(), versions: c.cfg.Versions, builtin: c.cfg.Builtin, scope: apiextensionsv1.NamespaceScoped,
+		host: c.cfg.Host.Definitions, virtual: c.cfg.Virtual.Definitions, informers: c.cfg.Informers, clock: c.cfg.Clock, ready: c.ready,
+	}
+	return k.run(ctx, func(ctx context.Context, resource schema.GroupVersionResource) error {
+		o, err := newObjects(&c.cfg, resource)
+		if err != nil {
 			return err
 		}
-		running.Go(func() { _ = d.run(ctx, c.cfg.Informers) })
-	}
-	eachVersion(ctx, c.version, func(ctx context.Context, version string) {
-		o, err := newObjects(&c.cfg, c.resource(version))
-		if err == nil {
-			c.current.Store(o)
-			err = o.run(ctx)
-		}
-		if err != nil {
-			klog.FromContext(ctx).Error(err, "Objects of a custom kind are not copied", "resource", c.resource(version))
-		}
+		c.current.Store(o)
+		return o.run(ctx)
 	})
-	return nil
 }
 
 func (c *Controller) resource(version string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: c.cfg.Kind.Group, Version: version, Resource: c.cfg.Resource}
 }
 
-// ready says which fields of a definition keep objects inside, and which version
-// they are written in.
+// ready says which fields of a definition keep objects inside.
 func (c *Controller) ready(ctx context.Context, shown *apiextensionsv1.CustomResourceDefinition) {
 	var fields []string
 	for _, e := range c.cfg.Kind.Undeclared(sample(shown)) {
@@ -163,48 +147,5 @@ func (c *Controller) ready(ctx context.Context, shown *apiextensionsv1.CustomRes
 	if len(fields) > 0 && c.reported.Swap(shown.Generation) != shown.Generation {
 		klog.FromContext(ctx).Info("Objects with these fields of a custom kind stay inside: they look like references, and no rule is about them",
 			"definition", shown.Name, "fields", fields)
-	}
-	newest(c.version, storageVersion(shown))
-}
-
-// newest keeps the newest version, until somebody takes it.
-func newest(to chan string, version string) {
-	for {
-		select {
-		case to <- version:
-			return
-		default:
-		}
-		select {
-		case <-to:
-		default:
-		}
-	}
-}
-
-// eachVersion works for a version until another comes, or ctx ends.
-func eachVersion(ctx context.Context, versions <-chan string, work func(context.Context, string)) {
-	var last string
-	var running sync.WaitGroup
-	stop := func() {}
-	defer func() {
-		stop()
-		running.Wait()
-	}()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case version := <-versions:
-			if version == last {
-				continue
-			}
-			stop()
-			running.Wait()
-			last = version
-			of, cancel := context.WithCancel(ctx)
-			stop = cancel
-			running.Go(func() { work(of, version) })
-		}
 	}
 }

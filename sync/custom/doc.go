@@ -27,6 +27,7 @@
 //	custom.go      Config, Controller: a kind that is copied to the host
 //	objects.go     one object of it; returned.go  Secrets that the host makes for it
 //	fromhost.go    Mirror: a kind that is shown inside
+//	versions.go    either of them, in the version that objects are written in
 //	definition.go  the definition of the kind inside
 //	dryrun.go      the same for a look, without a write
 //	client.go      clients and informers of objects without types

@@ -17,12 +17,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/klog/v2"
 	"k8s.io/utils/clock"
 
 	"portico.dev/portico/rewrite"
@@ -32,7 +30,7 @@ import (
 
 // MirrorConfig says which objects of the host are shown.
 type MirrorConfig struct {
-	Group, Kind, Resource string
+	Group, Resource string
 	// Versions are those of its definition; none means all that are served. A kind
 	// of Kubernetes itself has no definition, and is written in the first of them.
 	Versions []string
@@ -55,52 +53,28 @@ type MirrorConfig struct {
 // Mirror shows the host's objects of one kind. They are as the host has them: the
 // tenant's changes of them go, and so do those that the host does not have any
 // more. Objects that tenants make themselves are theirs.
-type Mirror struct {
-	cfg     MirrorConfig
-	version chan string
-}
+type Mirror struct{ cfg MirrorConfig }
 
 // NewMirror returns a mirror. It looks at nothing before Run.
-func NewMirror(cfg MirrorConfig) *Mirror {
-	return &Mirror{cfg: cfg, version: make(chan string, 1)}
-}
+func NewMirror(cfg MirrorConfig) *Mirror { return &Mirror{cfg: cfg} }
 
 // Run works until ctx ends.
 func (m *Mirror) Run(ctx context.Context) error {
-	var running sync.WaitGroup
-	defer running.Wait()
-	if m.cfg.Builtin {
-		newest(m.version, m.cfg.Versions[0])
-	} else {
-		scope := apiextensionsv1.ClusterScoped
-		if len(m.cfg.Namespaces) > 0 {
-			scope = apiextensionsv1.NamespaceScoped
-		}
-		d := &definition{
-			name: m.resource("").GroupResource().String(), versions: m.cfg.Versions, scope: scope,
-			host: m.cfg.Host.Definitions, virtual: m.cfg.Virtual.Definitions, ready: func(_ context.Context, shown *apiextensionsv1.CustomResourceDefinition) {
-				newest(m.version, storageVersion(shown))
-			},
-		}
-		if err := d.start(m.cfg.Clock); err != nil {
+	k := &kind{
+		resource: schema.GroupResource{Group: m.cfg.Group, Resource: m.cfg.Resource}, versions: m.cfg.Versions, builtin: m.cfg.Builtin,
+		scope: apiextensionsv1.ClusterScoped, host: m.cfg.Host.Definitions, virtual: m.cfg.Virtual.Definitions,
+		informers: m.cfg.Informers, clock: m.cfg.Clock,
+	}
+	if len(m.cfg.Namespaces) > 0 {
+		k.scope = apiextensionsv1.NamespaceScoped
+	}
+	return k.run(ctx, func(ctx context.Context, resource schema.GroupVersionResource) error {
+		s, err := newShown(&m.cfg, resource)
+		if err != nil {
 			return err
 		}
-		running.Go(func() { _ = d.run(ctx, m.cfg.Informers) })
-	}
-	eachVersion(ctx, m.version, func(ctx context.Context, version string) {
-		s, err := newShown(&m.cfg, m.resource(version))
-		if err == nil {
-			err = s.run(ctx)
-		}
-		if err != nil {
-			klog.FromContext(ctx).Error(err, "Objects of a custom kind are not shown", "resource", m.resource(version))
-		}
+		return s.run(ctx)
 	})
-	return nil
-}
-
-func (m *Mirror) resource(version string) schema.GroupVersionResource {
-	return schema.GroupVersionResource{Group: m.cfg.Group, Version: version, Resource: m.cfg.Resource}
 }
 
 // shown shows the objects of one version.
@@ -175,11 +149,7 @@ func (s *shown) reconcile(ctx context.Context, key types.NamespacedName) (time.D
 
 // want is the virtual object that shows a host object.
 func (s *shown) want(ctx context.Context, key types.NamespacedName, host object) (object, error) {
-	want := &unstructured.Unstructured{Object: rewrite.CustomContent(host)}
-	want.SetGroupVersionKind(host.GroupVersionKind())
-	if status, there := host.DeepCopy().Object["status"]; there {
-		want.Object["status"] = status
-	}
+	want := bare(host)
 	want.SetLabels(others(host.GetLabels()))
 	want.SetAnnotations(others(host.GetAnnotations()))
 	if s.cfg.Rewriter != nil {
@@ -189,10 +159,7 @@ func (s *shown) want(ctx context.Context, key types.NamespacedName, host object)
 		}
 	}
 	// Whatever a rewrite says.
-	out := &unstructured.Unstructured{Object: rewrite.CustomContent(want)}
-	if status, there := want.Object["status"]; there {
-		out.Object["status"] = status
-	}
+	out := bare(want)
 	out.SetGroupVersionKind(host.GroupVersionKind())
 	out.SetName(key.Name)
 	out.SetNamespace(key.Namespace)
@@ -201,6 +168,13 @@ func (s *shown) want(ctx context.Context, key types.NamespacedName, host object)
 	out.SetLabels(marked)
 	out.SetAnnotations(others(want.GetAnnotations()))
 	return out, nil
+}
+
+// bare is a copy of an object without its metadata.
+func bare(obj object) object {
+	out := obj.DeepCopy()
+	delete(out.Object, "metadata")
+	return out
 }
 
 // others are the keys that are neither ours nor a client's record of the object.
@@ -264,11 +238,7 @@ func (s *shown) show(ctx context.Context, key types.NamespacedName, have, want o
 	if want.Object["status"] == nil {
 		delete(next.Object, "status")
 	}
-	_, err := of.UpdateStatus(ctx, next, metav1.UpdateOptions{})
-	if apierrors.IsNotFound(err) { // a kind without the subresource
-		_, err = of.Update(ctx, next, metav1.UpdateOptions{})
-	}
-	return err
+	return writeStatus(ctx, of, next)
 }
 
 // ensureNamespace makes the virtual namespace that the operator has named.

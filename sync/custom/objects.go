@@ -234,11 +234,7 @@ func (o *objects) show(ctx context.Context, virtual, host object) error {
 	}
 	shown := virtual.DeepCopy()
 	shown.Object["status"] = status
-	of := o.cfg.Virtual.Objects.Resource(o.resource).Namespace(key.Namespace)
-	if _, err = of.UpdateStatus(ctx, shown, metav1.UpdateOptions{}); apierrors.IsNotFound(err) {
-		_, err = of.Update(ctx, shown, metav1.UpdateOptions{}) // a kind without the subresource
-	}
-	if err != nil {
+	if err := writeStatus(ctx, o.cfg.Virtual.Objects.Resource(o.resource).Namespace(key.Namespace), shown); err != nil {
 		return err
 	}
 	o.mu.Lock()

@@ -19,8 +19,8 @@ import (
 	"portico.dev/portico/sync/custom"
 )
 
-// checkCustom checks at the start that the host grants the rights that sync.custom
-// needs.
+// checkCustom checks at the start that the rewrites of sync.custom compile, and
+// that the host grants the rights that it needs.
 func (vc *virtualCluster) checkCustom(ctx context.Context) error {
 	for i := range vc.config.Sync.Custom {
 		k := &vc.config.Sync.Custom[i]
@@ -60,7 +60,7 @@ func (vc *virtualCluster) checkCustomKind(ctx context.Context, k *config.Custom)
 	return vc.checkVerbs(ctx, definition, "get", "list", "watch")
 }
 
-// customParts copies the objects of custom kinds.
+// customPart copies the objects of custom kinds.
 func (c *composition) customPart() (part, error) {
 	var run []func(context.Context) error
 	for i := range c.config.Sync.Custom {
@@ -94,7 +94,7 @@ func (c *composition) customKind(k *config.Custom) (func(context.Context) error,
 	}
 	if k.Direction == config.CustomFromHost {
 		return custom.NewMirror(custom.MirrorConfig{
-			Group: k.Group, Kind: k.Kind, Resource: k.Plural(), Versions: k.Versions, Builtin: k.Builtin(), Selector: selected,
+			Group: k.Group, Resource: k.Plural(), Versions: k.Versions, Builtin: k.Builtin(), Selector: selected,
 			Namespaces: k.NamespaceMapping, Rewriter: rewriter,
 			Informers: c.shared, Virtual: c.lead.custom.virtual, Host: c.lead.custom.host,
 		}).Run, nil
