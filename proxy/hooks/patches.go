@@ -58,13 +58,16 @@ type compiledPatch struct {
 // compile compiles the expressions of patches. An error says which, where in the
 // expression, and why.
 func compile(configs []PatchConfig) (*patches, error) {
+	if len(configs) == 0 {
+		return &patches{}, nil // without the schema of every kind, and the environments of a compiler
+	}
 	p := &patches{objects: admission.NewObjectInterfacesFromScheme(scheme.Scheme), converter: applyconfigurations.NewTypeConverter(scheme.Scheme)}
+	compiler, err := plugincel.NewCompositedCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()))
+	if err != nil {
+		return nil, fmt.Errorf("compiler of expressions: %w", err)
+	}
+	options := plugincel.OptionalVariableDeclarations{HasPatchTypes: true}
 	for _, cfg := range configs {
-		compiler, err := plugincel.NewCompositedCompiler(environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion()))
-		if err != nil {
-			return nil, fmt.Errorf("compiler of expressions: %w", err)
-		}
-		options := plugincel.OptionalVariableDeclarations{HasPatchTypes: true}
 		var evaluator plugincel.MutatingEvaluator
 		c := compiledPatch{PatchConfig: cfg}
 		if cfg.JSONPatch != "" {
