@@ -124,11 +124,11 @@ var heldClaim = []held[*corev1.PersistentVolumeClaim]{
 var heldIngress = []held[*networkingv1.Ingress]{
 	{"backends that are resources", func(i *networkingv1.Ingress) any {
 		var all []corev1.TypedLocalObjectReference
-		eachBackend(i, func(b *networkingv1.IngressBackend) {
+		for _, b := range backends(i) {
 			if b.Resource != nil {
 				all = append(all, *b.Resource)
 			}
-		})
+		}
 		return all
 	}},
 }
@@ -280,8 +280,8 @@ func (t *Translator) newReferences(before, after runtime.Object, listed []Refere
 	return errs
 }
 
-// hostReferences are the objects that a host object names, each once for each
-// place.
+// hostReferences are the objects that a host object names. One that is named in
+// many places may be there more than once.
 func (t *Translator) hostReferences(h runtime.Object) (all []Reference) {
 	add := func(kind, name string) {
 		if name != "" {
@@ -292,11 +292,9 @@ func (t *Translator) hostReferences(h runtime.Object) (all []Reference) {
 		for j := range i.Spec.TLS {
 			add("Secret", i.Spec.TLS[j].SecretName)
 		}
-		eachBackend(i, func(b *networkingv1.IngressBackend) {
-			if b.Service != nil {
-				add("Service", b.Service.Name)
-			}
-		})
+		for _, name := range IngressServices(i) {
+			add("Service", name)
+		}
 		return all
 	}
 	if w := t.walkers[reflect.TypeOf(h).Elem()]; w != nil {
@@ -307,19 +305,6 @@ func (t *Translator) hostReferences(h runtime.Object) (all []Reference) {
 		})
 	}
 	return all
-}
-
-func eachBackend(i *networkingv1.Ingress, do func(*networkingv1.IngressBackend)) {
-	if i.Spec.DefaultBackend != nil {
-		do(i.Spec.DefaultBackend)
-	}
-	for j := range i.Spec.Rules {
-		if http := i.Spec.Rules[j].HTTP; http != nil {
-			for k := range http.Paths {
-				do(&http.Paths[k].Backend)
-			}
-		}
-	}
 }
 
 // hiddenOf are the elements of a list that the tenant does not see.
