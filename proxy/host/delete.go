@@ -119,12 +119,8 @@ func (s *Storage) release(ctx context.Context, k key, orig *state, host metav1.O
 		return nil, err
 	}
 	m.SetFinalizers(nil)
-	versioned, err := s.toVersioned(updated)
+	versioned, in, err := s.wished(ctx, orig, updated)
 	if err != nil {
-		return nil, err
-	}
-	in := s.cfg.Inputs(ctx, versioned)
-	if in.Host, in.Seen, err = s.found(orig); err != nil {
 		return nil, err
 	}
 	after, err := s.translate(ctx, versioned, in)

@@ -21,7 +21,6 @@ import (
 	"k8s.io/apiserver/pkg/endpoints/request"
 
 	"portico.dev/portico/proxy/hooks"
-	"portico.dev/portico/rewrite"
 )
 
 // shownToHooks returns the host object h, which is about to be written, with the
@@ -67,13 +66,9 @@ func (s *Storage) withoutLooks(ctx context.Context, orig *state, updated runtime
 	if err != nil {
 		return nil, err
 	}
-	plain, err := s.cfg.Translator.ToVirtual(orig.host)
-	var corrupt *rewrite.CorruptOverlayError
-	if err != nil && (!errors.As(err, &corrupt) || plain == nil) {
+	plain, _, err := s.plain(ctx, orig.host)
+	if err != nil {
 		return nil, err
-	}
-	if s.kind.complete != nil {
-		s.kind.complete(s, ctx, plain, orig.host)
 	}
 	if apiequality.Semantic.DeepEqual(plain, shown) {
 		return updated, nil

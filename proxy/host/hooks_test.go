@@ -17,6 +17,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apiserver/pkg/storage"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 
@@ -103,5 +104,25 @@ func TestLooksDoNotReachTheHost(t *testing.T) {
 	}
 	if text := string(h); strings.Contains(text, "nice") || strings.Contains(text, "shown") || !strings.Contains(text, `"touched":"yes"`) {
 		t.Errorf("the host has %s", text)
+	}
+}
+
+// The end of a deletion writes the pod too, where finalizers held it. The host
+// keeps it here, by a finalizer of its own, and no look comes with it.
+func TestLooksOfADeletedPodDoNotReachTheHost(t *testing.T) {
+	f, _ := hookedFixture(t, `[{"op":"add","path":"/metadata/annotations","value":{"look":"nice"}}]`, true)
+	pod := newPod("demo", "web")
+	pod.Finalizers = []string{"example.com/a"}
+	pod = f.mustUpdate(as(t.Context(), ""), f.create(pod), begin(0))
+	f.host.edit("pods", hostWeb, func(h tree) { md(h)["finalizers"] = append(finalizers(h), "host.example.com/slow") })
+	if err := f.Delete(t.Context(), podKey(pod), &corev1.Pod{}, nil, storage.ValidateAllObjectFunc, nil, storage.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	h := f.host.get("pods", hostWeb)
+	if got := finalizers(h); len(got) != 1 || got[0] != "host.example.com/slow" {
+		t.Fatalf("finalizers on the host: %v", got)
+	}
+	if look, there := md(h)["annotations"].(tree)["look"]; there {
+		t.Errorf("the host has the look %v", look)
 	}
 }

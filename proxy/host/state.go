@@ -101,6 +101,20 @@ func (s *Storage) read(ctx context.Context, k key, ignoreNotFound bool) (*state,
 	return st, nil
 }
 
+// wished returns an update of an object as its tenant means it, in the version
+// that the host speaks, and the inputs of its translation.
+func (s *Storage) wished(ctx context.Context, orig *state, updated runtime.Object) (v runtime.Object, in rewrite.Inputs, err error) {
+	if v, err = s.toVersioned(updated); err != nil {
+		return nil, in, err
+	}
+	if v, err = s.withoutLooks(ctx, orig, v); err != nil {
+		return nil, in, err
+	}
+	in = s.cfg.Inputs(ctx, v)
+	in.Host, in.Seen, err = s.found(orig)
+	return v, in, err
+}
+
 // found returns the two forms of an object for the translation of an update. seen
 // is nil where the virtual one is not the translation of the host's alone.
 func (s *Storage) found(orig *state) (host, seen runtime.Object, err error) {

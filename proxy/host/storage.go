@@ -122,16 +122,26 @@ func (s *Storage) scope(path string) (namespace string, err error) {
 	return namespace, nil
 }
 
-// show sets into to the virtual form of a host object. A corrupt overlay is
-// not an error: the object is shown as far as the host has it.
-func (s *Storage) show(ctx context.Context, h, into runtime.Object) (*rewrite.CorruptOverlayError, error) {
+// plain returns the virtual form of a host object, in the version that the host
+// speaks, without the changes of hooks. A corrupt overlay is not an error: the
+// object is shown as far as the host has it.
+func (s *Storage) plain(ctx context.Context, h runtime.Object) (runtime.Object, *rewrite.CorruptOverlayError, error) {
 	v, err := s.cfg.Translator.ToVirtual(h)
 	var corrupt *rewrite.CorruptOverlayError
 	if err != nil && (!errors.As(err, &corrupt) || v == nil) {
-		return nil, err
+		return nil, nil, err
 	}
 	if s.kind.complete != nil {
 		s.kind.complete(s, ctx, v, h)
+	}
+	return v, corrupt, nil
+}
+
+// show sets into to a host object as its tenant sees it.
+func (s *Storage) show(ctx context.Context, h, into runtime.Object) (*rewrite.CorruptOverlayError, error) {
+	v, corrupt, err := s.plain(ctx, h)
+	if err != nil {
+		return nil, err
 	}
 	if s.cfg.Hooks.Shows(s.kind.resource) {
 		v = s.look(ctx, v)

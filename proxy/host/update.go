@@ -131,15 +131,8 @@ func (s *Storage) plan(ctx context.Context, k key, orig *state, updated runtime.
 			return plan{}, err
 		}
 	}
-	versioned, err := s.toVersioned(updated)
+	versioned, in, err := s.wished(ctx, orig, updated)
 	if err != nil {
-		return plan{}, err
-	}
-	if versioned, err = s.withoutLooks(ctx, orig, versioned); err != nil {
-		return plan{}, err
-	}
-	in := s.cfg.Inputs(ctx, versioned)
-	if in.Host, in.Seen, err = s.found(orig); err != nil {
 		return plan{}, err
 	}
 	if s.kind.laterFacts != nil {
