@@ -70,17 +70,20 @@ func (h *Hooks) lookOf(ctx context.Context, c *hook, o Object, obj runtime.Objec
 	if err != nil {
 		return nil, err
 	}
+	key, about := "back/"+c.Name+"/"+string(m.GetUID()), []byte(m.GetResourceVersion())
+	patch, known := h.answers.to(key, about)
+	switch {
+	case known && len(patch) == 0: // taken as it is
+		return obj, nil
+	case !known && c.rests.underWay():
+		c.count(ctx, resultIgnored)
+		return obj, nil
+	}
 	content, err := asJSON(o, obj)
 	if err != nil {
 		return nil, err
 	}
-	key, about := "back/"+c.Name+"/"+string(m.GetUID()), []byte(m.GetResourceVersion())
-	patch, known := h.answers.to(key, about)
 	if !known {
-		if c.rests.underWay() {
-			c.count(ctx, resultIgnored)
-			return obj, nil
-		}
 		if patch, err = c.ask(ctx, o, obj, content); err != nil {
 			c.rests.begin()
 			return nil, err
