@@ -126,10 +126,11 @@ func (c *Controller) bound(ctx context.Context, v *corev1.PersistentVolume, clai
 
 // released ends a volume whose claim is gone, as its policy says.
 func (c *Controller) released(ctx context.Context, v *corev1.PersistentVolume) error {
-	hosts := c.cfg.Host.CoreV1().PersistentVolumes()
-	host, err := hosts.Get(ctx, c.cfg.Translator.ClusterName(v.Name), metav1.GetOptions{})
+	hosts, hostName := c.cfg.Host.CoreV1().PersistentVolumes(), c.cfg.Translator.ClusterName(v.Name)
+	host, err := hosts.Get(ctx, hostName, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
+		c.room.Free(hostName)
 		host = nil
 	case err != nil:
 		return fmt.Errorf("get the copy of volume %q: %w", v.Name, err)

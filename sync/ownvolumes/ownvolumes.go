@@ -4,6 +4,7 @@
 package ownvolumes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,8 @@ type Config struct {
 	Scheduler bool
 	// Events gets those about volumes that the host does not have.
 	Events record.EventRecorder
+	// Most is how many copies the host has at most; 0 means a hundred.
+	Most int
 	// Clock is the real one when nil.
 	Clock clock.WithTicker
 }
@@ -73,6 +76,7 @@ type Controller struct {
 func New(cfg Config) (*Controller, error) {
 	core := cfg.Informers.Core().V1()
 	classes := cfg.Informers.Storage().V1().StorageClasses()
+	cfg.Most = cmp.Or(cfg.Most, mostCopies)
 	c := &Controller{
 		cfg: cfg, volumes: core.PersistentVolumes().Lister(), claims: core.PersistentVolumeClaims().Lister(), classes: classes.Lister(),
 		view: informers.NewSharedInformerFactoryWithOptions(cfg.Host, 0,
@@ -80,7 +84,7 @@ func New(cfg Config) (*Controller, error) {
 	}
 	seen := c.view.Core().V1().PersistentVolumes().Informer()
 	c.copies = c.copiesOf(seen.GetStore())
-	c.room = room.New(mostCopies, seen.GetStore().ListKeys) // keys of cluster-wide objects are their names
+	c.room = room.New(cfg.Most, seen.GetStore().ListKeys) // keys of cluster-wide objects are their names
 	c.loop = queue.NewLoop("own-volumes", cfg.Clock, c.reconcile)
 	c.loop.Await(classes.Informer().HasSynced)
 	return c, errors.Join(

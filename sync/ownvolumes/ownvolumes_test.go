@@ -5,6 +5,7 @@ package ownvolumes_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -30,6 +31,11 @@ type fixture struct {
 
 func start(t *testing.T, virtual ...runtime.Object) *fixture {
 	t.Helper()
+	return startWith(t, 0, virtual...)
+}
+
+func startWith(t *testing.T, most int, virtual ...runtime.Object) *fixture {
+	t.Helper()
 	h := &fixture{harness.New(t, virtual, nil)}
 	for _, obj := range virtual {
 		if claim, ok := obj.(*corev1.PersistentVolumeClaim); ok {
@@ -52,7 +58,7 @@ func start(t *testing.T, virtual ...runtime.Object) *fixture {
 	})
 	c, err := ownvolumes.New(ownvolumes.Config{
 		Translator: h.Translator, Virtual: h.Virtual, Informers: h.Informers, Host: h.Host, Clock: h.Clock,
-		Limits: ownvolumes.Limits{Drivers: []string{"kubernetes.io/nfs"}}, Events: record.NewFakeRecorder(100),
+		Limits: ownvolumes.Limits{Drivers: []string{"kubernetes.io/nfs"}}, Events: record.NewFakeRecorder(100), Most: most,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -253,6 +259,33 @@ func TestBestVolumeIsChosen(t *testing.T) {
 		h.volume(name, "available", in(corev1.VolumeAvailable))
 	}
 	h.OnlyWrites("persistentvolumes", h.Translator.ClusterName("small"), h.Translator.ClusterName("big"))
+}
+
+// TestDeletedVolumesLeaveRoom: the host deletes copies, as their volumes say, and each
+// gives its place back. A cluster may have many volumes one after the other.
+func TestDeletedVolumesLeaveRoom(t *testing.T) {
+	h := startWith(t, 2)
+	for i := range 3 {
+		name := fmt.Sprintf("v%d", i)
+		v, c := volume(name, name, "1Gi"), claim(name, name, types.UID(name))
+		v.Spec.PersistentVolumeReclaimPolicy = corev1.PersistentVolumeReclaimDelete
+		h.onHost(c)
+		if _, err := h.Virtual.CoreV1().PersistentVolumeClaims("shop").Create(t.Context(), c, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Virtual.CoreV1().PersistentVolumes().Create(t.Context(), v, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		h.bound(name, name)
+		h.endClaim(name)
+		h.copied(name, "to be deleted", func(v *corev1.PersistentVolume) bool {
+			return v != nil && v.Spec.PersistentVolumeReclaimPolicy == corev1.PersistentVolumeReclaimDelete
+		})
+		if err := h.Host.CoreV1().PersistentVolumes().Delete(t.Context(), h.Translator.ClusterName(name), metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		h.volume(name, "gone, as on the host", gone)
+	}
 }
 
 // TestAttackVolumeForOthers: a tenant's volume without a claim is not on the host,
