@@ -47,16 +47,32 @@ func (c *Controller) match(v *corev1.PersistentVolume) (*corev1.PersistentVolume
 		if claim.Spec.VolumeName != "" {
 			candidates = []*corev1.PersistentVolume{v}
 		}
-		candidates = slices.DeleteFunc(slices.Clone(candidates), func(v *corev1.PersistentVolume) bool { return !volumehelpers.CheckAccessModes(claim, v) })
-		best, err := volumehelpers.FindMatchingVolume(claim, candidates, nil, nil, false, true)
+		best, err := bestOf(candidates, claim)
 		if err != nil {
-			return nil, fmt.Errorf("find a volume for claim %s/%s: %w", claim.Namespace, claim.Name, err)
+			return nil, err
 		}
 		if best != nil && best.Name == v.Name {
 			return claim, nil
 		}
 	}
 	return nil, nil
+}
+
+// bestOf returns the volume of several that upstream's controller gives to a claim; nil
+// is none.
+func bestOf(candidates []*corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim) (*corev1.PersistentVolume, error) {
+	var usable []*corev1.PersistentVolume
+	for _, v := range candidates {
+		// FindMatchingVolume leaves this to its callers.
+		if volumehelpers.CheckAccessModes(claim, v) {
+			usable = append(usable, v)
+		}
+	}
+	best, err := volumehelpers.FindMatchingVolume(claim, usable, nil, nil, false, true)
+	if err != nil {
+		return nil, fmt.Errorf("find a volume for claim %s/%s: %w", claim.Namespace, claim.Name, err)
+	}
+	return best, nil
 }
 
 // offered returns the volumes that claims may have. One without a claim is as good
@@ -110,12 +126,12 @@ func (c *Controller) claim(ctx context.Context, v *corev1.PersistentVolume, clai
 // promise gives a claim the volume that names it, under its virtual name: the host
 // would write another one. A volume that does not fit stays free.
 func (c *Controller) promise(ctx context.Context, v *corev1.PersistentVolume, claim *corev1.PersistentVolumeClaim) error {
-	fits, err := volumehelpers.FindMatchingVolume(claim, []*corev1.PersistentVolume{v}, nil, nil, false, true)
+	fits, err := bestOf([]*corev1.PersistentVolume{v}, claim)
 	if err != nil {
-		return fmt.Errorf("compare volume %q and claim %s/%s: %w", v.Name, claim.Namespace, claim.Name, err)
+		return err
 	}
 	if fits == nil {
-		c.report(v, fmt.Sprintf("the volume is too small for the claim %s/%s, or has another mode", claim.Namespace, claim.Name))
+		c.report(v, fmt.Sprintf("the volume is too small for the claim %s/%s, or has another mode or other access modes", claim.Namespace, claim.Name))
 		return c.show(ctx, v, corev1.VolumeAvailable, "")
 	}
 	if v.Spec.ClaimRef.UID == "" {

@@ -261,6 +261,18 @@ func TestBestVolumeIsChosen(t *testing.T) {
 	h.OnlyWrites("persistentvolumes", h.Translator.ClusterName("small"), h.Translator.ClusterName("big"))
 }
 
+// TestVolumeOfOtherAccessModesStaysFree: one that names a claim, and cannot be mounted
+// as the claim says, is not given to it (findByClaim of upstream's controller).
+func TestVolumeOfOtherAccessModesStaysFree(t *testing.T) {
+	kept := volume("kept", "manual", "9Gi")
+	kept.Spec.AccessModes = []corev1.PersistentVolumeAccessMode{corev1.ReadOnlyMany}
+	kept.Spec.ClaimRef = &corev1.ObjectReference{Namespace: "shop", Name: "data"}
+	h := start(t, kept, volume("marker", "m", "1Gi"), claim("data", "manual", "1"), claim("mark", "m", "2"))
+	h.volume("kept", "available", in(corev1.VolumeAvailable))
+	h.bound("marker", "mark")
+	h.OnlyWrites("persistentvolumes", h.Translator.ClusterName("marker"))
+}
+
 // TestDeletedVolumesLeaveRoom: the host deletes copies, as their volumes say, and each
 // gives its place back. A cluster may have many volumes one after the other.
 func TestDeletedVolumesLeaveRoom(t *testing.T) {
