@@ -69,8 +69,9 @@ func (vc *virtualCluster) seeStorageClasses(ctx context.Context) error {
 	return nil
 }
 
-// checkClasses reports at the start a missing right to see classes or volumes, that would otherwise only
-// show in refused pods.
+// checkClasses reports at the start a missing right to see classes, which would
+// otherwise only show in refused pods, and one to see volumes that the operator
+// demands.
 func (vc *virtualCluster) checkClasses(ctx context.Context) error {
 	if err := vc.seeStorageClasses(ctx); err != nil {
 		return err
