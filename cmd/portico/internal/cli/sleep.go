@@ -17,9 +17,10 @@ func (a *app) newSleep() *cobra.Command {
 		Use:   "sleep NAME",
 		Short: "End the control plane of a virtual cluster until a client comes",
 		Long: `End the control plane of a virtual cluster now, as it does by itself after
-sleep.afterInactivity. Its pods go on running. A connection through the gateway
-wakes it, and so do portico wake and portico connect. portico pause takes the pods
-off the host as well, and nothing but portico resume brings them back.`,
+sleep.afterInactivity or by sleep.schedule. Its pods go on running, unless
+sleep.scope is workloads. A connection through the gateway wakes it, and so do
+portico wake and portico connect. portico pause takes the pods off the host in any
+case, and nothing but portico resume brings them back.`,
 		Args: oneName,
 		RunE: func(c *cobra.Command, args []string) error {
 			h, found, err := a.find(c.Context(), args[0])

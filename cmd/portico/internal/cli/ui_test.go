@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"portico.dev/portico/cmd/portico/internal/cluster"
 	"portico.dev/portico/cmd/portico/internal/host"
 	"portico.dev/portico/cmd/portico/internal/measure"
 	"portico.dev/portico/cmd/portico/internal/ui"
@@ -117,6 +119,14 @@ func TestUISaysWhatItMayNotSee(t *testing.T) {
 	}
 	if c := fleet.Clusters[0]; c.CPU != nil || c.Memory != nil || c.Store != nil {
 		t.Errorf("shown is %+v", c)
+	}
+}
+
+// A calendar reaches the page of a cluster: it has the button for a sleep then.
+func TestUIShowsTheCalendar(t *testing.T) {
+	c := viewCluster(&cluster.Cluster{State: cluster.Running, SleepsBy: "from 0 20 * * *, UTC"})
+	if c.SleepsBy != "from 0 20 * * *, UTC" || !slices.Contains(c.Actions(), ui.Sleep) {
+		t.Errorf("%+v, %v", c, c.Actions())
 	}
 }
 

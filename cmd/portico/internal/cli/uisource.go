@@ -225,7 +225,7 @@ func (s *uiSource) Cluster(ctx context.Context, id ui.ID) (*ui.Cluster, error) {
 func viewCluster(c *cluster.Cluster) ui.Cluster {
 	return ui.Cluster{
 		ID: ui.ID{Namespace: c.Namespace, Name: c.Name}, State: string(c.State), Version: c.Version, Replicas: c.Replicas, Ready: c.Ready,
-		Created: c.Created, LastUser: c.LastUser, LastActivity: c.LastActivity, SleepsAfter: c.SleepsAfter, SleepingSince: c.SleepingSince, WakeAt: c.WakeAt,
+		Created: c.Created, LastUser: c.LastUser, LastActivity: c.LastActivity, SleepsAfter: c.SleepsAfter, SleepsBy: c.SleepsBy, SleepingSince: c.SleepingSince, WakeAt: c.WakeAt,
 	}
 }
 

@@ -74,7 +74,7 @@ var doing = map[Action]string{Pause: "Pausing", Resume: "Resuming", Sleep: "Putt
 var effect = map[Action]string{
 	Pause:  "The control plane ends, and then the cluster's pods. Volumes, Services and addresses stay. Only Resume brings the cluster back.",
 	Resume: "The control plane starts, and the cluster's pods come back.",
-	Sleep:  "The control plane ends until a client comes. The cluster's pods go on running.",
+	Sleep:  "The control plane ends until a client comes. The cluster's pods go on running, unless sleep.scope is workloads.",
 	Wake:   "The control plane starts.",
 	Delete: "The cluster goes with everything in it: objects, pods, volumes and their data. Nothing brings it back.",
 }
@@ -85,7 +85,7 @@ var means = map[string]string{
 	"Starting":   "Some replicas of the control plane are not ready.",
 	"Broken":     "The control plane does not come up by itself.",
 	"Paused":     "A person has taken it off the host.",
-	"Sleeping":   "The control plane has ended until a client comes; the cluster's pods run.",
+	"Sleeping":   "The control plane has ended until a client comes; the cluster's pods run, unless sleep.scope is workloads.",
 	"ScaledDown": "Somebody has scaled the control plane to 0.",
 	"Incomplete": "It was created halfway: portico create, run again, finishes it.",
 	"Deleting":   "It is being deleted, or a deletion was interrupted.",

@@ -73,8 +73,9 @@ type Cluster struct {
 	// LastUser used the cluster last, at LastActivity.
 	LastUser     string
 	LastActivity *time.Time
-	// SleepsAfter is the time without users after which it sleeps.
-	SleepsAfter           string
+	// SleepsAfter is the time without users after which it sleeps, and SleepsBy the
+	// calendar by which it does, in words.
+	SleepsAfter, SleepsBy string
 	SleepingSince, WakeAt *time.Time
 
 	// The following are set by Cluster, and not by Clusters.
@@ -101,7 +102,7 @@ type Warning struct {
 func (c *Cluster) Actions() []Action {
 	switch c.State {
 	case "Running", "Starting", "Broken":
-		if c.State == "Running" && c.SleepsAfter != "" {
+		if c.State == "Running" && (c.SleepsAfter != "" || c.SleepsBy != "") {
 			return []Action{Sleep, Pause, Delete}
 		}
 		return []Action{Pause, Delete}

@@ -91,8 +91,8 @@ func fleet() *fleetOf {
 			Warnings: []Warning{{Object: "Pod/alpha-0", Reason: "Unhealthy", Message: "<script>alert(1)</script>", Seen: used}},
 		},
 		{"portico-beta", "beta"}:   {ID: ID{"portico-beta", "beta"}, State: "Broken", Reason: "pod beta-0: image cannot be pulled"},
-		{"portico-gamma", "gamma"}: {ID: ID{"portico-gamma", "gamma"}, State: "Paused"},
-		{"portico-delta", "delta"}: {ID: ID{"portico-delta", "delta"}, State: "Sleeping", SleepingSince: &used},
+		{"portico-gamma", "gamma"}: {ID: ID{"portico-gamma", "gamma"}, State: "Paused", SleepsAfter: "1h", SleepsBy: "from 0 20 * * *, UTC"},
+		{"portico-delta", "delta"}: {ID: ID{"portico-delta", "delta"}, State: "Sleeping", SleepingSince: &used, SleepsBy: "from 0 22 * * *, UTC"},
 	}}
 }
 
@@ -175,12 +175,12 @@ func TestPagesShowWhatThereIs(t *testing.T) {
 	for path, wants := range map[string][]string{
 		"/": {
 			"kind-host", "4 virtual clusters", `/clusters/portico-alpha/alpha"`, "v1.37.2", "<td>12</td>", "0.007", "94 MiB", "94 MiB of 1.0 GiB",
-			"2 hours ago", "by jane", "after 30m without users", "image cannot be pulled", "The pods of tenants are not counted",
+			"2 hours ago", "by jane", "after 30m without users", "<td>never</td>", "<td>after 1h without users, and from 0 20 * * *, UTC</td>", "image cannot be pulled", "The pods of tenants are not counted",
 		},
 		"/clusters/portico-alpha/alpha": {"alpha-0", "data-alpha-0", "porticod:dev", "&lt;script&gt;", "Sleep alpha", "Pause alpha", "Delete alpha"},
 		"/clusters/portico-beta/beta":   {"Broken", "image cannot be pulled", "Pause beta"},
 		"/clusters/portico-gamma/gamma": {"Resume gamma"},
-		"/clusters/portico-delta/delta": {"Wake delta", "Sleeping since"},
+		"/clusters/portico-delta/delta": {"Wake delta", "Sleeping since", "<dd>from 0 22 * * *, UTC</dd>"},
 	} {
 		got := b.ask(200, "GET", path, "", nil)
 		for _, want := range wants {
@@ -197,6 +197,23 @@ func TestPagesShowWhatThereIs(t *testing.T) {
 	}
 	b.ask(404, "GET", "/clusters/portico-alpha/other", "", nil)
 	b.ask(404, "GET", "/other", "", nil)
+}
+
+// A cluster that sleeps by a calendar only can be put to sleep, too.
+func TestSleepIsForClustersThatSleep(t *testing.T) {
+	for reason, c := range map[string]struct {
+		cluster Cluster
+		want    bool
+	}{
+		"by time":     {Cluster{State: "Running", SleepsAfter: "30m"}, true},
+		"by calendar": {Cluster{State: "Running", SleepsBy: "from 0 20 * * *, UTC"}, true},
+		"never":       {Cluster{State: "Running"}, false},
+		"starting":    {Cluster{State: "Starting", SleepsAfter: "30m"}, false},
+	} {
+		if got := slices.Contains(c.cluster.Actions(), Sleep); got != c.want {
+			t.Errorf("%s: %v, want %v", reason, got, c.want)
+		}
+	}
 }
 
 var formToken = regexp.MustCompile(`name="form" value="([^"]+)"`)
