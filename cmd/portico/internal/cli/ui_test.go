@@ -122,6 +122,25 @@ func TestUISaysWhatItMayNotSee(t *testing.T) {
 	}
 }
 
+// A size that nobody waited for is asked for again: a reload of the page interrupts
+// the one before.
+func TestUIForgetsInterruptedMeasurements(t *testing.T) {
+	b := newBench(t, replica(corev1.ConditionTrue))
+	s := b.uiSource()
+	s.store = func(ctx context.Context, _, _ string, _ int) (measure.Store, error) {
+		return measure.Store{Used: 5}, ctx.Err()
+	}
+	interrupted, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, ctx := range []context.Context{interrupted, t.Context()} {
+		c := ui.Cluster{ID: vc}
+		s.addStore(ctx, &c, []corev1.Pod{*replica(corev1.ConditionTrue)})
+		if (c.Store == nil) != (ctx == interrupted) {
+			t.Errorf("shown is %+v, interrupted %v", c, ctx == interrupted)
+		}
+	}
+}
+
 // A calendar reaches the page of a cluster: it has the button for a sleep then.
 func TestUIShowsTheCalendar(t *testing.T) {
 	c := viewCluster(&cluster.Cluster{State: cluster.Running, SleepsBy: "from 0 20 * * *, UTC"})

@@ -166,9 +166,12 @@ func (s *uiSource) addStore(ctx context.Context, c *ui.Cluster, replicas []corev
 	size, seen := s.stores[c.ID]
 	s.mu.Unlock()
 	if now := s.app.now(); !seen || now.Sub(size.at) >= measured {
-		ctx, cancel := context.WithTimeout(ctx, scrape)
+		soon, cancel := context.WithTimeout(ctx, scrape)
 		defer cancel()
-		store, err := s.store(ctx, c.Namespace, c.Name, port)
+		store, err := s.store(soon, c.Namespace, c.Name, port)
+		if ctx.Err() != nil {
+			return // Nobody waits for the page: the next one asks again.
+		}
 		size = storeSize{store, err == nil, now}
 		s.mu.Lock()
 		s.stores[c.ID] = size
