@@ -38,6 +38,8 @@ type overview struct {
 	// Conditions are the troubles that porticod itself reports now.
 	Conditions []warningView `json:"conditions"`
 	Events     []warningView `json:"warnings"`
+
+	replicas []corev1.Pod // Pods as the host has them
 }
 
 type releaseView struct {
@@ -76,6 +78,7 @@ func (a *app) overview(ctx context.Context, h *host.Host, c *cluster.Cluster) (*
 	if err != nil {
 		return nil, err
 	}
+	o.replicas = pods
 	for i := range pods {
 		o.Pods = append(o.Pods, viewPod(&pods[i]))
 	}

@@ -201,12 +201,8 @@ func (s *uiSource) Cluster(ctx context.Context, id ui.ID) (*ui.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	pods, err := s.host.Client.CoreV1().Pods(id.Namespace).List(ctx, metav1.ListOptions{LabelSelector: cluster.DoorPods(id.Name)})
-	if err != nil {
-		return nil, err
-	}
 	c := viewCluster(found)
-	judge(&c, pods.Items)
+	judge(&c, o.replicas)
 	if o.Problem != "" {
 		c.Reason = o.Problem
 	}
@@ -219,9 +215,9 @@ func (s *uiSource) Cluster(ctx context.Context, id ui.ID) (*ui.Cluster, error) {
 	}
 	// One who may not read metrics sees the rest.
 	if usage, err := s.usage(ctx, id.Namespace); err == nil {
-		addUsage(&c, pods.Items, usage)
+		addUsage(&c, o.replicas, usage)
 	}
-	s.addStore(ctx, &c, pods.Items)
+	s.addStore(ctx, &c, o.replicas)
 	return &c, nil
 }
 
