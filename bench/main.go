@@ -79,10 +79,7 @@ func main() {
 		return
 	}
 	if err != nil {
-		var failed *child.Error
-		if errors.As(err, &failed) {
-			fmt.Fprintf(os.Stderr, "--- end of %s\n%s---\n", failed.Log, failed.Tail)
-		}
+		child.PrintLog(os.Stderr, err)
 		fmt.Fprintf(os.Stderr, "error: %v\n", err)
 		os.Exit(1)
 	}

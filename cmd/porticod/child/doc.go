@@ -16,7 +16,7 @@
 //
 // # Map
 //
-//	process.go                          Start, Stop and the error that carries the log's tail
+//	process.go                          Start, Stop, the error that carries the log's tail, and its print
 //	ready.go                            from a kubeconfig file that is to appear to a cluster that answers
 //	sysproc_linux.go sysproc_other.go   process groups and the parent's death
 package child

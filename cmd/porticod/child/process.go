@@ -53,6 +53,15 @@ type Error struct {
 func (e *Error) Error() string { return e.Name + ": " + e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
+// PrintLog writes the end of a failed child's log, if err is about a child and
+// its log has a line.
+func PrintLog(to io.Writer, err error) {
+	var failed *Error
+	if errors.As(err, &failed) && failed.Tail != "" {
+		fmt.Fprintf(to, "--- end of %s\n%s---\n", failed.Log, failed.Tail)
+	}
+}
+
 // ErrEnded is returned when a child ended that should have gone on.
 var ErrEnded = errors.New("ended unexpectedly")
 

@@ -112,6 +112,17 @@ func TestAChildThatFailsIsReportedWithTheEndOfItsLog(t *testing.T) {
 	if failed.Tail != "cannot do it\n" {
 		t.Errorf("tail is %q, want the last whole line", failed.Tail)
 	}
+	var printed strings.Builder
+	child.PrintLog(&printed, fmt.Errorf("start clusters: %w", err))
+	if want := "--- end of " + failed.Log + "\ncannot do it\n---\n"; printed.String() != want {
+		t.Errorf("printed is %q, want %q", printed.String(), want)
+	}
+	printed.Reset()
+	child.PrintLog(&printed, errors.New("another"))
+	child.PrintLog(&printed, &child.Error{Name: "silent"})
+	if printed.Len() > 0 {
+		t.Errorf("printed is %q for a child that said nothing", printed.String())
+	}
 }
 
 func TestAwaitClusterWaitsUntilItSaysReady(t *testing.T) {

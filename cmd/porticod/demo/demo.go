@@ -154,8 +154,6 @@ func conclude(ctx context.Context, s Streams, err error, once bool, dir string) 
 	if !errors.As(err, &failed) {
 		return &Error{Err: err, hint: "the logs and data are kept in " + dir}
 	}
-	if failed.Tail != "" {
-		fmt.Fprintf(s.Err, "--- end of %s\n%s---\n", failed.Log, failed.Tail)
-	}
+	child.PrintLog(s.Err, err)
 	return &Error{Err: err, hint: "the whole log is " + failed.Log}
 }
