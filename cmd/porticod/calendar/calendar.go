@@ -19,16 +19,6 @@ type Calendar struct {
 	zone     *time.Location
 }
 
-// parser knows the five fields and the words of a CronJob's schedule, without
-// "@every", which has no place on a clock.
-var parser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
-
-// words stand for schedules, as in cron.ParseStandard.
-var words = map[string]string{
-	"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
-	"@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
-}
-
 // Parse reads a schedule of five fields, such as "0 20 * * 1-5", or a word such
 // as "@daily". The zone is a name of the IANA's, and UTC when empty.
 func Parse(schedule, zone string) (*Calendar, error) {
@@ -39,10 +29,10 @@ func Parse(schedule, zone string) (*Calendar, error) {
 	if strings.Contains(schedule, "TZ=") {
 		return nil, errors.New("a schedule has no time zone in it: it has a field of its own")
 	}
-	if word := words[strings.TrimSpace(schedule)]; word != "" {
-		schedule = word
+	parsed, err := cron.ParseStandard(strings.TrimSpace(schedule)) // As for a CronJob.
+	if _, interval := parsed.(cron.ConstantDelaySchedule); interval {
+		err = errors.New("an interval has no place on a clock")
 	}
-	parsed, err := parser.Parse(schedule)
 	if err != nil {
 		return nil, fmt.Errorf("minute, hour, day, month and day of the week, such as \"0 20 * * 1-5\": %w", err)
 	}
