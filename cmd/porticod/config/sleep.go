@@ -5,7 +5,6 @@ package config
 
 import (
 	"cmp"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +19,7 @@ import (
 // Sleep says when a cluster that nobody uses ends its control plane.
 type Sleep struct {
 	// AfterInactivity is how long nobody has used the cluster before, a duration
-	// such as 30m. Empty or "0": it never sleeps.
+	// such as 30m. Empty or "0": inactivity alone ends none.
 	AfterInactivity string `json:"afterInactivity,omitempty"`
 	// Schedule has the times at which it goes to sleep, as for cron. Empty: at none.
 	Schedule string `json:"schedule,omitempty"`
@@ -80,7 +79,7 @@ func defaultSleep() Sleep {
 	return Sleep{Scope: SleepControlPlane, IgnoredAgents: []string{"argocd-*", "kube-state-metrics*", "Prometheus*"}}
 }
 
-// After returns the time of inactivity, and 0 for a cluster that never sleeps.
+// After returns the time of inactivity, and 0 where none ends in a sleep.
 func (s *Sleep) After() time.Duration {
 	d, err := time.ParseDuration(s.AfterInactivity)
 	if err != nil {
@@ -156,11 +155,12 @@ func (s *Sleep) validateSchedules(path *field.Path) field.ErrorList {
 		return field.ErrorList{field.Invalid(path.Child("timezone"), s.Timezone, "must be the name of a time zone, such as Europe/Berlin: "+err.Error())}
 	}
 	var errs field.ErrorList
-	for at, schedule := range map[*field.Path]string{path.Child("schedule"): s.Schedule, wakeUp: s.WakeUp.Schedule} {
+	check := func(at *field.Path, schedule string) {
 		if _, err := calendar.Parse(schedule, s.Timezone); schedule != "" && err != nil {
 			errs = append(errs, field.Invalid(at, schedule, err.Error()))
 		}
 	}
-	slices.SortFunc(errs, func(a, b *field.Error) int { return strings.Compare(a.Field, b.Field) })
+	check(path.Child("schedule"), s.Schedule)
+	check(wakeUp, s.WakeUp.Schedule)
 	return errs
 }
