@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -29,15 +28,6 @@ type client struct {
 	mu      sync.Mutex
 	gone    bool
 	counted func() // ends its count among the connections of its client
-}
-
-// address returns that of the client. A header that says so has to be there
-// before the deadline.
-func (c *client) address(deadline time.Time) netip.Addr {
-	if err := c.SetDeadline(deadline); err != nil {
-		return netip.Addr{}
-	}
-	return addressOf(c.Conn)
 }
 
 // counts has release called at the end, or now if that was before. Nil is the end.

@@ -164,8 +164,9 @@ func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 			continue
 		}
 		go func() {
-			// The address may be known to a header that is read here.
-			release, err := g.counts.client(c.address(time.Now().Add(g.options.Timeouts.Hello)))
+			// The address may be known to a header, which is read here and has a
+			// limit of its own.
+			release, err := g.counts.client(addressOf(c))
 			if err != nil {
 				_ = c.Close()
 				count(wayNone, resultTooMany)
