@@ -34,7 +34,7 @@ func away(cfg *config.Config, client kubernetes.Interface) (nap.Away, error) {
 		return nap.Away{}, fmt.Errorf("sleep.exclude.selector: %w", err)
 	}
 	pods := pause.Cluster{Host: client, Namespace: cfg.Host.Namespace, Name: cfg.Name}
-	if !stay.Empty() && cfg.Sleep.PodsStay() {
+	if cfg.Sleep.PodsStay() {
 		pods.Stays = func(host *corev1.Pod) bool { return stays(host, stay) }
 	}
 	return nap.Away{Workload: workloadOf(cfg, client), Pods: pods}, nil
