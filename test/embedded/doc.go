@@ -23,6 +23,7 @@
 //	process.go   Main; a porticod as a child process
 //	host.go      the embedded host cluster
 //	cluster.go   a virtual cluster of one test
+//	gateway.go   a gateway in front of some, and its tokens
 //	measurements.go  the operator's listener
 //	objects.go   the objects that most tests need
 package embedded

@@ -8,64 +8,20 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
 
 	"portico.dev/portico/certs"
 	"portico.dev/portico/proxy/gateway"
-	"portico.dev/portico/rewrite/marks"
 	"portico.dev/portico/test/embedded"
 )
-
-// gatewayTo serves a gateway on loopback. There is no kube-proxy, so that the
-// dialer knows where the one cluster's ClusterIP leads.
-func gatewayTo(t *testing.T, c *cluster, o gateway.Options) (address string) {
-	t.Helper()
-	directory := gateway.NewDirectory(c.Host)
-	service, err := c.Host.CoreV1().Services(c.Namespace).Get(t.Context(), c.Name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Doors = directory
-	o.Dial = func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
-		if to.String() != net.JoinHostPort(service.Spec.ClusterIP, "443") {
-			t.Errorf("dialled %v", to)
-		}
-		return (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(c.Config.Host, "https://"))
-	}
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	watched, served, g := make(chan struct{}), make(chan error, 1), gateway.New(o)
-	go func() { defer close(watched); directory.Run(ctx) }()
-	go func() { served <- g.Serve(ctx, l) }()
-	t.Cleanup(func() {
-		cancel()
-		<-watched
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-		now, stop := context.WithCancel(context.Background())
-		stop()
-		_ = g.Shutdown(now) // Clients keep connections for a while.
-	})
-	if !cache.WaitForCacheSync(ctx.Done(), directory.Synced) {
-		t.Fatal("the directory does not fill")
-	}
-	return l.Addr().String()
-}
 
 // TestGateway: ordinary clients work through a gateway, in both ways, with the
 // certificates that doors have anyway.
@@ -84,11 +40,11 @@ func TestGateway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := gatewayTo(t, c, gateway.Options{
+	address := embedded.ServeGateway(t, gateway.NewDirectory(c.Host), gateway.Options{
 		Reviewer: gateway.NewTokens(c.Host.AuthenticationV1().TokenReviews(), nil),
 		TLS:      &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}},
-	})
-	token := gatewayToken(t, c)
+	}, c.Cluster)
+	token := c.GatewayToken(gateway.Audience)
 
 	byName := rest.CopyConfig(c.Config)
 	byName.Host, byName.ServerName = "https://"+address, name
@@ -109,7 +65,7 @@ func TestGateway(t *testing.T) {
 
 	t.Run("with a token of the host's API", func(t *testing.T) {
 		refused := rest.CopyConfig(connect)
-		refused.Proxy = proxy(tokenFor(t, c, "https://kubernetes.default.svc"))
+		refused.Proxy = proxy(c.GatewayToken("https://kubernetes.default.svc"))
 		client, err := kubernetes.NewForConfig(refused)
 		if err != nil {
 			t.Fatal(err)
@@ -129,26 +85,6 @@ func TestGateway(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
-}
-
-// gatewayToken returns a token that leads to a cluster.
-func gatewayToken(t *testing.T, c *cluster) string {
-	t.Helper()
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: marks.GatewayAccount(c.Name)}}
-	if _, err := c.Host.CoreV1().ServiceAccounts(c.Namespace).Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	return tokenFor(t, c, gateway.Audience)
-}
-
-func tokenFor(t *testing.T, c *cluster, audience string) string {
-	t.Helper()
-	r, err := c.Host.CoreV1().ServiceAccounts(c.Namespace).CreateToken(t.Context(), marks.GatewayAccount(c.Name),
-		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}}}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.Status.Token
 }
 
 // useThrough lists, watches and writes.
