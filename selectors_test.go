@@ -17,8 +17,8 @@ import (
 )
 
 // otherSelectors are the functions that make a selector without a key of
-// portico.dev, and why they may: none of these selects objects of tenants, or of
-// the cluster, on the host.
+// portico.dev, and why they may: none of these alone selects objects of tenants, or
+// of the cluster, on the host.
 var otherSelectors = map[string]string{
 	"cmd/porticod/app nodesPart":      "nodes of the host, by the operator's choice",
 	"cmd/porticod/config Shown":       "classes of the host, by the operator's choice",
