@@ -26,7 +26,8 @@
 //     limits of its client, of its cluster and of the process. Silence, and a
 //     reader who does not read, end it.
 //   - A cluster that sleeps is woken once for all who wait for it, never one that a
-//     person has paused, and never for a token that does not wake. A name that no cluster has costs the host nothing.
+//     person has paused, and never for a token that does not wake. A name that no
+//     cluster has costs the host nothing.
 //   - Bytes of one client never reach a connection of another: nothing is
 //     pooled, and a connection to a door lives as long as that of its client.
 //
