@@ -53,14 +53,26 @@ func Zone(name string) (*time.Location, error) {
 }
 
 // Next returns the first time after t, and zero if there is none in years.
-func (c *Calendar) Next(t time.Time) time.Time {
+func (c *Calendar) Next(t time.Time) (next time.Time) {
+	c.walk(t, func(at time.Time) bool {
+		next = at
+		return false
+	})
+	return next
+}
+
+// walk visits the times after t, in order, as long as visit returns true.
+func (c *Calendar) walk(t time.Time, visit func(at time.Time) bool) {
 	// The clock may have gone back, by a day at most.
 	for face := c.schedule.Next(c.face(t).Add(-25 * time.Hour)); !face.IsZero(); face = c.schedule.Next(face) {
+		// Two times that the clock does not show come at once, at the end of the gap.
 		if at := c.at(face); at.After(t) {
-			return at
+			if !visit(at) {
+				return
+			}
+			t = at
 		}
 	}
-	return time.Time{}
 }
 
 // spans are how far back Last looks, in steps, because the library looks forward
@@ -72,9 +84,13 @@ var spans = []time.Duration{time.Hour, 25 * time.Hour, 8 * 24 * time.Hour, 32 * 
 func (c *Calendar) Last(t time.Time) time.Time {
 	for _, span := range spans {
 		var last time.Time
-		for at := c.Next(t.Add(-span)); !at.IsZero() && !at.After(t); at = c.Next(at) {
+		c.walk(t.Add(-span), func(at time.Time) bool {
+			if at.After(t) {
+				return false
+			}
 			last = at
-		}
+			return true
+		})
 		if !last.IsZero() {
 			return last
 		}
