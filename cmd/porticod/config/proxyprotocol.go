@@ -35,6 +35,8 @@ func (p *ProxyProtocol) validate(path *field.Path) field.ErrorList {
 		switch {
 		case err != nil:
 			errs = append(errs, field.Invalid(at, text, "must be a network such as 10.0.3.0/24"))
+		case network.Addr().Is4In6():
+			errs = append(errs, field.Invalid(at, text, "must be written as an IPv4 network"))
 		case network != network.Masked():
 			errs = append(errs, field.Invalid(at, text, "has bits behind the prefix: write "+network.Masked().String()))
 		case network.Bits() == 0:

@@ -22,6 +22,8 @@ func TestProxyProtocol(t *testing.T) {
 		"bits behind it":  {"10.0.3.1/24", 1, true},
 		"everybody":       {"0.0.0.0/0", 1, true},
 		"everybody by v6": {"::/0", 1, true},
+		// No address of a client is written so, and none would be in it.
+		"of IPv4 as IPv6": {"::ffff:10.0.3.0/120", 1, true},
 	} {
 		p := ProxyProtocol{From: []string{c.from}}
 		if errs := p.validate(field.NewPath("proxyProtocol")); (len(errs) > 0) != c.bad || len(p.Networks()) != c.networks {
