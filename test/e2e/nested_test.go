@@ -19,7 +19,8 @@ func TestNested(t *testing.T) {
 	t.Parallel()
 	loadImage(t)
 	r := newReader(t)
-	r.finally(t, "portico delete outer --context "+hostContext(t, r)+" --ignore-not-found")
+	host := r.does(t, "kubectl config current-context")
+	r.finally(t, "portico delete outer --context "+host+" --ignore-not-found")
 	r.does(t, "portico create outer") // and connects to it
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -52,7 +53,7 @@ func TestNested(t *testing.T) {
 	uid := r.does(t, "kubectl get pod asker -o jsonpath={.metadata.uid}")
 	for level, command := range map[string]string{
 		"the outer cluster": "kubectl --context " + outer + " get pods -n portico-inner -l portico.dev/cluster=inner -o 'jsonpath={.items[*].metadata.uid}'",
-		"the host":          "kubectl --context " + hostContext(t, r) + " get pods -n portico-outer -l portico.dev/cluster=outer -o 'jsonpath={.items[*].metadata.uid}'",
+		"the host":          "kubectl --context " + host + " get pods -n portico-outer -l portico.dev/cluster=outer -o 'jsonpath={.items[*].metadata.uid}'",
 	} {
 		if got := r.does(t, command); !strings.Contains(got, uid) {
 			t.Errorf("in %s, the pods are %s, want %s among them", level, got, uid)
@@ -65,10 +66,4 @@ func TestNested(t *testing.T) {
 	if got := r.does(t, "kubectl get namespaces -o name"); strings.Contains(got, "portico-inner") {
 		t.Errorf("the outer cluster has the namespaces\n%s", got)
 	}
-}
-
-// hostContext is the name of the context of the lab in a reader's kubeconfig.
-func hostContext(t *testing.T, r *reader) string {
-	t.Helper()
-	return r.does(t, "kubectl config view -o 'jsonpath={.contexts[0].name}'")
 }

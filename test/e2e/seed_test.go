@@ -108,6 +108,19 @@ func TestSeedNetwork(t *testing.T) {
 
 func lastLine(text string) string { return text[strings.LastIndexByte(text, '\n')+1:] }
 
+// throughService connects to a cluster by the address of its Service on the host,
+// which does not end with the pod that answers.
+func (r *reader) throughService(t *testing.T, host kubectl, name string) kubectl {
+	t.Helper()
+	k := kubectl{t: t, kubeconfig: filepath.Join(r.home, name+".kubeconfig"), namespace: "default"}
+	r.does(t, "portico connect "+name+" --print --server https://"+host.field("service/"+name, "{.spec.clusterIP}")+" >"+k.kubeconfig)
+	eventually(t, "answer through the Service", func() (bool, string) {
+		got := k.try("", "get", "serviceaccount", "default")
+		return got.err == nil, got.String()
+	})
+	return k
+}
+
 // Three porticods on three etcds, of the values file that people have for
 // vcluster. A porticod and an etcd are killed and everything is replaced by an
 // upgrade, while a client writes and another watches: nothing is lost, and no
@@ -131,19 +144,13 @@ func TestSeedHighAvailability(t *testing.T) {
 		t.Errorf("porticods and etcds that are ready: %s, want three of each", got)
 	}
 
-	path := filepath.Join(r.home, "ha.kubeconfig")
-	r.does(t, "portico connect ha-vcluster --print --server https://"+host.field("service/ha-vcluster", "{.spec.clusterIP}")+" >"+path)
-	k := kubectl{t: t, kubeconfig: path, namespace: "default"}
-	eventually(t, "answer through the Service", func() (bool, string) {
-		got := k.try("", "get", "serviceaccount", "default")
-		return got.err == nil, got.String()
-	})
+	k := r.throughService(t, host, "ha-vcluster")
 	k.run("create", "deployment", "web", "--image=docker.io/library/nginx:1.27", "--replicas=2")
 	k.rolledOut("deployment/web")
 	const uids = "{.items[*].metadata.uid}"
 	before := k.field("pods", uids)
 
-	c := newCorrespondence(t, path)
+	c := newCorrespondence(t, k.kubeconfig)
 	c.write(t, "before", 3)
 	host.run("delete", "pod", "ha-vcluster-etcd-1", "--grace-period=0", "--force")
 	porticods := host.names("pods", "-l", "portico.dev/door=ha-vcluster")

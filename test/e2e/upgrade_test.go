@@ -44,13 +44,7 @@ func TestUpgradeFromTheCommitBefore(t *testing.T) {
 		t.Fatalf("the cluster runs %s", got)
 	}
 
-	path := filepath.Join(r.home, "upgraded.kubeconfig")
-	r.does(t, "portico connect upgraded --print --server https://"+host.field("service/upgraded", "{.spec.clusterIP}")+" >"+path)
-	k := kubectl{t: t, kubeconfig: path, namespace: "default"}
-	eventually(t, "answer through the Service", func() (bool, string) {
-		got := k.try("", "get", "serviceaccount", "default")
-		return got.err == nil, got.String()
-	})
+	k := r.throughService(t, host, "upgraded")
 	k.run("create", "secret", "generic", "word", "--from-literal=word=kept")
 	k.run("create", "deployment", "web", nettool, "--replicas=2")
 	k.run("run", "bare", nettool)
@@ -60,7 +54,7 @@ func TestUpgradeFromTheCommitBefore(t *testing.T) {
 	const uids, restarts = "{.items[*].metadata.uid}", "{.items[*].status.containerStatuses[*].restartCount}"
 	pods, address := k.field("pods", uids), k.field("service/bare", "{.spec.clusterIP}")
 	hostPods := host.names("pods", "-l", "portico.dev/namespace")
-	c := newCorrespondence(t, path)
+	c := newCorrespondence(t, k.kubeconfig)
 	c.write(t, "before", 5)
 
 	r.does(t, "portico upgrade upgraded --set controlPlane.image.tag=dev")
